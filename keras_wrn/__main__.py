@@ -1,0 +1,6 @@
+"""`python -m keras_wrn` is `keras-wrn`."""
+
+from keras_wrn.cli import run
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,22 @@
+"""The exceptions of the package: what a user can mend, and a run that was asked to stop."""
+
+
+class InputError(ValueError):
+    """A mistake in what was asked for; its message says what came, what was expected, what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+class Interrupted(Exception):
+    """A training run was asked to stop (SIGTERM or Ctrl-C); its state is saved.
+
+    Attributes:
+        signal: the number of the signal.
+        step: how many steps are done.
+    """
+
+    def __init__(self, signal_number: int, step: int) -> None:
+        super().__init__(f"stopped by signal {signal_number} after step {step}")
+        self.signal = signal_number
+        self.step = step

@@ -1,0 +1,268 @@
+"""How good a classifier is: top-1 and top-5 error, NLL and calibration error.
+
+The numbers are computed in float64 from the softmax probabilities, by functions that know
+nothing of Keras. The network sees uint8 images; a normalisation layer stands in front of it,
+so that a data set is never held in memory as floats.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_wrn.preprocessing import Preprocessing
+
+_BINS = 15
+
+
+def evaluate(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int = 250,
+) -> dict[str, Any]:
+    """Measure a classifier on labelled images.
+
+    Args:
+        model: a classifier that ends in a softmax and takes normalised images.
+        images: uint8, (n, height, width, channels), as stored, 0 to 255.
+        labels: integers, (n,), 0 to classes - 1.
+        preprocessing: the statistics that the model was trained with.
+        batch_size: images a step.
+
+    Returns:
+        A dictionary: "n", the number of images; "error" and "top5_error", fractions between
+        0 and 1; "nll", the mean negative log-likelihood in nats; "ece", the expected
+        calibration error, a fraction between 0 and 1.
+
+    Raises:
+        InputError: images, labels and model do not fit each other, or the model's output
+            is not a distribution.
+
+    Example:
+        >>> data = keras_wrn.datasets.load("cifar10")  # doctest: +SKIP
+        >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
+        >>> keras_wrn.evaluate(run.model, *data.test, run.preprocessing)  # doctest: +SKIP
+        {'n': 10000, 'error': 0.0886, 'top5_error': 0.0029, 'nll': 0.28, 'ece': 0.02}
+    """
+    images = np.asarray(images)
+    labels = checked_labels(labels, len(images), model.output_shape[-1])
+    probabilities = class_probabilities(model, images, preprocessing, batch_size=batch_size)
+    return {
+        "n": len(labels),
+        "error": top_k_error(probabilities, labels, 1),
+        "top5_error": top_k_error(probabilities, labels, 5),
+        "nll": negative_log_likelihood(probabilities, labels),
+        "ece": expected_calibration_error(probabilities, labels),
+    }
+
+
+def top_k_error(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Return the fraction of images whose class is not among the k most probable ones.
+
+    Equal probabilities count in the order of their class numbers, so that a network that
+    says the same of every class is not taken for a perfect one.
+
+    Args:
+        probabilities: (n, classes).
+        labels: integers, (n,).
+        k: how many guesses; with k at or above the number of classes the error is 0.
+
+    Returns:
+        The error, between 0 and 1.
+
+    Example:
+        >>> top_k_error(np.array([[0.7, 0.2, 0.1], [0.5, 0.1, 0.4]]), np.array([0, 2]), 1)
+        0.5
+    """
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)
+    before = np.arange(probabilities.shape[1]) < labels[:, None]
+    rank = np.sum((probabilities > own) | ((probabilities == own) & before), axis=1)
+    return float(np.mean(rank >= k))
+
+
+def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean of -log p(true class), in nats.
+
+    A float32 softmax can underflow to 0; such a probability counts as float32's smallest
+    normal number, so that one image cannot make the mean infinite (it adds 87.3 at most).
+
+    Args:
+        probabilities: (n, classes).
+        labels: integers, (n,).
+
+    Returns:
+        The mean over the images.
+
+    Example:
+        >>> round(negative_log_likelihood(np.array([[0.5, 0.5]]), np.array([0])), 4)
+        0.6931
+    """
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1).astype(np.float64)
+    return float(-np.mean(np.log(np.maximum(own, np.finfo(np.float32).tiny))))
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = _BINS
+) -> float:
+    """Return the mean distance between confidence and accuracy.
+
+    Predictions are sorted into equal bins ((m-1)/bins, m/bins] of the top-1 probability; the
+    bins' distances are averaged with the number of images as weight.
+
+    Args:
+        probabilities: (n, classes).
+        labels: integers, (n,).
+        bins: number of bins.
+
+    Returns:
+        The error, between 0 and 1.
+
+    Example:
+        >>> expected_calibration_error(np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1]))
+        0.0
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599, eq. 3.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    # |sum of accuracy - sum of confidence| of a bin is its weighted distance times n.
+    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
+    return float(np.sum(np.abs(gaps)) / len(labels))
+
+
+def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
+    """Put the normalisation in front of a classifier, as a stock Keras layer.
+
+    Evaluation, prediction, pictures and export all go through this one model, so that what
+    is served cannot differ from what was measured.
+
+    Args:
+        model: a classifier of normalised images.
+        preprocessing: the statistics that it was trained with.
+
+    Returns:
+        A model that shares the weights of `model` and takes uint8 "images" as stored.
+
+    Raises:
+        InputError: `model` is no classifier or does not fit `preprocessing`.
+    """
+    import keras
+
+    channels = len(preprocessing.mean)
+    shape = tuple(model.input_shape[1:])
+    if len(shape) != 3 or shape[-1] != channels:
+        raise InputError(
+            "`model` must take images with the channels that `preprocessing` has. "
+            f"Received: model.input_shape={model.input_shape}, channels={channels}."
+        )
+    if len(model.output_shape) != 2:
+        raise InputError(
+            "`model` must be a classifier, built with include_top=True. "
+            f"Received: model.output_shape={model.output_shape}."
+        )
+    names = preprocessing.class_names
+    if names and len(names) != model.output_shape[-1]:
+        raise InputError(
+            "`preprocessing` must name as many classes as `model` has. "
+            f"Received: {len(names)} names for {model.output_shape[-1]} classes."
+        )
+    height, width = (side or preprocessing.size for side in shape[:2])
+    images = keras.Input((height, width, channels), dtype="uint8", name="images")
+    normalized = keras.layers.Normalization(
+        mean=np.array(preprocessing.mean, np.float32),
+        variance=np.square(np.array(preprocessing.std, np.float32)),
+        dtype="float32",
+        name="normalization",
+    )(images)
+    return keras.Model(images, model(normalized), name="with_preprocessing")
+
+
+def class_probabilities(
+    model: keras.Model,
+    images: np.ndarray,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int = 250,
+) -> np.ndarray:
+    """Run a classifier over images as stored.
+
+    Args:
+        model: a classifier that ends in a softmax and takes normalised images.
+        images: uint8, (n, height, width, channels).
+        preprocessing: the statistics that the model was trained with.
+        batch_size: images a step.
+
+    Returns:
+        float32 probabilities, (n, classes).
+
+    Raises:
+        InputError: images and model do not fit each other, or the output is not a
+            distribution.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
+    images = np.asarray(images)
+    full = with_preprocessing(model, preprocessing)
+    if images.dtype != np.uint8 or images.shape[1:] != full.input_shape[1:] or not len(images):
+        wanted = ", ".join(str(side) for side in full.input_shape[1:])
+        raise InputError(
+            f"`images` must be uint8 of shape (n, {wanted}), with n at least 1. "
+            f"Received: {images.dtype} of shape {images.shape}."
+        )
+    batch_size = min(batch_size, len(images))
+    whole = len(images) - len(images) % batch_size
+    parts = [full.predict(images[:whole], batch_size=batch_size, verbose=0)]
+    if rest := len(images) - whole:
+        # The last batch is filled up: another shape would be compiled anew, which takes
+        # JAX longer than the whole data set.
+        last = np.zeros((batch_size, *images.shape[1:]), np.uint8)
+        last[:rest] = images[whole:]
+        parts.append(full.predict(last, batch_size=batch_size, verbose=0)[:rest])
+    probabilities = np.concatenate(parts).astype(np.float32, copy=False)
+    _check_distribution(probabilities)
+    return probabilities
+
+
+def _check_distribution(probabilities: np.ndarray) -> None:
+    finite = np.isfinite(probabilities).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            "The model's output must be finite; a network that diverged in training cannot "
+            f"be used. Received: NaN or infinity for {np.sum(~finite)} of {len(finite)} images."
+        )
+    # bfloat16 keeps 8 bits, so rows of a right softmax may miss 1 by half a per cent.
+    sums = probabilities.sum(axis=1)
+    if probabilities.min() < 0 or np.abs(sums - 1).max() > 0.02:
+        raise InputError(
+            '`model` must return probabilities: build it with classifier_activation="softmax". '
+            f"Received: rows that sum to between {sums.min():.3g} and {sums.max():.3g}."
+        )
+
+
+def checked_labels(labels: np.ndarray, n: int, classes: int) -> np.ndarray:
+    """Return labels as int64, or raise InputError where they are not `n` of 0 to classes - 1."""
+    labels = np.asarray(labels)
+    if labels.shape == (n, 1):
+        # keras.datasets returns CIFAR's labels as a column.
+        labels = labels[:, 0]
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"`labels` must be one whole number for each of the {n} images. "
+            f"Received: {labels.dtype} of shape {labels.shape}."
+        )
+    if n and not (labels.min() >= 0 and labels.max() < classes):
+        raise InputError(
+            f"`labels` must lie between 0 and {classes - 1}, the model's classes. "
+            f"Received: {labels.min()} to {labels.max()}."
+        )
+    return labels.astype(np.int64)

@@ -1,0 +1,110 @@
+"""A folder of class sub-folders with images -> uint8 images and integer labels."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+from keras_wrn.prediction import read_images
+
+Split = tuple[np.ndarray, np.ndarray]
+PerClass = list[list[Path]]
+
+_TEST_FOLDERS = ("test", "val", "validation", "valid")
+
+
+def read(folder: Path, size: int) -> tuple[Split, Split, tuple[str, ...]]:
+    """Read every image of a folder into memory.
+
+    Two layouts are understood. With a split of its own: `train/CLASS/...` beside `test/CLASS/...`
+    (or val/, validation/, valid/; the first with the classes of train/ is the test set). Without:
+    `CLASS/...`, and then every fifth image of each class, by name, is the test set. Images may
+    lie deeper, as in Tiny ImageNet's `CLASS/images/`; hidden files are left out.
+
+    Each image is read as `prediction.read_images` reads it, so that a network is trained on what
+    it will be asked about.
+
+    Args:
+        folder: the folder.
+        size: height and width that every image is brought to, in pixels.
+
+    Returns:
+        (train images, labels), (test images, labels), class names in alphabetical order.
+
+    Raises:
+        InputError: no such layout, a class without images, or a file that is not an image.
+    """
+    if importlib.util.find_spec("PIL") is None:
+        raise InputError(
+            "Reading images needs Pillow, which is not installed. Run: pip install pillow"
+        )
+    names, train, test = _split_of_its_own(folder) or _every_fifth(folder)
+    return _read_all(train, size), _read_all(test, size), names
+
+
+def _split_of_its_own(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass] | None:
+    beside = [folder / name for name in _TEST_FOLDERS if (folder / name).is_dir()]
+    if not ((folder / "train").is_dir() and beside):
+        return None
+    names = _class_names(folder / "train")
+    for tests in beside:
+        if _sub_folders(tests) == names:
+            train = [_files(folder / "train" / name) for name in names]
+            return names, train, [_files(tests / name) for name in names]
+    missing = sorted(set(names).symmetric_difference(_sub_folders(beside[0])))
+    raise InputError(
+        f"{beside[0]} must have the same class sub-folders as {folder / 'train'}. In only one of "
+        f"the two: {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}."
+    )
+
+
+def _every_fifth(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass]:
+    names = _class_names(folder)
+    files = [_files(folder / name) for name in names]
+    test = [of_class[4::5] for of_class in files]
+    if not any(test):
+        raise InputError(
+            f"{folder} has fewer than 5 images in every class, so none is left for the test set "
+            "(every fifth is taken). Add images, or give train/ and test/ sub-folders."
+        )
+    return names, [[p for i, p in enumerate(c) if i % 5 != 4] for c in files], test
+
+
+def _sub_folders(folder: Path) -> tuple[str, ...]:
+    entries = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return tuple(sorted(entry.name for entry in entries if entry.is_dir()))
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    names = _sub_folders(folder)
+    if len(names) < 2:
+        raise InputError(
+            f"{folder} must have one sub-folder of images per class, at least two, directly or "
+            f"in train/ and test/. Found sub-folders: {', '.join(names) or 'none'}."
+        )
+    return names
+
+
+def _files(class_folder: Path) -> list[Path]:
+    # Tiny ImageNet keeps a text file with boxes beside images/; only images/ is looked into.
+    images = class_folder / "images"
+    found = []
+    for parent, folders, files in os.walk(
+        images if images.is_dir() else class_folder, followlinks=True
+    ):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in files if not name.startswith(".")]
+    if not found:
+        raise InputError(f"The class folder {class_folder} has no images.")
+    return sorted(found)
+
+
+def _read_all(files: PerClass, size: int) -> Split:
+    counts = [len(of_class) for of_class in files]
+    images = np.empty((sum(counts), size, size, 3), dtype=np.uint8)
+    every = (path for of_class in files for path in of_class)
+    for target, path in zip(images, every, strict=True):
+        target[...] = read_images([path], size)[0]
+    return images, np.repeat(np.arange(len(files), dtype=np.int64), counts)

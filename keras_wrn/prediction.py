@@ -1,0 +1,107 @@
+"""Image files in, the most probable classes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    from PIL.Image import Image
+
+    from keras_wrn.preprocessing import Preprocessing
+
+
+def predict(
+    model: keras.Model,
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    preprocessing: Preprocessing,
+    top: int = 5,
+) -> list[list[tuple[int, str, float]]]:
+    """Classify image files.
+
+    All files are read before the network runs, and it runs once for all of them.
+
+    Args:
+        model: a classifier that ends in a softmax and takes normalised images.
+        paths: one image file or several: PNG, JPEG or whatever else Pillow reads.
+        preprocessing: the statistics, size and class names the model was trained with.
+        top: classes to return for each file; all of them where the model has fewer.
+
+    Returns:
+        For each file a list of (class index, class name, probability), best first.
+
+    Raises:
+        InputError: a file is missing or is no image, or `top` is below 1.
+
+    Example:
+        >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
+        >>> keras_wrn.predict(run.model, "frog.png", run.preprocessing)  # doctest: +SKIP
+        [[(6, 'frog', 0.998), (2, 'bird', 0.001), ...]]
+    """
+    from keras_wrn.evaluation import class_probabilities
+    from keras_wrn.preprocessing import decode_predictions
+
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise InputError(f"`top` must be a whole number from 1. Received: {top!r}.")
+    files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if not files:
+        return []
+    images = read_images(files, preprocessing.size)
+    probabilities = class_probabilities(model, images, preprocessing)
+    top = min(top, probabilities.shape[1])
+    return decode_predictions(probabilities, top=top, dataset=preprocessing)
+
+
+def read_images(paths: Iterable[str | os.PathLike[str]], size: int) -> np.ndarray:
+    """Read image files as the network wants them.
+
+    Each is turned as its EXIF orientation says, brought to 8-bit RGB, cut to the square in
+    its middle, and resized (bilinear, antialiased). An image that has the right size
+    already is not touched.
+
+    Args:
+        paths: image files.
+        size: height and width wanted, in pixels.
+
+    Returns:
+        uint8 images, (n, size, size, 3).
+
+    Raises:
+        InputError: a file is missing or is no image; it is named.
+    """
+    return np.stack([_read_image(Path(path), size) for path in paths])
+
+
+def _read_image(path: Path, size: int) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"`paths` must name image files. {path} {what}.")
+    try:
+        with Image.open(path) as file:
+            image = _as_rgb(ImageOps.exif_transpose(file))
+    # Pillow reports a damaged file with any of these, depending on the format.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as an image: {error}.") from error
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    square = image.crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _as_rgb(image: Image) -> Image:
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow's own conversion would cut everything above 255 to white.
+        from PIL import Image
+
+        levels = np.clip(np.asarray(image, np.float64) / 257, 0, 255).round()
+        image = Image.fromarray(levels.astype(np.uint8))
+    return image.convert("RGB")

@@ -1,0 +1,219 @@
+"""Statistics and class names per data set, in one table, and the two functions that read it.
+
+Source: paper, section 3 and the authors' train.lua: mean and standard deviation per channel for
+CIFAR (the same numbers for CIFAR-10 and CIFAR-100), division by 255 alone for SVHN.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns pixels into a network's input, and class indices into words.
+
+    Attributes:
+        mean: per channel, on the 0..255 scale of the pixels.
+        std: per channel, on the same scale.
+        size: height and width of the images, in pixels.
+        class_names: in the order of the labels; empty for ImageNet, whose 1,000 names Keras has.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int
+    class_names: tuple[str, ...]
+
+
+_CIFAR_MEAN = (125.3, 123.0, 113.9)
+_CIFAR_STD = (63.0, 62.1, 66.7)
+_DIGIT_NAMES = tuple("0123456789")
+_CIFAR10_NAMES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+_CIFAR100_NAMES = tuple(
+    """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle
+    bowl boy bridge bus butterfly camel can castle caterpillar cattle
+    chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur
+    dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard
+    lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain
+    mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
+    plain plate poppy porcupine possum rabbit raccoon ray road rocket
+    rose sea seal shark shrew skunk skyscraper snail snake spider
+    squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor
+    train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.split()
+)
+
+PREPROCESSING: dict[str, Preprocessing] = {
+    "cifar10": Preprocessing(_CIFAR_MEAN, _CIFAR_STD, 32, _CIFAR10_NAMES),
+    "cifar100": Preprocessing(_CIFAR_MEAN, _CIFAR_STD, 32, _CIFAR100_NAMES),
+    "svhn": Preprocessing((0.0,) * 3, (255.0,) * 3, 32, _DIGIT_NAMES),
+    # Measured on the 1,437 training images as `datasets.load` enlarges them.
+    "digits": Preprocessing((78.895,) * 3, (88.762,) * 3, 32, _DIGIT_NAMES),
+    # torchvision's and fb.resnet.torch's constants, times 255.
+    "imagenet": Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 224, ()),
+}
+
+
+def preprocessing_of(dataset: str | Preprocessing) -> Preprocessing:
+    """Return the row of the table that a name stands for.
+
+    Args:
+        dataset: a name in `PREPROCESSING`, or a `Preprocessing`, which comes back as it is.
+
+    Raises:
+        InputError: the name is not in the table.
+    """
+    if isinstance(dataset, Preprocessing):
+        return dataset
+    if not isinstance(dataset, str) or dataset not in PREPROCESSING:
+        raise InputError(
+            f"`dataset` must be one of {', '.join(PREPROCESSING)}, or a Preprocessing with your "
+            f"own statistics and class names. Received: dataset={dataset!r}."
+        )
+    return PREPROCESSING[dataset]
+
+
+def measure_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Preprocessing:
+    """Measure the statistics of a data set of your own.
+
+    Args:
+        images: uint8, (n, size, size, channels): the training images only.
+        class_names: in the order of the labels.
+
+    Returns:
+        Mean and standard deviation per channel on 0..255, exact for any number of images.
+
+    Raises:
+        InputError: not uint8 images, or a channel that never varies, which cannot be scaled.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
+        raise InputError(
+            "`images` must be uint8 of shape (n, size, size, channels) with n >= 1. "
+            f"Received: {images.dtype} of shape {images.shape}."
+        )
+    values = np.arange(256.0)
+    means, stds = [], []
+    for channel in range(images.shape[-1]):
+        # A histogram of 256 bins is exact and needs no float copy of the images; in parts,
+        # because NumPy widens what it counts to 8 bytes.
+        counts = np.zeros(256)
+        for start in range(0, len(images), 256):
+            part = images[start : start + 256, ..., channel]
+            counts += np.bincount(part.ravel(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ values)
+        means.append(mean)
+        stds.append(float(np.sqrt(share @ (values - mean) ** 2)))
+    if min(stds) == 0:
+        raise InputError(f"Channel {stds.index(0)} of `images` has one value in every pixel.")
+    return Preprocessing(tuple(means), tuple(stds), images.shape[1], tuple(class_names))
+
+
+def preprocess_input(images: Any, dataset: str | Preprocessing = "cifar10") -> Any:
+    """Subtract the mean and divide by the standard deviation, per channel.
+
+    Args:
+        images: values on 0..255, shape (..., channels); uint8 or any number type. A NumPy array
+            (or nested lists) or a tensor of the Keras backend, a symbolic one included.
+        dataset: whose statistics, by name or as a `Preprocessing`.
+
+    Returns:
+        float32 of the same shape: a new NumPy array for NumPy, else a tensor.
+
+    Raises:
+        InputError: unknown data set, or the last axis is not the data set's channels.
+
+    Example:
+        >>> import numpy as np
+        >>> pixels = np.array([[[[0, 255, 255]]]], "uint8")
+        >>> preprocess_input(pixels, "svhn").tolist()
+        [[[[0.0, 1.0, 1.0]]]]
+    """
+    row = preprocessing_of(dataset)
+    if not hasattr(images, "shape"):
+        images = np.asarray(images)
+    is_numpy = isinstance(images, (np.ndarray, np.generic))
+    if is_numpy and images.dtype.kind not in "buif":
+        raise InputError(f"`images` must be numbers on 0..255. Received: dtype {images.dtype}.")
+    if len(images.shape) == 0 or images.shape[-1] != len(row.mean):
+        raise InputError(
+            f"`images` must have {len(row.mean)} channels in the last axis. "
+            f"Received: shape {tuple(images.shape)}."
+        )
+    mean, std = np.asarray(row.mean, "float32"), np.asarray(row.std, "float32")
+    if is_numpy:
+        pixels = images.astype("float32")
+        pixels -= mean
+        pixels /= std
+        return pixels
+    from keras import ops
+
+    return (ops.cast(images, "float32") - mean) / std
+
+
+def decode_predictions(
+    probabilities: Any, top: int = 5, dataset: str | Preprocessing = "cifar10"
+) -> list[list[tuple[int, str, float]]]:
+    """Name the most probable classes of each image.
+
+    Args:
+        probabilities: (n, classes), as `model.predict` gives them.
+        top: how many classes per image; all of them where the data set has fewer.
+        dataset: whose class names, by name or as a `Preprocessing`.
+
+    Returns:
+        Per image a list of (class index, class name, probability), best first.
+
+    Raises:
+        InputError: unknown data set, a shape that does not fit its classes, a NaN, or `top` < 1.
+
+    Example:
+        >>> decode_predictions([[0, 0, 0, 0.9, 0, 0.1, 0, 0, 0, 0]], top=2)
+        [[(3, 'cat', 0.9), (5, 'dog', 0.1)]]
+    """
+    row = preprocessing_of(dataset)
+    names = row.class_names
+    if not names and row == PREPROCESSING["imagenet"]:
+        names = _imagenet_names()
+    if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or top < 1:
+        raise InputError(f"`top` must be a whole number of at least 1. Received: top={top!r}.")
+    if hasattr(probabilities, "shape") and not isinstance(probabilities, np.ndarray):
+        from keras import ops
+
+        probabilities = ops.convert_to_numpy(probabilities)
+    values = np.asarray(probabilities, dtype="float64")
+    if values.ndim != 2 or values.shape[1] != len(names):
+        raise InputError(
+            f"`probabilities` must have shape (n, {len(names)}), one column per class. "
+            f"Received: shape {values.shape}."
+        )
+    if not np.isfinite(values).all():
+        raise InputError("`probabilities` holds NaN or infinity: there is no best class.")
+    # Stable, so that equal probabilities come in the order of their classes.
+    best = np.argsort(-values, axis=1, kind="stable")[:, :top]
+    return [
+        [(int(index), names[index], float(line[index])) for index in order]
+        for line, order in zip(values, best, strict=True)
+    ]
+
+
+@functools.cache
+def _imagenet_names() -> tuple[str, ...]:
+    from keras.applications import imagenet_utils
+
+    # The certain prediction of each class in turn: Keras' list of names, by its public function.
+    try:
+        certain = imagenet_utils.decode_predictions(np.eye(1000, dtype="float32"), top=1)
+    except Exception as error:  # get_file raises a bare Exception when it cannot download
+        raise InputError(
+            "The names of the ImageNet classes come from Keras, which downloads "
+            f"imagenet_class_index.json into ~/.keras/models. That failed: {error}"
+        ) from error
+    return tuple(name for [(_, name, _)] in certain)

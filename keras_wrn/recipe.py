@@ -1,0 +1,112 @@
+"""What a training run is: every number with its unit and its source, in one frozen record."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from keras_wrn.errors import InputError
+
+SCHEDULES = ("steps", "cosine", "one_cycle", "constant")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def _field(default: Any, help_text: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run, completely: the same recipe and seed make the same run.
+
+    The defaults are the paper's CIFAR recipe with mean/std normalisation (section 3, Table 5).
+    Every field can be given on the command line of a recipe script under its own name.
+
+    Example:
+        >>> Recipe(depth=40, width=4).shortened(50).drop_epochs
+        (16, 31, 41)
+    """
+
+    dataset: str = _field(
+        "cifar10", "cifar10, cifar100, svhn, digits, or a folder of class folders"
+    )
+    depth: int = _field(28, "n: convolutions on the longest path")
+    width: float = _field(10.0, "k: widening factor")
+    block: str = _field("B(3,3)", "B(M) for a list M of 1s and 3s, or 'bottleneck'")
+    blocks_per_group: int | None = _field(None, "N, where it shall not follow from the depth")
+    dropout: float = _field(0.0, "drop rate inside blocks; paper: 0.3 on CIFAR, 0.4 on SVHN")
+    stochastic_depth: float = _field(0.0, "drop rate of the last block, growing linearly")
+
+    epochs: int = _field(200, "passes over the training images; paper: 200")
+    batch_size: int = _field(128, "images a step, over all devices together; paper: 128")
+    learning_rate: float = _field(0.1, "the highest rate of the schedule; paper: 0.1")
+    schedule: str = _field("steps", "steps (paper), cosine, one_cycle or constant")
+    drop_epochs: tuple[int, ...] = _field(
+        (60, 120, 160), "epochs, counted from 1, at whose start the rate drops; paper: 60,120,160"
+    )
+    drop_factor: float = _field(0.2, "what a drop multiplies the rate by; paper: 0.2")
+    reset_velocity: bool = _field(True, "forget momentum at a drop, as the authors' code does")
+    warmup_epochs: float = _field(0.0, "epochs of linear rise to the highest rate")
+    momentum: float = _field(0.9, "of SGD; paper: 0.9")
+    nesterov: bool = _field(True, "Nesterov momentum; paper: yes")
+    weight_decay: float = _field(5e-4, "coupled L2 decay of all trainables; paper: 5e-4")
+
+    pad: int = _field(4, "pixels of reflection padding before the random crop; paper: 4")
+    flip: bool = _field(True, "mirror half of the images; paper: yes")
+    label_smoothing: float = _field(0.0, "share of the label spread over all classes")
+
+    precision: str = _field("float32", "float32, mixed_bfloat16 or mixed_float16")
+    synchronized_bn: bool = _field(False, "batch statistics over all devices; paper: each its own")
+    train_images: int = _field(0, "train on the first so many images only; 0: on all")
+    evaluate_every: int = _field(1, "epochs between test-set evaluations (never used to choose)")
+    seed: int = _field(1, "of weights, order, augmentation and dropout")
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that describe no run."""
+        whole = ("epochs", "batch_size", "evaluate_every")
+        for name in whole:
+            _require(self, name, getattr(self, name) >= 1, "at least 1")
+        for name in ("pad", "train_images", "seed", "warmup_epochs", "weight_decay"):
+            _require(self, name, getattr(self, name) >= 0, "0 or more")
+        for name in ("momentum", "label_smoothing"):
+            _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        for name in ("learning_rate", "drop_factor"):
+            _require(self, name, getattr(self, name) > 0, "above 0")
+        _require(self, "schedule", self.schedule in SCHEDULES, "one of " + ", ".join(SCHEDULES))
+        _require(self, "precision", self.precision in PRECISIONS, "one of " + ", ".join(PRECISIONS))
+        drops = self.drop_epochs
+        rising = all(a < b for a, b in zip((0, *drops), drops, strict=False))
+        _require(self, "drop_epochs", rising, "epochs counted from 1, in rising order")
+
+    @property
+    def network_name(self) -> str:
+        """The paper's label: "WRN-28-10", with the block where it is not B(3,3)."""
+        label = f"WRN-{self.depth}-{self.width:g}"
+        if self.block.replace(" ", "") == "bottleneck":
+            return f"pre-ResNet-{self.depth}" + (f"x{self.width:g}" if self.width != 1 else "")
+        return label if self.block.replace(" ", "") == "B(3,3)" else f"{label}-{self.block}"
+
+    def shortened(self, epochs: int) -> "Recipe":
+        """The same schedule over another number of epochs: the drops keep their share."""
+        share = epochs / self.epochs
+        drops = sorted({1 + round((drop - 1) * share) for drop in self.drop_epochs})
+        return dataclasses.replace(self, epochs=epochs, drop_epochs=tuple(drops))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for recipe.json."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """The recipe of a recipe.json."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise InputError(
+                f"A recipe has no field {', '.join(unknown)}. It has: {', '.join(sorted(known))}."
+            )
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _require(recipe: Recipe, name: str, fine: bool, expected: str) -> None:
+    if not fine:
+        raise InputError(f"`{name}` must be {expected}. Received: {name}={getattr(recipe, name)!r}")

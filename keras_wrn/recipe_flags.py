@@ -1,0 +1,109 @@
+"""Command-line flags of a recipe script: one for each field of `Recipe`, and two folders.
+
+The scripts in recipes/ are read from top to bottom; this is the part they share.
+"""
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags, logging
+
+from keras_wrn.backend import quiet_tensorflow
+from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.recipe import Recipe
+
+
+def run(recipe: Recipe, finish: Callable[[str], None] | None = None) -> None:
+    """Parse the flags, train the recipe they describe, and say in a sentence what went wrong.
+
+    Args:
+        recipe: the defaults of the flags.
+        finish: called with the run folder when the run is done.
+    """
+    define(recipe)
+    app.run(lambda _: _main(recipe, finish))
+
+
+def define(recipe: Recipe) -> None:
+    """Define a flag for each field of a recipe, with its value as the default."""
+    types_of = typing.get_type_hints(Recipe)
+    for field in dataclasses.fields(Recipe):
+        value = getattr(recipe, field.name)
+        text = field.metadata["help"]
+        kind = types_of[field.name]
+        if isinstance(kind, types.UnionType):
+            kind = next(option for option in kind.__args__ if option is not type(None))
+        if kind is bool:
+            flags.DEFINE_bool(field.name, value, text)
+        elif kind is int:
+            flags.DEFINE_integer(field.name, value, text)
+        elif kind is float:
+            flags.DEFINE_float(field.name, value, text)
+        elif kind is str:
+            flags.DEFINE_string(field.name, value, text)
+        else:
+            flags.DEFINE_list(field.name, [str(item) for item in value], text)
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "run folder, where an interrupted run goes on; default runs/DATASET-NETWORK-SEED",
+    )
+    flags.DEFINE_string("data_dir", None, "where the data set is; default ~/.keras/datasets")
+
+
+def from_flags(recipe: Recipe) -> Recipe:
+    """The recipe that the command line describes.
+
+    Where --epochs is given and --drop_epochs is not, the drops keep their share of the run.
+    """
+    values = flags.FLAGS
+    given = {f.name: values[f.name].value for f in dataclasses.fields(Recipe)}
+    given["drop_epochs"] = _whole_numbers(given["drop_epochs"])
+    if values["epochs"].present and not values["drop_epochs"].present:
+        given["drop_epochs"] = recipe.shortened(max(1, given["epochs"])).drop_epochs
+    return Recipe(**given)
+
+
+def _whole_numbers(texts: list[str]) -> tuple[int, ...]:
+    try:
+        return tuple(int(text) for text in texts)
+    except ValueError as error:
+        raise InputError(
+            "`drop_epochs` must be whole numbers with commas between them, such as 60,120,160. "
+            f"Received: drop_epochs={','.join(texts)}"
+        ) from error
+
+
+def _main(recipe: Recipe, finish: Callable[[str], None] | None) -> None:
+    quiet_tensorflow()
+    logging.set_verbosity(logging.INFO)
+    try:
+        chosen = from_flags(recipe)
+        data = chosen.dataset.rstrip("/").rsplit("/", 1)[-1]
+        workdir = flags.FLAGS.workdir or f"runs/{data}-{chosen.network_name}-{chosen.seed}"
+        from keras_wrn.training import train
+
+        card = train(chosen, workdir, data_dir=flags.FLAGS.data_dir)
+        print(_summary(card, workdir))
+        if finish is not None:
+            finish(workdir)
+    except Interrupted as stop:
+        print(f"{stop}; the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except (InputError, ImportError, OSError) as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _summary(card: dict[str, Any], workdir: str) -> str:
+    metrics = card["metrics"]
+    return (
+        f"{card['name']} on {card['dataset']}: error {100 * metrics['error']:.2f} %, "
+        f"NLL {metrics['nll']:.3f}, ECE {metrics['ece']:.3f} on {metrics['n']:,} test images; "
+        f"{card['parameters']:,} parameters, {card['epochs']} epochs in "
+        f"{60 * card['hours']:.1f} minutes. Everything about it is in {workdir}."
+    )

@@ -1,0 +1,219 @@
+"""A trained network on disk: the folder that training leaves, and how to use it again.
+
+A run folder, and each folder of published weights, holds `model.weights.h5` and `card.json`.
+The card says what the network is, how its images are normalised and what the weights' sha256
+is, so that a folder is all that evaluation, prediction and export need.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_wrn.errors import InputError
+from keras_wrn.networks import NETWORKS, find_network
+from keras_wrn.run_folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE, read_json, sha256
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_wrn.preprocessing import Preprocessing
+
+_FORMAT = 1
+_BUILDERS = {"WideResNet", *(network.builder for network in NETWORKS.values())}
+_KEYS = ("name", "network", "dataset", "preprocessing", "weights_sha256")
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network with its weights, ready to classify.
+
+    Attributes:
+        model: takes normalised images and ends in a softmax.
+        card: what the card says; "name", "network" and "dataset" always.
+        preprocessing: the statistics, size and class names that it was trained with.
+        path: the folder or weights file that it was read from.
+    """
+
+    model: keras.Model
+    card: dict[str, Any]
+    preprocessing: Preprocessing
+    path: Path
+
+
+def load_trained(path: str | os.PathLike[str]) -> Trained:
+    """Load what a training run left, or a folder of published weights.
+
+    Args:
+        path: the folder that holds card.json and model.weights.h5.
+
+    Returns:
+        The network with its weights, its card and its preprocessing.
+
+    Raises:
+        InputError: the folder is none of a finished run, or is damaged; the file that is
+            missing or wrong is named.
+
+    Example:
+        >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
+        >>> run.card["metrics"]["error"]  # doctest: +SKIP
+        0.0886
+    """
+    folder = Path(path)
+    card = read_card(folder)
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise InputError(
+            f"{folder} has a {CARD_FILE} but no {WEIGHTS_FILE}: its weights are missing."
+        )
+    digest = sha256(weights)
+    if digest != card["weights_sha256"]:
+        raise InputError(
+            f"{weights} is damaged or is another run's: its sha256 is {digest}, and {CARD_FILE} "
+            f"says {card['weights_sha256']}."
+        )
+    from keras_wrn.preprocessing import Preprocessing
+
+    try:
+        values = card["preprocessing"]
+        preprocessing = Preprocessing(
+            mean=tuple(float(value) for value in values["mean"]),
+            std=tuple(float(value) for value in values["std"]),
+            size=int(values["size"]),
+            class_names=tuple(str(name) for name in values["class_names"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The preprocessing in {folder / CARD_FILE} cannot be read: {error}."
+        ) from error
+    model = _build(card["network"], str(folder / CARD_FILE))
+    _load_weights(model, weights)
+    return Trained(model, card, preprocessing, folder)
+
+
+def load_model(
+    name: str = "16-4",
+    weights: str | os.PathLike[str] = "cifar10",
+    dataset: str | Preprocessing = "cifar10",
+) -> Trained:
+    """Load a network by its name in the literature, with published weights or a file's.
+
+    Args:
+        name: depth and width, such as "16-4" or "WRN-28-10", or a function of
+            keras_wrn.applications, such as "WideResNet16_4".
+        weights: the data set that published weights were trained on, or a .weights.h5 file.
+        dataset: for a weights file only: the data set whose classes and statistics it has.
+
+    Returns:
+        The network with its weights and its preprocessing.
+
+    Raises:
+        InputError: there is no such network, no such weights, or they do not fit.
+
+    Example:
+        >>> load_model("16-4", "my.weights.h5", dataset="cifar100")  # doctest: +SKIP
+        Trained(...)
+    """
+    file = Path(weights)
+    if not file.name.endswith(".weights.h5"):
+        title, _ = find_network(name, str(weights))
+        return load_trained(_published_folder(title, str(weights)))
+    title, network = find_network(name, dataset)
+    if not file.is_file():
+        raise InputError(f"`weights` must be a file that exists. Received: {file}.")
+    from keras_wrn.preprocessing import preprocessing_of
+
+    preprocessing = preprocessing_of(dataset)
+    # ImageNet's thousand names are not kept in the table.
+    network["classes"] = len(preprocessing.class_names) or 1000
+    network["input_shape"] = [preprocessing.size, preprocessing.size, len(preprocessing.mean)]
+    model = _build(network, "`name`")
+    _load_weights(model, file)
+    data = dataset if isinstance(dataset, str) else None
+    return Trained(model, {"name": title, "network": network, "dataset": data}, preprocessing, file)
+
+
+def published() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folders of published weights with their cards, in the order of their names."""
+    package = Path(__file__).parent
+    for home in (package / "saved_models", package.parent / "saved_models"):
+        for card in sorted(home.glob(f"*/{CARD_FILE}")):
+            yield card.parent, read_card(card.parent)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read and check the card of a run.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        The card.
+
+    Raises:
+        InputError: there is no card, or not one of this format.
+    """
+    path = folder / CARD_FILE
+    if not folder.is_dir():
+        raise InputError(f"A run folder must be a folder that exists. Received: {folder}.")
+    if not path.is_file():
+        if (folder / RECIPE_FILE).is_file():
+            raise InputError(
+                f"{folder} is a run that is not finished: it has {RECIPE_FILE} but no {CARD_FILE}. "
+                "Start its training again, it goes on where it was."
+            )
+        raise InputError(f"{folder} is not a run folder: it has no {CARD_FILE}.")
+    card = read_json(path)
+    if not isinstance(card, dict) or card.get("format") != _FORMAT:
+        found = card.get("format") if isinstance(card, dict) else type(card).__name__
+        raise InputError(
+            f"{path} must be a card of format {_FORMAT}. Received: format={found!r}; another "
+            "version of keras_wrn wrote it."
+        )
+    if missing := [key for key in _KEYS if key not in card]:
+        raise InputError(f"{path} is damaged: it has no {', '.join(missing)}.")
+    return card
+
+
+def _published_folder(title: str, weights: str) -> Path:
+    there = list(published())
+    for folder, card in there:
+        if card["name"] == title and weights in (card["dataset"], folder.name):
+            return folder
+    known = ", ".join(f"{card['name']} {card['dataset']}" for _, card in there) or "none yet"
+    raise InputError(
+        f"There are no published weights {weights!r} for {title}. Published: {known}. Give the "
+        "folder of a run or a file that ends in .weights.h5."
+    )
+
+
+def _build(network: dict[str, Any], source: str) -> keras.Model:
+    import keras_wrn
+
+    arguments = dict(network) if isinstance(network, dict) else {}
+    builder = arguments.pop("builder", None)
+    if not isinstance(builder, str) or builder not in _BUILDERS:
+        raise InputError(
+            f"{source} must name a network of keras_wrn. Received: builder={builder!r}."
+        )
+    if arguments.get("input_shape"):
+        arguments["input_shape"] = tuple(arguments["input_shape"])
+    try:
+        return getattr(keras_wrn, builder)(**arguments, classifier_activation="softmax")
+    except (TypeError, InputError) as error:
+        raise InputError(f"{source} describes no network: {error}") from error
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    try:
+        with warnings.catch_warnings():
+            # Where the file lacks something Keras only warns, and leaves random weights.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, KeyError, OSError, UserWarning) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} does not hold the weights of {model.name}: {reason}") from error

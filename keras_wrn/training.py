@@ -1,0 +1,330 @@
+"""`train(recipe, workdir)`: from a recipe to a run folder, through one `model.fit`."""
+
+import contextlib
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from absl import logging
+from keras import ops
+
+from keras_wrn import batches, callbacks, datasets, run_folder, schedules
+from keras_wrn.augment import RandomCropFlip
+from keras_wrn.errors import InputError
+from keras_wrn.evaluation import evaluate
+from keras_wrn.fused_batch_norm import training_clone
+from keras_wrn.optimizers import TorchSGD
+from keras_wrn.preprocessing import PREPROCESSING, Preprocessing
+from keras_wrn.recipe import Recipe
+from keras_wrn.wide_resnet import WideResNet
+
+EVALUATION_BATCH = 500  # images; any size gives the same numbers
+SAMPLE_IMAGES = 16  # augmented images shown in TensorBoard
+
+
+class Networks(NamedTuple):
+    """The network that is kept, its training clone, and the model around the clone."""
+
+    network: keras.Model
+    clone: keras.Model
+    trainer: keras.Model
+
+
+def train(
+    recipe: Recipe,
+    workdir: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    save_every: float = callbacks.SAVE_EVERY,
+) -> dict[str, Any]:
+    """Train the network of a recipe and leave everything about it in a folder.
+
+    The same call again goes on where the run stopped, at the step; a finished run is left alone.
+    SIGTERM and Ctrl-C save the state and raise `errors.Interrupted`.
+
+    Args:
+        recipe: what to train, on what, and how.
+        workdir: the run folder, made if absent. Afterwards it holds recipe.json, history.csv,
+            model.weights.h5, card.json, curves.png, predictions.png and logs/ for TensorBoard.
+        data_dir: where the data set's files are; default ~/.keras/datasets.
+        save_every: seconds between saved states.
+
+    Returns:
+        The card: network, recipe, versions, and the figures on the whole test set, measured
+        from the stored weights after the last epoch. The test set chooses nothing.
+
+    Raises:
+        InputError: a recipe that cannot be run, missing data, or a folder of another run.
+        Interrupted: the run was asked to stop; its state is saved.
+
+    Example:
+        >>> card = train(Recipe(dataset="digits", depth=10, width=1, epochs=1), "RUN")
+        >>> card["metrics"]["n"]
+        360
+    """
+    workdir = Path(workdir)
+    run_folder.check_run(workdir, recipe)
+    if (workdir / run_folder.CARD_FILE).exists():
+        logging.info("the run in %s is finished", workdir)
+        return run_folder.read_json(workdir / run_folder.CARD_FILE)
+    data = datasets.load(recipe.dataset, data_dir)
+    images, labels = (part[: recipe.train_images or None] for part in data.train)
+    _check_batch(recipe, len(images))
+    preprocessing = _preprocessing(data)
+    keras.utils.set_random_seed(recipe.seed)
+
+    with _strategy(recipe) as replicas:
+        networks = build(recipe, preprocessing, images.shape[1:])
+        steps = len(images) // recipe.batch_size
+        # Nothing is written before all that can be refused has been.
+        run_folder.open_run(workdir, recipe)
+        compile_trainer(networks.trainer, recipe, steps)
+        keeper = callbacks.RunKeeper(workdir, recipe, steps, save_every)
+        keeper.restore(networks.trainer)
+        _fit(networks.trainer, recipe, keeper, (images, labels), data.test, replicas)
+    networks.network.set_weights(networks.clone.get_weights())
+    return _finish(networks.network, recipe, workdir, keeper, data, preprocessing)
+
+
+def build(recipe: Recipe, preprocessing: Preprocessing, shape: tuple[int, ...]) -> Networks:
+    """Build the network, its training clone, and augmentation and normalisation before it.
+
+    Args:
+        recipe: what to build.
+        preprocessing: the statistics of the data set.
+        shape: (height, width, 3) of the images.
+    """
+    network = WideResNet(
+        **network_arguments(recipe),
+        input_shape=shape,
+        classes=len(preprocessing.class_names),
+        classifier_activation=None,
+    )
+    clone = training_clone(network, precision=recipe.precision, synchronized=recipe.synchronized_bn)
+    images = keras.Input(shape=shape, dtype="uint8", name="images")
+    x = images
+    if recipe.pad or recipe.flip:
+        x = RandomCropFlip(recipe.pad, recipe.flip, name="random_crop_flip")(x)
+    x = keras.layers.Normalization(
+        mean=preprocessing.mean,
+        variance=[std**2 for std in preprocessing.std],
+        dtype="float32",
+        name="normalise",
+    )(x)
+    return Networks(network, clone, keras.Model(images, clone(x), name="trainer"))
+
+
+def compile_trainer(trainer: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+    """Give the training model the recipe's optimiser, loss and error."""
+    optimizer = TorchSGD(
+        schedules.learning_rate(recipe, steps_per_epoch),
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+    )
+    # XLA is slower than TensorFlow's own kernels on CPUs; Keras' "auto" knows where it helps.
+    trainer.compile(
+        optimizer, loss=_loss(recipe.label_smoothing), metrics=[error], jit_compile="auto"
+    )
+    # Built before the first step, or Keras traces the training step twice.
+    optimizer.build(trainer.trainable_variables)
+
+
+def error(y_true: Any, y_pred: Any) -> Any:
+    """Top-1 error of each image, 0 or 1; what the paper reports."""
+    wrong = ops.not_equal(ops.argmax(y_pred, axis=-1), ops.cast(ops.reshape(y_true, [-1]), "int32"))
+    return ops.cast(wrong, "float32")
+
+
+def network_arguments(recipe: Recipe) -> dict[str, Any]:
+    """The arguments of `WideResNet` that a recipe determines."""
+    names = ("depth", "width", "block", "dropout", "blocks_per_group", "stochastic_depth")
+    return {name: getattr(recipe, name) for name in names}
+
+
+def _fit(
+    trainer: keras.Model,
+    recipe: Recipe,
+    keeper: callbacks.RunKeeper,
+    training: tuple[Any, Any],
+    test: Any,
+    replicas: int,
+) -> None:
+    """Run the epochs that are left: first the rest of one that was interrupted, then the others."""
+    steps = keeper.steps_per_epoch
+    epoch, done = divmod(keeper.step, steps)
+    watchers: list[keras.callbacks.Callback] = [keeper]
+    if recipe.reset_velocity and recipe.schedule == "steps":
+        watchers.append(callbacks.VelocityReset(recipe.drop_epochs, epoch if done else None))
+    watchers += callbacks.tensorboard(keeper.workdir, _samples(recipe, training[0]), keeper.step)
+    stretches = [(epoch, epoch + 1, steps - done)] if done else []
+    stretches.append((epoch + bool(done), recipe.epochs, steps))
+    keeper.catch_signals()
+    try:
+        for first, last, steps_each in stretches:
+            if first >= last:
+                continue
+            trainer.fit(
+                batches.BatchStream(
+                    *training,
+                    batch_size=recipe.batch_size,
+                    seed=recipe.seed,
+                    start_step=keeper.step,
+                ),
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=steps_each,
+                shuffle=False,  # the stream is shuffled
+                validation_data=tuple(test),
+                validation_batch_size=_even_batch(len(test[0]), replicas),
+                validation_freq=recipe.evaluate_every,
+                callbacks=watchers,
+                verbose="auto" if sys.stdout.isatty() else 2,
+            )
+    finally:
+        keeper.release_signals()
+
+
+def _finish(
+    network: keras.Model,
+    recipe: Recipe,
+    workdir: Path,
+    keeper: callbacks.RunKeeper,
+    data: datasets.Dataset,
+    preprocessing: Preprocessing,
+) -> Any:
+    """Store the weights, measure them as stored, and write the card last of all."""
+    weights = workdir / run_folder.WEIGHTS_FILE
+    run_folder.write_whole(weights, network.save_weights)
+    network = WideResNet(
+        **network_arguments(recipe),
+        input_shape=data.train.images.shape[1:],
+        classes=len(preprocessing.class_names),
+    )
+    network.load_weights(weights)
+    metrics = evaluate(network, *data.test, preprocessing)
+    card = {
+        "format": 1,
+        "name": recipe.network_name,
+        "network": {
+            "builder": "WideResNet",
+            **network_arguments(recipe),
+            "classes": len(preprocessing.class_names),
+            "input_shape": list(data.train.images.shape[1:]),
+        },
+        "dataset": recipe.dataset,
+        "preprocessing": dataclasses.asdict(preprocessing),
+        "metrics": metrics,
+        "parameters": sum(int(np.prod(v.shape)) for v in network.trainable_variables),
+        "weights_sha256": run_folder.sha256(weights),
+        "recipe": recipe.to_dict(),
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "steps": keeper.step,
+        "hours": round(keeper.seconds / 3600, 3),
+        "cpu_hours": round(keeper.cpu_seconds / 3600, 3),
+        "versions": run_folder.versions(),
+        "hardware": run_folder.hardware(),
+        "chosen_by": "the last epoch; the test set chose nothing",
+    }
+    _draw(network, workdir, data, preprocessing, card)
+    run_folder.write_json(workdir / run_folder.CARD_FILE, card)
+    run_folder.forget_state(workdir)
+    return run_folder.read_json(workdir / run_folder.CARD_FILE)
+
+
+def _draw(
+    network: keras.Model,
+    workdir: Path,
+    data: datasets.Dataset,
+    preprocessing: Preprocessing,
+    card: dict[str, Any],
+) -> None:
+    """The two pictures, where matplotlib is installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        logging.info("matplotlib is not installed: no pictures. pip install matplotlib")
+        return
+    from keras_wrn import report
+
+    title = f"{card['name']} on {card['dataset']}"
+    report.learning_curves(workdir / run_folder.HISTORY_FILE, workdir / "curves.png", title)
+    report.prediction_sheet(
+        network, data.test.images, data.test.labels, preprocessing, workdir / "predictions.png"
+    )
+
+
+def _loss(label_smoothing: float) -> Any:
+    if not label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def smoothed_cross_entropy(y_true: Any, y_pred: Any) -> Any:
+        classes = y_pred.shape[-1]
+        target = ops.one_hot(ops.cast(ops.reshape(y_true, [-1]), "int32"), classes)
+        return keras.losses.categorical_crossentropy(
+            target, y_pred, from_logits=True, label_smoothing=label_smoothing
+        )
+
+    return smoothed_cross_entropy
+
+
+def _preprocessing(data: datasets.Dataset) -> Preprocessing:
+    """The statistics of the table, or of the training images of a folder."""
+    if data.name in PREPROCESSING:
+        return PREPROCESSING[data.name]
+    pixels = data.train.images.reshape(-1, 3).astype(np.float64)
+    return Preprocessing(
+        mean=tuple(float(v) for v in pixels.mean(axis=0).round(3)),
+        std=tuple(float(v) for v in np.maximum(pixels.std(axis=0), 1.0).round(3)),
+        size=data.train.images.shape[1],
+        class_names=data.class_names,
+    )
+
+
+def _check_batch(recipe: Recipe, images: int) -> None:
+    if recipe.batch_size > images:
+        raise InputError(
+            f"`batch_size` must be at most the number of training images, {images}. "
+            f"Received: batch_size={recipe.batch_size}"
+        )
+
+
+@contextlib.contextmanager
+def _strategy(recipe: Recipe) -> Any:
+    """MirroredStrategy's scope where TensorFlow sees several devices; yields how many."""
+    if keras.config.backend() != "tensorflow":
+        yield 1
+        return
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        yield 1
+        return
+    if recipe.batch_size % len(devices):
+        raise InputError(
+            f"`batch_size` is over all devices together and must divide by {len(devices)}. "
+            f"Received: batch_size={recipe.batch_size}"
+        )
+    logging.info("training on %d devices", len(devices))
+    with tf.distribute.MirroredStrategy([device.name for device in devices]).scope():
+        yield len(devices)
+
+
+def _even_batch(images: int, replicas: int) -> int:
+    """A batch size for evaluation whose last batch has an image for every replica."""
+    for size in range(EVALUATION_BATCH - EVALUATION_BATCH % replicas, 0, -replicas):
+        if images % size == 0 or images % size >= replicas:
+            return size
+    return replicas
+
+
+def _samples(recipe: Recipe, images: np.ndarray) -> np.ndarray:
+    """A few training images as the network is shown them."""
+    some = images[:SAMPLE_IMAGES]
+    layer = RandomCropFlip(recipe.pad, recipe.flip, seed=recipe.seed)
+    return np.asarray(ops.convert_to_numpy(layer(ops.convert_to_tensor(some), training=True)))

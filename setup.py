@@ -1,0 +1,47 @@
+"""Packaging of keras_wrn; the only place for its metadata."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "keras_wrn/__init__.py").read_text())[1]
+
+TRAIN = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"]
+TENSORBOARD = ["tensorboard>=2.16"]
+TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8"]
+
+setup(
+    # "keras-wrn" belongs to an unrelated project of 2018; the import name is keras_wrn.
+    name="keras-wide-resnet",
+    version=VERSION,
+    description="Wide Residual Networks for Keras 3: every network of the paper, trained and served",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["keras_wrn", "keras_wrn.*"]),
+    # Keras brings h5py; it chooses no backend, and neither do we.
+    install_requires=["keras>=3.10", "numpy>=1.26", "h5py>=3.10", "absl-py>=2.0", "pillow>=10"],
+    extras_require={
+        "tf": ["tensorflow>=2.18"],
+        "tf-cpu": ["tensorflow-cpu>=2.18"],
+        "jax": ["jax>=0.4.30"],
+        "train": [*TRAIN, *TENSORBOARD],
+        "tensorboard": TENSORBOARD,
+        # keras-cv's development has ended; this is its last release.
+        "detection": ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"],
+        "test": TEST,
+        "dev": [*TEST, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],
+    },
+    entry_points={"console_scripts": ["keras-wrn=keras_wrn.cli:run"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

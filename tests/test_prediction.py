@@ -1,0 +1,120 @@
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_run import DIGITS, random_images
+
+import keras_wrn
+from keras_wrn.errors import InputError
+from keras_wrn.evaluation import class_probabilities
+from keras_wrn.prediction import read_images
+from keras_wrn.preprocessing import Preprocessing
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(1)
+    return keras_wrn.WideResNet(10, 1)
+
+
+def save(path, pixels, **options):
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def test_predictions_are_the_best_classes_in_order(model, tmp_path):
+    images = random_images(3)
+    paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate(images)]
+    predictions = keras_wrn.predict(model, paths, DIGITS, top=3)
+    probabilities = class_probabilities(model, images, DIGITS)
+    for found, row in zip(predictions, probabilities, strict=True):
+        best = np.argsort(-row)[:3]
+        assert [index for index, _, _ in found] == list(best)
+        assert [name for _, name, _ in found] == [str(index) for index in best]
+        np.testing.assert_allclose([p for _, _, p in found], row[best], atol=1e-6)
+
+
+def test_one_path_is_a_list_of_one_and_none_is_none(model, tmp_path):
+    path = save(tmp_path / "a.png", random_images(1)[0])
+    assert len(keras_wrn.predict(model, str(path), DIGITS)) == 1
+    assert keras_wrn.predict(model, [], DIGITS) == []
+
+
+def test_a_model_of_fewer_classes_names_all_of_them(tmp_path):
+    path = save(tmp_path / "a.png", random_images(1)[0])
+    three = Preprocessing((0.0,) * 3, (255.0,) * 3, 32, ("cat", "dog", "eel"))
+    [found] = keras_wrn.predict(keras_wrn.WideResNet(10, 1, classes=3), path, three)
+    assert sorted(name for _, name, _ in found) == ["cat", "dog", "eel"]
+    assert sum(p for _, _, p in found) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("top", [0, -1, 2.5, True])
+def test_top_must_be_a_number(model, top):
+    with pytest.raises(InputError, match="`top` must be a whole number from 1"):
+        keras_wrn.predict(model, "none.png", DIGITS, top=top)
+
+
+def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path):
+    image = random_images(1)[0]
+    found = read_images([save(tmp_path / "a.png", image), save(tmp_path / "b.bmp", image)], 32)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, [image, image])
+
+
+def test_the_square_in_the_middle_is_taken(tmp_path):
+    for shape in [(32, 45), (45, 32)]:
+        pixels = np.zeros((*shape, 3), np.uint8)
+        top, left = ((length - 32) // 2 for length in shape)
+        pixels[top : top + 32, left : left + 32] = square = random_images(1)[0]
+        np.testing.assert_array_equal(
+            read_images([save(tmp_path / "a.png", pixels)], 32)[0], square
+        )
+
+
+def test_a_large_image_is_resized_with_antialiasing(tmp_path):
+    # Stripes of one pixel: without antialiasing some pixel would stay black or white.
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    found = read_images([save(tmp_path / "a.png", stripes)], 32)[0]
+    assert found.shape == (32, 32, 3)
+    assert 120 <= found.min() <= found.max() <= 135
+
+
+def test_exif_orientation_is_followed(tmp_path):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:16] = 200  # the upper half is bright
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn by 90 degrees clockwise to see it"
+    found = read_images([save(tmp_path / "a.jpg", pixels, exif=exif, quality=95)], 32)[0]
+    assert found[:, 20:].min() > 150
+    assert found[:, :12].max() < 50
+
+
+def test_other_kinds_of_image_become_rgb(tmp_path):
+    grey = random_images(1)[0, ..., 0]
+    as_rgb = np.repeat(grey[..., None], 3, axis=2)
+    see_through = np.dstack([as_rgb, np.full((32, 32), 128, np.uint8)])
+    palette = tmp_path / "palette.png"
+    Image.fromarray(grey).convert("P").save(palette)
+    sixteen_bit = tmp_path / "deep.png"
+    Image.fromarray(grey.astype(np.uint16) * 257).save(sixteen_bit)
+    paths = [save(tmp_path / "grey.png", grey), save(tmp_path / "rgba.png", see_through)]
+    for found in read_images([*paths, palette, sixteen_bit], 32):
+        np.testing.assert_array_equal(found, as_rgb)
+
+
+def test_what_is_no_image_is_refused_by_name(model, tmp_path):
+    text = tmp_path / "text.png"
+    text.write_text("no pixels here")
+    whole = save(tmp_path / "whole.png", random_images(1)[0])
+    half = tmp_path / "half.png"
+    half.write_bytes(whole.read_bytes()[:1500])
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    for path in (text, half, empty):
+        with pytest.raises(InputError, match=f"{path.name} cannot be read as an image: "):
+            keras_wrn.predict(model, [whole, path], DIGITS)
+    with pytest.raises(InputError, match=r"none\.png does not exist"):
+        keras_wrn.predict(model, tmp_path / "none.png", DIGITS)
+    with pytest.raises(InputError, match="is a folder"):
+        keras_wrn.predict(model, tmp_path, DIGITS)

@@ -1,0 +1,84 @@
+"""Run folders: whose they are, and files that are whole or not there."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_wrn import run_folder
+from keras_wrn.errors import InputError
+from keras_wrn.recipe import Recipe
+
+
+def test_a_new_folder_gets_its_recipe_and_the_same_recipe_may_come_back(tmp_path):
+    run_folder.open_run(tmp_path / "a" / "run", Recipe(epochs=3))
+    run_folder.open_run(tmp_path / "a" / "run", Recipe(epochs=3))
+    assert json.loads((tmp_path / "a" / "run" / "recipe.json").read_text())["epochs"] == 3
+
+
+def test_another_run_is_not_overwritten(tmp_path):
+    run_folder.open_run(tmp_path / "run", Recipe(depth=16))
+    with pytest.raises(InputError, match="already holds another run: depth is 16 there and 22"):
+        run_folder.open_run(tmp_path / "run", Recipe(depth=22))
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["depth"] == 16
+
+
+def test_strange_folders_are_left_alone(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"x")
+    with pytest.raises(InputError, match="not empty and holds no run"):
+        run_folder.open_run(tmp_path, Recipe())
+    with pytest.raises(InputError, match="is a file"):
+        run_folder.open_run(tmp_path / "photo.png", Recipe())
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_a_damaged_recipe_is_named(tmp_path):
+    (tmp_path / "recipe.json").write_text("{")
+    with pytest.raises(InputError, match="recipe.json is damaged"):
+        run_folder.open_run(tmp_path, Recipe())
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "card.json"
+    target.write_text("before")
+
+    def full_disk(part):
+        part.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        run_folder.write_whole(target, full_disk)
+    assert target.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
+
+
+def test_states_come_back_and_the_one_before_is_kept(tmp_path):
+    assert run_folder.load_state(tmp_path) is None
+    for step in (1, 2):
+        run_folder.save_state(tmp_path, [np.full((2, 3), step), np.arange(4)], {"step": step})
+    arrays, facts = run_folder.load_state(tmp_path)
+    assert facts == {"step": 2}
+    np.testing.assert_array_equal(arrays[0], np.full((2, 3), 2))
+
+    (tmp_path / "state.npz").write_bytes((tmp_path / "state.npz").read_bytes()[:100])
+    arrays, facts = run_folder.load_state(tmp_path)
+    assert facts == {"step": 1}
+
+    (tmp_path / "state.previous.npz").write_bytes(b"")
+    with pytest.raises(InputError, match="is damaged"):
+        run_folder.load_state(tmp_path)
+    run_folder.forget_state(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    run_folder.save_state(tmp_path, [np.zeros(2)], {"step": 1})
+    monkeypatch.setattr(np, "savez", _no_space)
+    with pytest.raises(OSError, match="No space"):
+        run_folder.save_state(tmp_path, [np.ones(2)], {"step": 2})
+    assert run_folder.load_state(tmp_path)[1] == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
+
+
+def _no_space(*_, **__):
+    raise OSError(28, "No space left on device")

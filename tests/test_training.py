@@ -1,0 +1,260 @@
+"""`train`: what it leaves, that it goes on where it stopped, and on several devices."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from keras_wrn import callbacks, run_folder, runs, training
+from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.recipe import Recipe
+
+REPOSITORY = Path(__file__).parent.parent
+ON_TENSORFLOW = keras.config.backend() == "tensorflow"
+SMALL = Recipe(
+    dataset="digits",
+    depth=10,
+    width=1,
+    dropout=0.3,
+    epochs=3,
+    drop_epochs=(2, 3),
+    batch_size=32,
+    train_images=256,
+    learning_rate=0.05,
+    flip=False,
+)
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """A run from beginning to end."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    return folder, training.train(SMALL, folder)
+
+
+def _weights(folder):
+    arrays = {}
+    with h5py.File(folder / "model.weights.h5") as file:
+        file.visititems(
+            lambda name, item: (
+                arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return arrays
+
+
+def _history(folder):
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_everything_about_itself(small_run):
+    folder, card = small_run
+    names = {path.name for path in folder.iterdir()}
+    expected = {"recipe.json", "card.json", "history.csv", "model.weights.h5"}
+    expected |= {"curves.png", "predictions.png"}
+    assert expected | ({"logs"} if ON_TENSORFLOW else set()) == names
+    assert card == json.loads((folder / "card.json").read_text())
+    assert card["metrics"]["n"] == 360 and card["steps"] == 24
+    assert card["parameters"] == 77_850
+    assert Recipe.from_dict(card["recipe"]) == SMALL
+    assert card["versions"]["keras"] == keras.__version__
+    assert card["weights_sha256"] == run_folder.sha256(folder / "model.weights.h5")
+
+
+def test_the_history_has_a_row_an_epoch_with_the_rates_of_the_paper(small_run):
+    rows = _history(small_run[0])
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx([0.05, 0.01, 0.002])
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+
+
+def test_the_card_tells_what_the_stored_weights_do(small_run):
+    folder, card = small_run
+    trained = runs.load_trained(folder)
+    from keras_wrn import datasets, evaluation
+
+    metrics = evaluation.evaluate(
+        trained.model, *datasets.load("digits").test, trained.preprocessing
+    )
+    assert metrics == pytest.approx(card["metrics"], abs=1e-5)
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="TensorBoard's callback needs TensorFlow")
+def test_tensorboard_has_loss_error_rate_speed_and_pictures(small_run):
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    found = {}
+    for part in ("train", "validation"):
+        events = event_accumulator.EventAccumulator(str(small_run[0] / "logs" / part))
+        events.Reload()
+        for tag in events.Tags()["tensors"]:
+            found[f"{part}/{tag}"] = events.Tensors(tag)
+    wanted = ["epoch_loss", "epoch_error", "epoch_learning_rate", "epoch_images_per_second"]
+    for name in [*(f"train/{tag}" for tag in wanted), "validation/epoch_error"]:
+        assert len(found[name]) == 3, name
+    assert len(found["train/augmented"]) == 1
+    import tensorflow as tf
+
+    rates = [float(tf.make_ndarray(e.tensor_proto)) for e in found["train/epoch_learning_rate"]]
+    assert rates == pytest.approx([0.05, 0.01, 0.002])
+
+
+def test_a_finished_run_is_left_alone(small_run):
+    folder, card = small_run
+    before = (folder / "model.weights.h5").stat().st_mtime_ns
+    assert training.train(SMALL, folder) == card
+    assert (folder / "model.weights.h5").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("stop_after", [8, 11])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(small_run, tmp_path, monkeypatch, stop_after):
+    """Dropout, crops, order, momentum and its resets included: the weights are the same."""
+    count_step = callbacks.RunKeeper.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        if self.step + 1 == stop_after:
+            self._signal = signal.SIGTERM
+        count_step(self, batch, logs)
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.RunKeeper, "on_train_batch_end", stop)
+        with pytest.raises(Interrupted, match=f"after step {stop_after}"):
+            training.train(SMALL, folder)
+    assert (folder / "state.npz").exists() and not (folder / "card.json").exists()
+    with pytest.raises(InputError, match="not finished"):
+        runs.load_trained(folder)
+    keras.backend.clear_session()
+    card = training.train(SMALL, folder)
+    assert card["steps"] == 24 and not (folder / "state.npz").exists()
+    ours, theirs = _weights(folder), _weights(small_run[0])
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, theirs[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    for one, other in zip(_history(folder), _history(small_run[0]), strict=True):
+        for key in ("epoch", "step", "loss", "error", "val_loss", "learning_rate"):
+            assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-4), key
+
+
+def test_the_state_is_saved_on_the_way(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(callbacks.RunKeeper, "save", lambda self: saved.append(self.step))
+    training.train(
+        Recipe(**{**vars(SMALL), "epochs": 1, "drop_epochs": ()}), tmp_path / "r", save_every=0
+    )
+    assert saved[:8] == list(range(1, 9))
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_no_half_file(tmp_path, monkeypatch):
+    recipe = Recipe(**{**vars(SMALL), "epochs": 1, "drop_epochs": (), "train_images": 32})
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save_weights", full)
+    with pytest.raises(OSError, match="No space left"):
+        training.train(recipe, tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert "card.json" not in names and not [name for name in names if "part" in name]
+
+
+def test_more_images_a_step_than_there_are_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="`batch_size` must be at most .* 256"):
+        training.train(Recipe(**{**vars(SMALL), "batch_size": 257}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_impossible_network_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="Nearest: 10, 16"):
+        training.train(Recipe(**{**vars(SMALL), "depth": 12}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+count = int(sys.argv[1])
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+from keras_wrn import training
+from keras_wrn.recipe import Recipe
+recipe = Recipe(dataset="digits", depth=10, width=1, epochs=1, drop_epochs=(), batch_size=32,
+                train_images=192, learning_rate=0.02, pad=0, flip=False, synchronized_bn=True)
+training.train(recipe, sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="MirroredStrategy is TensorFlow's")
+def test_two_devices_train_as_one_does(tmp_path):
+    for count in (1, 2):
+        subprocess.run(
+            [sys.executable, "-c", TWO_DEVICES, str(count), str(tmp_path / str(count))],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+        )
+    one, two = (float(_history(tmp_path / str(count))[0]["loss"]) for count in (1, 2))
+    assert two == pytest.approx(one, abs=2e-3)
+    ours, theirs = _weights(tmp_path / "1"), _weights(tmp_path / "2")
+    for name, array in ours.items():
+        if "moving" not in name:
+            np.testing.assert_allclose(theirs[name], array, atol=0.02, err_msg=name)
+
+
+def _script(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "recipes/cifar.py", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--depth", "27"], "`depth` must be 6*N + 4 for B(3,3). Received: depth=27"),
+        (["--dataset", "cifar11"], "cifar11"),
+        (["--dropout", "1"], "`dropout` must be in [0, 1)"),
+        (["--drop_epochs", "a"], "`drop_epochs` must be whole numbers"),
+        (["--data_dir", "nowhere"], "cifar-10"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_a_sentence_and_exit_2(tmp_path, arguments, sentence):
+    process = _script(*arguments, "--workdir", str(tmp_path / "run"))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert sentence in errors and "Traceback" not in errors
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="no SIGTERM here")
+def test_sigterm_saves_the_state_and_says_how_to_go_on(tmp_path):
+    folder = tmp_path / "run"
+    small = ["--dataset=digits", "--depth=10", "--width=1", "--epochs=200", "--batch_size=32"]
+    process = _script(*small, "--train_images=64", f"--workdir={folder}")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (folder / "history.csv").exists():
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "the same command goes on from there" in errors
+    arrays, facts = run_folder.load_state(folder)
+    assert facts["step"] >= 2 and len(arrays) > 10
