@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 demo: .venv/installed            ## train, evaluate, predict and export on the embedded digits
 	$(BIN)/python recipes/digits.py --workdir demo/run
 	$(BIN)/keras-wrn evaluate demo/run
-	$(BIN)/keras-wrn predict demo/run tests/images/three.png
+	$(BIN)/keras-wrn predict demo/run demo/run/samples/*.png
 	$(BIN)/keras-wrn export demo/run demo/serving
 	@echo "Look at demo/run/curves.png and demo/run/predictions.png"
 

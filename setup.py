@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "keras_wrn/__init__.py").read_text())[1]
+(VERSION,) = re.findall(r'__version__ = "([^"]+)"', (HERE / "keras_wrn/__init__.py").read_text())
 
 TRAIN = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"]
 TENSORBOARD = ["tensorboard>=2.16"]
@@ -16,7 +16,7 @@ setup(
     # "keras-wrn" belongs to an unrelated project of 2018; the import name is keras_wrn.
     name="keras-wide-resnet",
     version=VERSION,
-    description="Wide Residual Networks for Keras 3: every network of the paper, trained and served",
+    description="Wide Residual Networks for Keras 3: every network of the paper, ready to train",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -169,7 +169,7 @@ def _svhn_file(name: str, folder: Path) -> cifar.Split:
         path = folder / name
     if not path.is_file():
         _download(SVHN_URL + name, SVHN_SHA256[name], folder)
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if got != SVHN_SHA256[name]:
         raise InputError(
@@ -234,7 +234,7 @@ def _download(url: str, sha256: str, folder: Path, instead: str = "") -> None:
             cache_dir=str(folder.resolve()),
             cache_subdir=str(folder.resolve()),
         )
-        os.replace(part, folder / name)
+        part.replace(folder / name)
     except Exception as error:  # get_file raises a bare Exception when it cannot download
         with contextlib.suppress(OSError):
             part.unlink()

@@ -8,7 +8,7 @@ class InputError(ValueError):
     """
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - an event, not an error
     """A training run was asked to stop (SIGTERM or Ctrl-C); its state is saved.
 
     Attributes:

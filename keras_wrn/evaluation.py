@@ -158,6 +158,8 @@ def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> kera
     """
     import keras
 
+    from keras_wrn.preprocessing import normalization
+
     channels = len(preprocessing.mean)
     shape = tuple(model.input_shape[1:])
     if len(shape) != 3 or shape[-1] != channels:
@@ -178,13 +180,9 @@ def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> kera
         )
     height, width = (side or preprocessing.size for side in shape[:2])
     images = keras.Input((height, width, channels), dtype="uint8", name="images")
-    normalized = keras.layers.Normalization(
-        mean=np.array(preprocessing.mean, np.float32),
-        variance=np.square(np.array(preprocessing.std, np.float32)),
-        dtype="float32",
-        name="normalization",
-    )(images)
-    return keras.Model(images, model(normalized), name="with_preprocessing")
+    return keras.Model(
+        images, model(normalization(preprocessing)(images)), name="with_preprocessing"
+    )
 
 
 def class_probabilities(

@@ -116,6 +116,26 @@ def measure_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Pre
     return Preprocessing(tuple(means), tuple(stds), images.shape[1], tuple(class_names))
 
 
+def normalization(preprocessing: Preprocessing, name: str = "normalization") -> Any:
+    """Return the same as a stock Keras layer: pixels on 0..255 to float32 network input.
+
+    Training, evaluation, prediction and export all stand on this one layer, so that what is
+    served cannot differ from what was trained.
+
+    Args:
+        preprocessing: the statistics.
+        name: the layer's name.
+    """
+    import keras
+
+    return keras.layers.Normalization(
+        mean=np.array(preprocessing.mean, np.float32),
+        variance=np.square(np.array(preprocessing.std, np.float32)),
+        dtype="float32",
+        name=name,
+    )
+
+
 def preprocess_input(images: Any, dataset: str | Preprocessing = "cifar10") -> Any:
     """Subtract the mean and divide by the standard deviation, per channel.
 

@@ -29,6 +29,7 @@ class Recipe:
     dataset: str = _field(
         "cifar10", "cifar10, cifar100, svhn, digits, or a folder of class folders"
     )
+    image_size: int = _field(32, "height and width in pixels, for a folder of images")
     depth: int = _field(28, "n: convolutions on the longest path")
     width: float = _field(10.0, "k: widening factor")
     block: str = _field("B(3,3)", "B(M) for a list M of 1s and 3s, or 'bottleneck'")
@@ -62,7 +63,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse numbers that describe no run."""
-        whole = ("epochs", "batch_size", "evaluate_every")
+        whole = ("epochs", "batch_size", "evaluate_every", "image_size")
         for name in whole:
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("pad", "train_images", "seed", "warmup_epochs", "weight_decay"):
@@ -104,7 +105,10 @@ class Recipe:
             raise InputError(
                 f"A recipe has no field {', '.join(unknown)}. It has: {', '.join(sorted(known))}."
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)
 
 
 def _require(recipe: Recipe, name: str, fine: bool, expected: str) -> None:

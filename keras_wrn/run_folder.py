@@ -34,7 +34,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
         write(part)
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -84,7 +84,7 @@ def check_run(workdir: Path, recipe: Recipe) -> None:
 def save_state(workdir: Path, arrays: list[np.ndarray], facts: dict[str, Any]) -> None:
     """Store the state of an unfinished run; the one before it is kept beside it."""
     path = workdir / STATE_FILE
-    named = {f"v{i:05d}": array for i, array in enumerate(arrays)}
+    named: dict[str, Any] = {f"v{i:05d}": array for i, array in enumerate(arrays)}
     named["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
 
     def write(part: Path) -> None:
@@ -96,7 +96,7 @@ def save_state(workdir: Path, arrays: list[np.ndarray], facts: dict[str, Any]) -
     def rotate(part: Path) -> None:
         write(part)
         if path.exists():
-            os.replace(path, workdir / PREVIOUS_STATE_FILE)
+            path.replace(workdir / PREVIOUS_STATE_FILE)
 
     write_whole(path, rotate)
 

@@ -168,11 +168,10 @@ def read_card(folder: Path) -> dict[str, Any]:
             )
         raise InputError(f"{folder} is not a run folder: it has no {CARD_FILE}.")
     card = read_json(path)
-    if not isinstance(card, dict) or card.get("format") != _FORMAT:
-        found = card.get("format") if isinstance(card, dict) else type(card).__name__
+    if card.get("format") != _FORMAT:
         raise InputError(
-            f"{path} must be a card of format {_FORMAT}. Received: format={found!r}; another "
-            "version of keras_wrn wrote it."
+            f"{path} must be a card of format {_FORMAT}. Received: "
+            f"format={card.get('format')!r}; another version of keras_wrn wrote it."
         )
     if missing := [key for key in _KEYS if key not in card]:
         raise InputError(f"{path} is damaged: it has no {', '.join(missing)}.")

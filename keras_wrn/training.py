@@ -4,33 +4,28 @@ import contextlib
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 from absl import logging
 from keras import ops
 
-from keras_wrn import batches, callbacks, datasets, run_folder, schedules
+from keras_wrn import batches, callbacks, datasets, run_folder
 from keras_wrn.augment import RandomCropFlip
 from keras_wrn.errors import InputError
 from keras_wrn.evaluation import evaluate
-from keras_wrn.fused_batch_norm import training_clone
-from keras_wrn.optimizers import TorchSGD
-from keras_wrn.preprocessing import PREPROCESSING, Preprocessing
+from keras_wrn.preprocessing import (
+    Preprocessing,
+    measure_preprocessing,
+    preprocessing_of,
+)
 from keras_wrn.recipe import Recipe
+from keras_wrn.trainer import build, compile_trainer, network_arguments
 from keras_wrn.wide_resnet import WideResNet
 
 EVALUATION_BATCH = 500  # images; any size gives the same numbers
 SAMPLE_IMAGES = 16  # augmented images shown in TensorBoard
-
-
-class Networks(NamedTuple):
-    """The network that is kept, its training clone, and the model around the clone."""
-
-    network: keras.Model
-    clone: keras.Model
-    trainer: keras.Model
 
 
 def train(
@@ -70,10 +65,15 @@ def train(
     if (workdir / run_folder.CARD_FILE).exists():
         logging.info("the run in %s is finished", workdir)
         return run_folder.read_json(workdir / run_folder.CARD_FILE)
-    data = datasets.load(recipe.dataset, data_dir)
+    data = datasets.load(recipe.dataset, data_dir, size=recipe.image_size)
     images, labels = (part[: recipe.train_images or None] for part in data.train)
     _check_batch(recipe, len(images))
-    preprocessing = _preprocessing(data)
+    known = recipe.dataset in datasets.NAMES
+    preprocessing = (
+        preprocessing_of(recipe.dataset)
+        if known
+        else measure_preprocessing(images, data.class_names)
+    )
     keras.utils.set_random_seed(recipe.seed)
 
     with _strategy(recipe) as replicas:
@@ -87,62 +87,6 @@ def train(
         _fit(networks.trainer, recipe, keeper, (images, labels), data.test, replicas)
     networks.network.set_weights(networks.clone.get_weights())
     return _finish(networks.network, recipe, workdir, keeper, data, preprocessing)
-
-
-def build(recipe: Recipe, preprocessing: Preprocessing, shape: tuple[int, ...]) -> Networks:
-    """Build the network, its training clone, and augmentation and normalisation before it.
-
-    Args:
-        recipe: what to build.
-        preprocessing: the statistics of the data set.
-        shape: (height, width, 3) of the images.
-    """
-    network = WideResNet(
-        **network_arguments(recipe),
-        input_shape=shape,
-        classes=len(preprocessing.class_names),
-        classifier_activation=None,
-    )
-    clone = training_clone(network, precision=recipe.precision, synchronized=recipe.synchronized_bn)
-    images = keras.Input(shape=shape, dtype="uint8", name="images")
-    x = images
-    if recipe.pad or recipe.flip:
-        x = RandomCropFlip(recipe.pad, recipe.flip, name="random_crop_flip")(x)
-    x = keras.layers.Normalization(
-        mean=preprocessing.mean,
-        variance=[std**2 for std in preprocessing.std],
-        dtype="float32",
-        name="normalise",
-    )(x)
-    return Networks(network, clone, keras.Model(images, clone(x), name="trainer"))
-
-
-def compile_trainer(trainer: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
-    """Give the training model the recipe's optimiser, loss and error."""
-    optimizer = TorchSGD(
-        schedules.learning_rate(recipe, steps_per_epoch),
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
-    # XLA is slower than TensorFlow's own kernels on CPUs; Keras' "auto" knows where it helps.
-    trainer.compile(
-        optimizer, loss=_loss(recipe.label_smoothing), metrics=[error], jit_compile="auto"
-    )
-    # Built before the first step, or Keras traces the training step twice.
-    optimizer.build(trainer.trainable_variables)
-
-
-def error(y_true: Any, y_pred: Any) -> Any:
-    """Top-1 error of each image, 0 or 1; what the paper reports."""
-    wrong = ops.not_equal(ops.argmax(y_pred, axis=-1), ops.cast(ops.reshape(y_true, [-1]), "int32"))
-    return ops.cast(wrong, "float32")
-
-
-def network_arguments(recipe: Recipe) -> dict[str, Any]:
-    """The arguments of `WideResNet` that a recipe determines."""
-    names = ("depth", "width", "block", "dropout", "blocks_per_group", "stochastic_depth")
-    return {name: getattr(recipe, name) for name in names}
 
 
 def _fit(
@@ -254,34 +198,7 @@ def _draw(
     title = f"{card['name']} on {card['dataset']}"
     report.learning_curves(workdir / run_folder.HISTORY_FILE, workdir / "curves.png", title)
     report.prediction_sheet(
-        network, data.test.images, data.test.labels, preprocessing, workdir / "predictions.png"
-    )
-
-
-def _loss(label_smoothing: float) -> Any:
-    if not label_smoothing:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    def smoothed_cross_entropy(y_true: Any, y_pred: Any) -> Any:
-        classes = y_pred.shape[-1]
-        target = ops.one_hot(ops.cast(ops.reshape(y_true, [-1]), "int32"), classes)
-        return keras.losses.categorical_crossentropy(
-            target, y_pred, from_logits=True, label_smoothing=label_smoothing
-        )
-
-    return smoothed_cross_entropy
-
-
-def _preprocessing(data: datasets.Dataset) -> Preprocessing:
-    """The statistics of the table, or of the training images of a folder."""
-    if data.name in PREPROCESSING:
-        return PREPROCESSING[data.name]
-    pixels = data.train.images.reshape(-1, 3).astype(np.float64)
-    return Preprocessing(
-        mean=tuple(float(v) for v in pixels.mean(axis=0).round(3)),
-        std=tuple(float(v) for v in np.maximum(pixels.std(axis=0), 1.0).round(3)),
-        size=data.train.images.shape[1],
-        class_names=data.class_names,
+        network, *data.test, preprocessing, workdir / "predictions.png", title=title
     )
 
 

@@ -2,11 +2,15 @@
 
     python recipes/digits.py
 
-1,437 training images, 360 test images of other writers, enlarged to 32x32. WRN-16-1 with the
-paper's optimiser over 30 epochs; no flips, since a mirrored digit is another sign, and crops of
-2 pixels, a quarter of a pixel of the original scan. When it is done it shows `evaluate`,
-`predict` and `export` at work on the run folder.
+1,437 training images, 360 test images of other writers, 8x8 pixels enlarged to 32x32. WRN-16-1 by
+the paper's optimiser over 30 epochs of 22 steps, about a minute on two cores. No flips, since a
+mirrored digit is another sign, and crops of 2 pixels, half a pixel of the original scan.
+A few test images are left in samples/ of the run folder, for `keras-wrn predict`.
+
+Expected test error: about 3 % (see docs/results.md); nearest neighbour has 4.4 %.
 """
+
+from pathlib import Path
 
 from keras_wrn.recipe import Recipe
 from keras_wrn.recipe_flags import run
@@ -16,12 +20,27 @@ RECIPE = Recipe(
     depth=16,
     width=1,
     epochs=30,
-    drop_epochs=(9, 18, 24),
+    drop_epochs=(10, 19, 25),
     batch_size=64,
     pad=2,
     flip=False,
-    evaluate_every=1,
 )
+SAMPLES = 3
+
+
+def save_samples(workdir: str) -> None:
+    """Write the first test images as PNG files."""
+    from PIL import Image
+
+    from keras_wrn import datasets
+
+    folder = Path(workdir) / "samples"
+    folder.mkdir(exist_ok=True)
+    test = datasets.load("digits").test
+    for number in range(SAMPLES):
+        name = f"test-{number}-is-{test.labels[number]}.png"
+        Image.fromarray(test.images[number]).save(folder / name)
+
 
 if __name__ == "__main__":
-    run(RECIPE)
+    run(RECIPE, finish=save_samples)

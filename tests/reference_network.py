@@ -58,10 +58,9 @@ def pre_activation_logits(
                 if i > 1:
                     branch = net.activation(normalise(branch, used[f"{prefix}bn{i}"], epsilon))
                 step = stride if i == 1 else 1
+                padding = net.strided_padding if step == 2 else (1, 1)
                 if kernel == 1:
                     padding = (0, 0)
-                else:
-                    padding = net.strided_padding if step == 2 else (1, 1)
                 branch = convolve(branch, used[f"{prefix}conv{i}"][0], step, padding)
             shortcut = x
             # "nInputPlane ~= nOutputPlane" is the authors' condition, not the stride.
@@ -141,11 +140,12 @@ def random_weights(
     """Weights for layers of these shapes that leave no part of a network without effect.
 
     Kernels are he-normal, so that activations keep their size; batch normalisation gets scales,
-    offsets, means and variances that are all far from the 1, 0, 0, 1 of a new network.
+    offsets, means and variances that are all far from the 1, 0, 0, 1 of a new network. Equal
+    names, shapes and seeds give equal weights.
     """
     random = np.random.default_rng(seed)
     weights = {}
-    for name, (first, *others) in shapes.items():
+    for name, (first, *others) in sorted(shapes.items()):
         if len(others) == 3:
             values = [
                 random.uniform(0.5, 1.5, first),

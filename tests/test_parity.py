@@ -33,33 +33,33 @@ SIZES = ((32, 32), (33, 29))  # pixels; odd ones show where the zeros are padded
 EVEN_SIZES = ((32, 32), (16, 24))
 
 SMALL = {
-    "16-1": (dict(depth=16, width=1), PreActivation((3, 3), 2)),
-    "16-2": (dict(depth=16, width=2), PreActivation((3, 3), 2)),
-    "10-1.5": (dict(depth=10, width=1.5), PreActivation((3, 3), 1)),
+    "16-1": ({"depth": 16, "width": 1}, PreActivation((3, 3), 2)),
+    "16-2": ({"depth": 16, "width": 2}, PreActivation((3, 3), 2)),
+    "10-1.5": ({"depth": 10, "width": 1.5}, PreActivation((3, 3), 1)),
     "dropout": (
-        dict(depth=16, width=1, dropout=0.3, stochastic_depth=0.5),
+        {"depth": 16, "width": 1, "dropout": 0.3, "stochastic_depth": 0.5},
         PreActivation((3, 3), 2),
     ),
-    "B(3,1,3)": (dict(depth=13, width=2, block="B(3,1,3)"), PreActivation((3, 1, 3), 1)),
-    "B(1,3,1)": (dict(depth=13, width=2, block="B(1,3,1)"), PreActivation((1, 3, 1), 1)),
+    "B(3,1,3)": ({"depth": 13, "width": 2, "block": "B(3,1,3)"}, PreActivation((3, 1, 3), 1)),
+    "B(1,3,1)": ({"depth": 13, "width": 2, "block": "B(1,3,1)"}, PreActivation((1, 3, 1), 1)),
     "B(3), N=2": (
-        dict(depth=40, width=1, block="B(3)", blocks_per_group=2),
+        {"depth": 40, "width": 1, "block": "B(3)", "blocks_per_group": 2},
         PreActivation((3,), 2),
     ),
     "bottleneck": (
-        dict(depth=20, width=1, block="bottleneck"),
+        {"depth": 20, "width": 1, "block": "bottleneck"},
         PreActivation((1, 3, 1), 2),
     ),
     "silu": (
-        dict(depth=10, width=1, conventions=Conventions(activation="silu")),
+        {"depth": 10, "width": 1, "conventions": Conventions(activation="silu")},
         PreActivation((3, 3), 1, activation=silu),
     ),
     "same": (
-        dict(depth=10, width=2, conventions=Conventions(strided_padding=(0, 1))),
+        {"depth": 10, "width": 2, "conventions": Conventions(strided_padding=(0, 1))},
         PreActivation((3, 3), 1, strided_padding=(0, 1)),
     ),
     "raw projection": (
-        dict(depth=10, width=2, conventions=Conventions(projection_input="raw")),
+        {"depth": 10, "width": 2, "conventions": Conventions(projection_input="raw")},
         PreActivation((3, 3), 1, projection_input="raw"),
     ),
 }
@@ -67,10 +67,6 @@ IMAGENET = {
     "18-1.5": (
         lambda **options: wide_resnet_imagenet.WideResNet18(1.5, **options),
         PostActivation((3, 3), (2, 2, 2, 2)),
-    ),
-    "34-1": (
-        lambda **options: wide_resnet_imagenet.WideResNet34(1, **options),
-        PostActivation((3, 3), (3, 4, 6, 3)),
     ),
     "50-2": (
         wide_resnet_imagenet.WideResNet50_2,
@@ -110,6 +106,16 @@ def difference(ours, reference):
     assert ours.shape == reference.shape
     assert np.abs(reference).max() > 0.1, "nothing to compare"
     return float(np.abs(ours - reference).max() / np.abs(reference).max())
+
+
+@pytest.fixture(autouse=True)
+def weights_start_at_zero(monkeypatch):
+    """Every test here sets the weights itself; JAX would compile an initialiser for each shape."""
+    monkeypatch.setattr(
+        keras.initializers.VarianceScaling,
+        "__call__",
+        lambda self, shape, dtype=None, **_: np.zeros(shape, dtype),
+    )
 
 
 @pytest.fixture
@@ -179,7 +185,7 @@ def test_probabilities_equal_the_numpy_network(report):
 
 
 def test_the_reference_refuses_weights_that_it_does_not_use():
-    model = small(dict(depth=16, width=1))
+    model = small({"depth": 16, "width": 1})
     weights = give_random_weights(model)
     with pytest.raises(ValueError, match="group1_block2_bn1"):
         pre_activation_logits(images(8, 8), weights, PreActivation((3, 3), 1))
@@ -188,11 +194,12 @@ def test_the_reference_refuses_weights_that_it_does_not_use():
 def test_dropout_and_stochastic_depth_leave_inference_alone():
     x = images(32, 32)
     plain, dropped = (
-        small(dict(depth=10, width=1, dropout=rate, stochastic_depth=rate)) for rate in (0.0, 0.4)
+        small({"depth": 10, "width": 1, "dropout": rate, "stochastic_depth": rate})
+        for rate in (0.0, 0.4)
     )
     weights = give_random_weights(plain)
     assert weights.keys() == give_random_weights(dropped).keys()
-    np.testing.assert_array_equal(outputs(plain, x), outputs(dropped, x))
+    assert difference(outputs(dropped, x), outputs(plain, x)) < 1e-6
     assert difference(outputs(plain, x, training=True), outputs(dropped, x, training=True)) > 0.05
 
 
@@ -210,8 +217,8 @@ def test_dropout_and_stochastic_depth_leave_inference_alone():
     ids=["same padding", "raw projection", "silu", "epsilon"],
 )
 def test_conventions_change_what_the_same_weights_compute(conventions):
-    paper = small(dict(depth=16, width=2))
-    other = small(dict(depth=16, width=2, conventions=conventions))
+    paper = small({"depth": 16, "width": 2})
+    other = small({"depth": 16, "width": 2, "conventions": conventions})
     weights = give_random_weights(paper)
     assert weights.keys() == give_random_weights(other).keys()
     x = images(32, 32)
@@ -227,8 +234,8 @@ def test_padding_0_1_is_what_same_does_to_even_sizes(report):
             config["padding"] = "same"
         return type(layer).from_config(config)
 
-    explicit = small(dict(depth=16, width=2, conventions=Conventions(strided_padding=(0, 1))))
-    paper = small(dict(depth=16, width=2))
+    explicit = small({"depth": 16, "width": 2, "conventions": Conventions(strided_padding=(0, 1))})
+    paper = small({"depth": 16, "width": 2})
     same = keras.models.clone_model(paper, clone_function=with_same)
     for model in (explicit, paper, same):
         give_random_weights(model)
@@ -241,7 +248,7 @@ def test_padding_0_1_is_what_same_does_to_even_sizes(report):
 def test_training_mode_equals_the_torch_network(report):
     import torch_network
 
-    model = small(dict(depth=16, width=1))
+    model = small({"depth": 16, "width": 1})
     weights = give_random_weights(model)
     reference = torch_network.WideResNet(weights, (3, 3), 2).train()
     x = images(16, 16, count=8)
@@ -250,7 +257,7 @@ def test_training_mode_equals_the_torch_network(report):
     ours = model.get_layer("head_bn")
     theirs = reference.layers["head_bn"]
     mean, variance = (
-        keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(v))
+        keras.ops.convert_to_numpy(v + 0.0)  # a tensor: NumPy 2 warns of Keras' variables
         for v in (ours.moving_mean, ours.moving_variance)
     )
     report(mean, theirs.running_mean.numpy(), of="moving mean")

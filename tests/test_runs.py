@@ -34,7 +34,7 @@ def test_a_run_comes_back_with_its_weights_softmax_card_and_preprocessing(run):
         (lambda run: (run / "card.json").unlink(), "not finished: it has recipe.json"),
         (lambda run: (run / "model.weights.h5").unlink(), "no model.weights.h5"),
         (lambda run: (run / "card.json").write_text("{"), "card.json is damaged"),
-        (lambda run: (run / "card.json").write_text("[]"), "format='list'"),
+        (lambda run: (run / "card.json").write_text("[]"), "card.json is damaged"),
         (lambda run: change_card(run, format=2), "card of format 1. Received: format=2"),
         (lambda run: change_card(run, network=None), "it has no network"),
         (lambda run: change_card(run, network={"builder": "exec"}), "builder='exec'"),

@@ -119,7 +119,9 @@ def test_a_finished_run_is_left_alone(small_run):
 
 
 @pytest.mark.parametrize("stop_after", [8, 11])
-def test_an_interrupted_run_ends_as_if_it_had_not_been(small_run, tmp_path, monkeypatch, stop_after):
+def test_an_interrupted_run_ends_as_if_it_had_not_been(
+    small_run, tmp_path, monkeypatch, stop_after
+):
     """Dropout, crops, order, momentum and its resets included: the weights are the same."""
     count_step = callbacks.RunKeeper.on_train_batch_end
 
