@@ -77,6 +77,57 @@ class RandomCropFlip(keras.layers.Layer):
         return {**super().get_config(), "pad": self.pad, "flip": self.flip, "seed": self.seed}
 
 
+@keras.saving.register_keras_serializable(package="keras_wrn")
+class Cutout(keras.layers.Layer):
+    """Set a square of each normalised image to 0, which is the data set's mean.
+
+    The square's centre is anywhere in the image, so that part of it may lie outside.
+
+    Args:
+        size: side of the square in pixels, >= 1.
+        seed: of the draws; an int repeats them.
+        **options: of `keras.layers.Layer`.
+
+    Input and output: float (batch, height, width, channels). Nothing happens outside training.
+
+    Example:
+        >>> cut = Cutout(8, seed=1)(keras.ops.ones((2, 32, 32, 3)), training=True)
+        >>> float(keras.ops.min(cut)), float(keras.ops.max(cut))
+        (0.0, 1.0)
+
+    Source: DeVries & Taylor 2017, arXiv:1708.04552, section 3.
+    """
+
+    def __init__(self, size: int = 16, seed: int | None = None, **options: Any) -> None:
+        if size < 1:
+            raise InputError(f"`size` must be 1 pixel or more. Received: size={size}")
+        super().__init__(**options)
+        self.size = size
+        self.seed = seed
+        self.draws = keras.random.SeedGenerator(seed)
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        """Cut a square out of each image."""
+        if not training:
+            return images
+        count, height, width = ops.shape(images)[0], images.shape[1], images.shape[2]
+        centres = keras.random.uniform((2, count, 1), dtype="float32", seed=self.draws)
+        rows = self._inside(centres[0], height)
+        columns = self._inside(centres[1], width)
+        kept = 1.0 - rows[:, :, None, None] * columns[:, None, :, None]
+        return images * ops.cast(kept, images.dtype)
+
+    def _inside(self, centres: Any, length: int) -> Any:
+        """1.0 where a row or column is within the square, (batch, length)."""
+        first = ops.floor(centres * length) - self.size // 2
+        places = ops.arange(length, dtype="float32")[None, :]
+        return ops.cast((places >= first) & (places < first + self.size), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs to make this layer again."""
+        return {**super().get_config(), "size": self.size, "seed": self.seed}
+
+
 def _reflect(indices: Any, size: int) -> Any:
     """Fold indices of a reflect-padded axis back into 0..size-1."""
     indices = ops.abs(indices)

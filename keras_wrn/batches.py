@@ -1,9 +1,13 @@
-"""The order of training images: a pure function of the seed and the step."""
+"""Training batches: what is shown at which step is a pure function of the seed and the step."""
 
 from typing import Any
 
 import keras
 import numpy as np
+
+from keras_wrn import mixing
+from keras_wrn.recipe import Recipe
+from keras_wrn.trivial_augment import trivial_augment
 
 
 class BatchStream(keras.utils.PyDataset):
@@ -11,26 +15,27 @@ class BatchStream(keras.utils.PyDataset):
 
     Each epoch is a permutation of its own of all images, cut into whole batches; the images
     that would make a last, short one wait for another epoch (the authors' 'skip-last', and what
-    batch normalisation needs on several devices).
+    batch normalisation needs on several devices). What a recipe does to images before they are
+    on the device is done here: mirroring by turns, TrivialAugment, mixing.
 
     Args:
         images: uint8 (n, height, width, 3), n >= batch_size.
         labels: integers (n,).
-        batch_size: images a step.
-        seed: of the permutations.
+        recipe: batch size, seed and the augmentation above.
+        classes: how many there are.
         start_step: the step, counted from the first of the run, that item 0 is.
     """
 
     def __init__(
-        self, images: Any, labels: Any, *, batch_size: int, seed: int, start_step: int = 0
+        self, images: Any, labels: Any, recipe: Recipe, *, classes: int, start_step: int = 0
     ) -> None:
         super().__init__()
         self.images = images
         self.labels = labels
-        self.batch_size = batch_size
-        self.seed = seed
+        self.recipe = recipe
+        self.classes = classes
         self.start_step = start_step
-        self.steps_per_epoch = len(images) // batch_size
+        self.steps_per_epoch = len(images) // recipe.batch_size
         self._epoch = -1
         self._order = np.arange(0)
 
@@ -39,10 +44,23 @@ class BatchStream(keras.utils.PyDataset):
         """Without end: `steps_per_epoch` of model.fit says where an epoch stops."""
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """The batch (images uint8, labels) of step `start_step + index`."""
-        epoch, step = divmod(self.start_step + index, self.steps_per_epoch)
+        """The batch of step `start_step + index`: uint8 images; labels, or shares of classes."""
+        recipe = self.recipe
+        step = self.start_step + index
+        epoch, part = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            order = np.random.default_rng([recipe.seed, epoch]).permutation(len(self.images))
             self._epoch, self._order = epoch, order
-        chosen = np.sort(self._order[step * self.batch_size : (step + 1) * self.batch_size])
-        return self.images[chosen], self.labels[chosen]
+        chosen = np.sort(self._order[part * recipe.batch_size : (part + 1) * recipe.batch_size])
+        images, labels = self.images[chosen], self.labels[chosen]
+        draws = np.random.default_rng([recipe.seed, step, 1])
+        if recipe.alternating_flip:
+            mirrored = (chosen * 7919 + chosen // 2 + epoch) % 2 == 1
+            images[mirrored] = images[mirrored, :, ::-1]
+        if recipe.policy == "trivial_augment":
+            images = trivial_augment(images, draws)
+        if recipe.mixup:
+            return mixing.mixup(images, labels, self.classes, recipe.mixup, draws)
+        if recipe.cutmix:
+            return mixing.cutmix(images, labels, self.classes, recipe.cutmix, draws)
+        return images, labels

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from absl import logging
 from keras import ops
 
 from keras_wrn import run_folder
+from keras_wrn.averaging import WeightAverage
 from keras_wrn.errors import Interrupted
 from keras_wrn.recipe import Recipe
 
@@ -41,16 +41,24 @@ class RunKeeper(keras.callbacks.Callback):
         workdir: the run folder.
         recipe: what is trained.
         steps_per_epoch: steps of a whole epoch.
+        average: the moving average of the weights, where the recipe keeps one.
         save_every: seconds between saved states.
     """
 
     def __init__(
-        self, workdir: Path, recipe: Recipe, steps_per_epoch: int, save_every: float = SAVE_EVERY
+        self,
+        workdir: Path,
+        recipe: Recipe,
+        steps_per_epoch: int,
+        *,
+        average: WeightAverage | None = None,
+        save_every: float = SAVE_EVERY,
     ) -> None:
         super().__init__()
         self.workdir = workdir
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
+        self.average = average
         self.save_every = save_every
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -63,13 +71,17 @@ class RunKeeper(keras.callbacks.Callback):
         self._earlier: tuple[int, dict[str, float]] = (0, {})  # of it before an interruption
 
     def restore(self, model: keras.Model) -> None:
-        """Put a built model back into the saved state; without one, nothing happens."""
+        """Put a built model and the average back into the saved state, if there is one."""
         saved = run_folder.load_state(self.workdir)
         if saved is None:
             return
         arrays, facts = saved
-        for variable, array in zip(_state_variables(model), arrays, strict=True):
+        variables = _state_variables(model)
+        for variable, array in zip(variables, arrays[: len(variables)], strict=True):
             variable.assign(array)
+        if self.average is not None:
+            self.average.weights = arrays[len(variables) :]
+            self.average.step = facts["step"]
         self.step = facts["step"]
         self._earlier = (facts["mean_steps"], facts["means"])
         self.rows = facts["history"]
@@ -144,6 +156,8 @@ class RunKeeper(keras.callbacks.Callback):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         arrays = [ops.convert_to_numpy(variable.value) for variable in _state_variables(self.model)]
+        if self.average is not None:
+            arrays += self.average.weights
         facts = {
             "step": self.step,
             "means": self._whole_epoch(self._means) or self._earlier[1],
@@ -223,40 +237,6 @@ def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
                 )
 
     run_folder.write_whole(path, write)
-
-
-def tensorboard(workdir: Path, samples: np.ndarray, step: int) -> list[keras.callbacks.Callback]:
-    """TensorBoard's callback and the first augmented images, where TensorFlow can write them.
-
-    Args:
-        workdir: the run folder; logs go into logs/ in it.
-        samples: uint8 (n, height, width, 3), images as the network gets them before
-            normalisation.
-        step: where the run stands; the pictures are written at its beginning only.
-    """
-    from keras_wrn.backend import tensorflow_installed
-
-    if not tensorflow_installed():
-        logging.info("TensorFlow is not installed: history.csv is written, TensorBoard logs not")
-        return []
-    import tensorflow as tf
-
-    folder = workdir / run_folder.LOG_FOLDER
-    try:
-        if step == 0:
-            with tf.summary.create_file_writer(str(folder / "train")).as_default():
-                tf.summary.image("augmented", samples, step=0, max_outputs=len(samples))
-        return [_TensorBoard(str(folder), write_graph=False)]
-    except ModuleNotFoundError as error:
-        logging.info("%s is not installed: TensorBoard logs are not written", error.name)
-        return []
-
-
-class _TensorBoard(keras.callbacks.TensorBoard):
-    """Keras' callback, which would log the rate of the next step instead of the last."""
-
-    def _collect_learning_rate(self, logs: dict[str, Any]) -> dict[str, Any]:
-        return logs
 
 
 def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:

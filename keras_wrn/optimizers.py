@@ -28,6 +28,8 @@ class TorchSGD(keras.optimizers.Optimizer):
         momentum: in [0, 1).
         nesterov: whether to look ahead along the velocity (the paper does).
         weight_decay: coupled L2 decay >= 0; the penalty is weight_decay / 2 * |w|^2.
+        vector_rate: multiplies the learning rate of variables of one dimension: biases, and the
+            scales and offsets of batch normalisation.
         name: the optimiser's name.
         **options: of `keras.optimizers.Optimizer` (clipnorm, use_ema, ...); but for its
             weight_decay, which is decoupled.
@@ -46,6 +48,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         momentum: float = 0.9,
         nesterov: bool = True,
         weight_decay: float = 5e-4,
+        vector_rate: float = 1.0,
         name: str = "torch_sgd",
         **options: Any,
     ) -> None:
@@ -58,6 +61,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
         self.coupled_weight_decay = weight_decay
+        self.vector_rate = vector_rate
         self.velocities: list[Any] = []
 
     def build(self, variables: list[Any]) -> None:
@@ -73,6 +77,8 @@ class TorchSGD(keras.optimizers.Optimizer):
         """Take one step for one variable."""
         velocity = self.velocities[self._get_variable_index(variable)]
         rate = ops.cast(learning_rate, variable.dtype)
+        if self.vector_rate != 1.0 and len(variable.shape) == 1:
+            rate = rate * self.vector_rate
         direction = ops.cast(gradient, variable.dtype)
         if self.coupled_weight_decay:
             direction = direction + variable * ops.cast(self.coupled_weight_decay, variable.dtype)
@@ -95,4 +101,5 @@ class TorchSGD(keras.optimizers.Optimizer):
             "momentum": self.momentum,
             "nesterov": self.nesterov,
             "weight_decay": self.coupled_weight_decay,
+            "vector_rate": self.vector_rate,
         }

@@ -7,6 +7,7 @@ from typing import Any
 from keras_wrn.errors import InputError
 
 SCHEDULES = ("steps", "cosine", "one_cycle", "constant")
+POLICIES = ("none", "trivial_augment")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -51,9 +52,28 @@ class Recipe:
     nesterov: bool = _field(True, "Nesterov momentum; paper: yes")
     weight_decay: float = _field(5e-4, "coupled L2 decay of all trainables; paper: 5e-4")
 
+    vector_rate: float = _field(
+        1.0, "multiplies the rate of biases and batch normalisation; paper: 1"
+    )
+    sam: float = _field(0.0, "radius rho of sharpness-aware minimisation, 0: off; 2 passes a step")
+    average: float = _field(0.0, "decay a step of the weights' moving average that is kept, 0: off")
+
     pad: int = _field(4, "pixels of reflection padding before the random crop; paper: 4")
     flip: bool = _field(True, "mirror half of the images; paper: yes")
+    alternating_flip: bool = _field(
+        False, "mirror each image in every second epoch, instead of by chance"
+    )
+    policy: str = _field("none", "none or trivial_augment (Mueller & Hutter 2021, wide)")
+    cutout: int = _field(0, "pixels: side of the square set to the mean (DeVries & Taylor 2017)")
+    mixup: float = _field(0.0, "alpha of mixup (Zhang et al. 2018), 0: off")
+    cutmix: float = _field(0.0, "alpha of CutMix (Yun et al. 2019), 0: off")
     label_smoothing: float = _field(0.0, "share of the label spread over all classes")
+    train_sizes: tuple[int, ...] = _field(
+        (), "pixels: sizes to train at, one after the other; empty: the images' own"
+    )
+    size_epochs: tuple[int, ...] = _field(
+        (), "epochs, counted from 1, at whose start the next of train_sizes begins"
+    )
 
     precision: str = _field("float32", "float32, mixed_bfloat16 or mixed_float16")
     synchronized_bn: bool = _field(False, "batch statistics over all devices; paper: each its own")
@@ -66,17 +86,26 @@ class Recipe:
         whole = ("epochs", "batch_size", "evaluate_every", "image_size")
         for name in whole:
             _require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("pad", "train_images", "seed", "warmup_epochs", "weight_decay"):
+        whole_or_none = ("pad", "train_images", "seed", "cutout")
+        for name in (*whole_or_none, "warmup_epochs", "weight_decay", "mixup", "cutmix", "sam"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
-        for name in ("momentum", "label_smoothing"):
+        for name in ("momentum", "label_smoothing", "average"):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
-        for name in ("learning_rate", "drop_factor"):
+        for name in ("learning_rate", "drop_factor", "vector_rate"):
             _require(self, name, getattr(self, name) > 0, "above 0")
         _require(self, "schedule", self.schedule in SCHEDULES, "one of " + ", ".join(SCHEDULES))
         _require(self, "precision", self.precision in PRECISIONS, "one of " + ", ".join(PRECISIONS))
-        drops = self.drop_epochs
-        rising = all(a < b for a, b in zip((0, *drops), drops, strict=False))
-        _require(self, "drop_epochs", rising, "epochs counted from 1, in rising order")
+        _require(self, "policy", self.policy in POLICIES, "one of " + ", ".join(POLICIES))
+        for name in ("drop_epochs", "size_epochs"):
+            epochs = getattr(self, name)
+            rising = all(a < b for a, b in zip((0, *epochs), epochs, strict=False))
+            _require(self, name, rising, "epochs counted from 1, in rising order")
+        sizes = len(self.train_sizes)
+        fits = len(self.size_epochs) == max(sizes - 1, 0)
+        _require(self, "size_epochs", fits, f"one fewer than the {sizes} sizes in train_sizes")
+        _require(self, "train_sizes", all(s >= 8 for s in self.train_sizes), "8 pixels or more")
+        one_mix = not (self.mixup and self.cutmix)
+        _require(self, "cutmix", one_mix, "0 where mixup is used; one of them mixes a batch")
 
     @property
     def network_name(self) -> str:
@@ -88,9 +117,12 @@ class Recipe:
 
     def shortened(self, epochs: int) -> "Recipe":
         """The same schedule over another number of epochs: the drops keep their share."""
-        share = epochs / self.epochs
-        drops = sorted({1 + round((drop - 1) * share) for drop in self.drop_epochs})
-        return dataclasses.replace(self, epochs=epochs, drop_epochs=tuple(drops))
+        moved = {
+            name: tuple(1 + round((e - 1) * epochs / self.epochs) for e in getattr(self, name))
+            for name in ("drop_epochs", "size_epochs")
+        }
+        moved["drop_epochs"] = tuple(sorted(set(moved["drop_epochs"])))
+        return dataclasses.replace(self, epochs=epochs, **moved)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for recipe.json."""

@@ -16,6 +16,8 @@ from keras_wrn.backend import quiet_tensorflow
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.recipe import Recipe
 
+LISTS = ("drop_epochs", "train_sizes", "size_epochs")
+
 
 def run(recipe: Recipe, finish: Callable[[str], None] | None = None) -> None:
     """Parse the flags, train the recipe they describe, and say in a sentence what went wrong.
@@ -58,23 +60,28 @@ def define(recipe: Recipe) -> None:
 def from_flags(recipe: Recipe) -> Recipe:
     """The recipe that the command line describes.
 
-    Where --epochs is given and --drop_epochs is not, the drops keep their share of the run.
+    Where --epochs is given, the drops of the rate and the changes of size keep their share of
+    the run, unless they are given too.
     """
     values = flags.FLAGS
     given = {f.name: values[f.name].value for f in dataclasses.fields(Recipe)}
-    given["drop_epochs"] = _whole_numbers(given["drop_epochs"])
-    if values["epochs"].present and not values["drop_epochs"].present:
-        given["drop_epochs"] = recipe.shortened(max(1, given["epochs"])).drop_epochs
+    for name in LISTS:
+        given[name] = _whole_numbers(name, given[name])
+    if values["epochs"].present:
+        shorter = recipe.shortened(max(1, given["epochs"]))
+        for name in ("drop_epochs", "size_epochs"):
+            if not values[name].present:
+                given[name] = getattr(shorter, name)
     return Recipe(**given)
 
 
-def _whole_numbers(texts: list[str]) -> tuple[int, ...]:
+def _whole_numbers(name: str, texts: list[str]) -> tuple[int, ...]:
     try:
         return tuple(int(text) for text in texts)
     except ValueError as error:
         raise InputError(
-            "`drop_epochs` must be whole numbers with commas between them, such as 60,120,160. "
-            f"Received: drop_epochs={','.join(texts)}"
+            f"`{name}` must be whole numbers with commas between them, such as 60,120,160. "
+            f"Received: {name}={','.join(texts)}"
         ) from error
 
 

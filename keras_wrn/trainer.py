@@ -1,70 +1,136 @@
 """The model that is trained: augmentation, normalisation and the network's training clone."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_wrn import schedules
-from keras_wrn.augment import RandomCropFlip
+from keras_wrn.augment import Cutout, RandomCropFlip
+from keras_wrn.errors import InputError
 from keras_wrn.fused_batch_norm import training_clone
 from keras_wrn.optimizers import TorchSGD
 from keras_wrn.preprocessing import Preprocessing, normalization
 from keras_wrn.recipe import Recipe
+from keras_wrn.sharpness_aware import SharpnessAwareModel
 from keras_wrn.wide_resnet import WideResNet
 
 
-class Networks(NamedTuple):
-    """The network that is kept, its training clone, and the model around the clone."""
+@dataclass
+class Trainer:
+    """A recipe's network on its way from images to loss.
 
+    Attributes:
+        recipe: what is trained.
+        network: the network that is kept, of stock layers.
+        clone: its training clone, which learns.
+        optimizer: the one optimiser of the run.
+        model: what is fitted: uint8 images to logits, augmentation included.
+        front: its first part, uint8 images to what the network sees.
+    """
+
+    recipe: Recipe
+    preprocessing: Preprocessing
+    shape: tuple[int, ...]
     network: keras.Model
     clone: keras.Model
-    trainer: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    model: keras.Model = field(init=False)
+    front: keras.Model = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the layers that keep their draws when the image size changes."""
+        recipe = self.recipe
+        self._before = RandomCropFlip(
+            recipe.pad, recipe.flip and not recipe.alternating_flip, name="random_crop_flip"
+        )
+        self._after = [Cutout(recipe.cutout, name="cutout")] if recipe.cutout else []
+        self.compile_at(self.size_in(0))
+
+    def size_in(self, epoch: int) -> int:
+        """Height and width in pixels that the network sees in an epoch, counted from 0."""
+        if not self.recipe.train_sizes:
+            return self.shape[0]
+        return self.recipe.train_sizes[sum(epoch + 1 >= e for e in self.recipe.size_epochs)]
+
+    def compile_at(self, size: int) -> None:
+        """Make and compile the model for one image size; weights, momentum and draws stay."""
+        images = keras.Input(shape=self.shape, dtype="uint8", name="images")
+        x = normalization(self.preprocessing)(self._before(images))
+        for layer in self._after:
+            x = layer(x)
+        if size != self.shape[0]:
+            x = keras.layers.Resizing(size, size, antialias=True, dtype="float32")(x)
+        self.front = keras.Model(images, x, name="front")
+        if self.recipe.sam:
+            self.model = SharpnessAwareModel(self.front, self.clone, self.recipe.sam)
+        else:
+            self.model = keras.Model(images, self.clone(x), name="trainer")
+        # XLA is slower than TensorFlow's own kernels on CPUs; Keras' "auto" knows where it helps.
+        loss = cross_entropy(self.recipe.label_smoothing)
+        self.model.compile(self.optimizer, loss=loss, metrics=[error], jit_compile="auto")
+        # Built before the first step, or Keras traces the training step twice.
+        self.optimizer.build(self.model.trainable_variables)
+
+    def augmented(self, images: np.ndarray) -> np.ndarray:
+        """Training images as the network sees them, uint8 (n, size, size, 3), to look at."""
+        seen = ops.convert_to_numpy(self.front(ops.convert_to_tensor(images), training=True))
+        pixels = seen * self.preprocessing.std + self.preprocessing.mean
+        return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
-def build(recipe: Recipe, preprocessing: Preprocessing, shape: tuple[int, ...]) -> Networks:
-    """Build the network, its training clone, and augmentation and normalisation before it.
+def build(
+    recipe: Recipe, preprocessing: Preprocessing, shape: tuple[int, ...], steps_per_epoch: int
+) -> Trainer:
+    """Build what a recipe trains.
 
     Args:
         recipe: what to build.
-        preprocessing: the statistics of the data set.
+        preprocessing: the statistics and classes of the data set.
         shape: (height, width, 3) of the images.
+        steps_per_epoch: steps of a whole epoch, for the schedule.
     """
+    if recipe.sam and keras.config.backend() != "tensorflow":
+        raise InputError("`sam` works with KERAS_BACKEND=tensorflow only. Use sam=0 here.")
     network = WideResNet(
         **network_arguments(recipe),
-        input_shape=shape,
+        input_shape=(None, None, shape[2]) if recipe.train_sizes else shape,
         classes=len(preprocessing.class_names),
         classifier_activation=None,
     )
-    clone = training_clone(network, precision=recipe.precision, synchronized=recipe.synchronized_bn)
-    images = keras.Input(shape=shape, dtype="uint8", name="images")
-    x = images
-    if recipe.pad or recipe.flip:
-        x = RandomCropFlip(recipe.pad, recipe.flip, name="random_crop_flip")(x)
-    trainer = keras.Model(images, clone(normalization(preprocessing)(x)), name="trainer")
-    return Networks(network, clone, trainer)
-
-
-def compile_trainer(trainer: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
-    """Give the training model the recipe's optimiser, loss and error."""
     optimizer = TorchSGD(
         schedules.learning_rate(recipe, steps_per_epoch),
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
+        vector_rate=recipe.vector_rate,
     )
-    # XLA is slower than TensorFlow's own kernels on CPUs; Keras' "auto" knows where it helps.
-    trainer.compile(
-        optimizer, loss=_loss(recipe.label_smoothing), metrics=[error], jit_compile="auto"
-    )
-    # Built before the first step, or Keras traces the training step twice.
-    optimizer.build(trainer.trainable_variables)
+    clone = training_clone(network, precision=recipe.precision, synchronized=recipe.synchronized_bn)
+    return Trainer(recipe, preprocessing, shape, network, clone, optimizer)
 
 
 def error(y_true: Any, y_pred: Any) -> Any:
-    """Top-1 error of each image, 0 or 1; what the paper reports."""
-    wrong = ops.not_equal(ops.argmax(y_pred, axis=-1), ops.cast(ops.reshape(y_true, [-1]), "int32"))
-    return ops.cast(wrong, "float32")
+    """Top-1 error of each image, 0 or 1; what the paper reports.
+
+    With mixed labels, an image is right where its larger share is found.
+    """
+    return ops.cast(
+        ops.not_equal(ops.argmax(y_pred, axis=-1), ops.argmax(_shares(y_true, y_pred), axis=-1)),
+        "float32",
+    )
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> Any:
+    """Cross entropy of logits with integer labels (n,) or shares of classes (n, classes)."""
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return keras.losses.categorical_crossentropy(
+            _shares(y_true, y_pred), y_pred, from_logits=True, label_smoothing=label_smoothing
+        )
+
+    return loss
 
 
 def network_arguments(recipe: Recipe) -> dict[str, Any]:
@@ -73,15 +139,9 @@ def network_arguments(recipe: Recipe) -> dict[str, Any]:
     return {name: getattr(recipe, name) for name in names}
 
 
-def _loss(label_smoothing: float) -> Any:
-    if not label_smoothing:
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    def smoothed_cross_entropy(y_true: Any, y_pred: Any) -> Any:
-        classes = y_pred.shape[-1]
-        target = ops.one_hot(ops.cast(ops.reshape(y_true, [-1]), "int32"), classes)
-        return keras.losses.categorical_crossentropy(
-            target, y_pred, from_logits=True, label_smoothing=label_smoothing
-        )
-
-    return smoothed_cross_entropy
+def _shares(y_true: Any, y_pred: Any) -> Any:
+    """Labels as shares of the classes, whichever way they came."""
+    classes = y_pred.shape[-1]
+    if len(y_true.shape) == 2 and y_true.shape[1] == classes and classes > 1:
+        return y_true
+    return ops.one_hot(ops.cast(ops.reshape(y_true, [-1]), "int32"), classes)

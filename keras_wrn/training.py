@@ -3,16 +3,16 @@
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from absl import logging
-from keras import ops
 
-from keras_wrn import batches, callbacks, datasets, run_folder
-from keras_wrn.augment import RandomCropFlip
+from keras_wrn import batches, callbacks, datasets, run_folder, tensorboard_logs
+from keras_wrn.averaging import WeightAverage
 from keras_wrn.errors import InputError
 from keras_wrn.evaluation import evaluate
 from keras_wrn.preprocessing import (
@@ -21,7 +21,7 @@ from keras_wrn.preprocessing import (
     preprocessing_of,
 )
 from keras_wrn.recipe import Recipe
-from keras_wrn.trainer import build, compile_trainer, network_arguments
+from keras_wrn.trainer import Trainer, build, network_arguments
 from keras_wrn.wide_resnet import WideResNet
 
 EVALUATION_BATCH = 500  # images; any size gives the same numbers
@@ -77,50 +77,40 @@ def train(
     keras.utils.set_random_seed(recipe.seed)
 
     with _strategy(recipe) as replicas:
-        networks = build(recipe, preprocessing, images.shape[1:])
         steps = len(images) // recipe.batch_size
+        trainer = build(recipe, preprocessing, images.shape[1:], steps)
         # Nothing is written before all that can be refused has been.
         run_folder.open_run(workdir, recipe)
-        compile_trainer(networks.trainer, recipe, steps)
-        keeper = callbacks.RunKeeper(workdir, recipe, steps, save_every)
-        keeper.restore(networks.trainer)
-        _fit(networks.trainer, recipe, keeper, (images, labels), data.test, replicas)
-    networks.network.set_weights(networks.clone.get_weights())
-    return _finish(networks.network, recipe, workdir, keeper, data, preprocessing)
+        average = WeightAverage(trainer.clone, recipe.average) if recipe.average else None
+        keeper = callbacks.RunKeeper(workdir, recipe, steps, average=average, save_every=save_every)
+        keeper.restore(trainer.model)
+        _fit(trainer, keeper, (images, labels), data.test, replicas)
+    learnt = average.weights if average else trainer.clone.get_weights()
+    trainer.network.set_weights(learnt)
+    return _finish(trainer, workdir, keeper, data)
 
 
 def _fit(
-    trainer: keras.Model,
-    recipe: Recipe,
-    keeper: callbacks.RunKeeper,
-    training: tuple[Any, Any],
-    test: Any,
-    replicas: int,
+    trainer: Trainer, keeper: callbacks.RunKeeper, training: Any, test: Any, replicas: int
 ) -> None:
-    """Run the epochs that are left: first the rest of one that was interrupted, then the others."""
-    steps = keeper.steps_per_epoch
-    epoch, done = divmod(keeper.step, steps)
-    watchers: list[keras.callbacks.Callback] = [keeper]
-    if recipe.reset_velocity and recipe.schedule == "steps":
-        watchers.append(callbacks.VelocityReset(recipe.drop_epochs, epoch if done else None))
-    watchers += callbacks.tensorboard(keeper.workdir, _samples(recipe, training[0]), keeper.step)
-    stretches = [(epoch, epoch + 1, steps - done)] if done else []
-    stretches.append((epoch + bool(done), recipe.epochs, steps))
+    """Run the epochs that are left."""
+    recipe = trainer.recipe
+    classes = len(trainer.preprocessing.class_names)
+
+    def stream(start_step: int) -> batches.BatchStream:
+        images, labels = training
+        return batches.BatchStream(images, labels, recipe, classes=classes, start_step=start_step)
+
+    watchers = _watchers(trainer, keeper, stream)
     keeper.catch_signals()
     try:
-        for first, last, steps_each in stretches:
-            if first >= last:
-                continue
-            trainer.fit(
-                batches.BatchStream(
-                    *training,
-                    batch_size=recipe.batch_size,
-                    seed=recipe.seed,
-                    start_step=keeper.step,
-                ),
+        for first, last, steps in _stretches(recipe, keeper.step, keeper.steps_per_epoch):
+            trainer.compile_at(trainer.size_in(first))
+            trainer.model.fit(
+                stream(keeper.step),
                 initial_epoch=first,
                 epochs=last,
-                steps_per_epoch=steps_each,
+                steps_per_epoch=steps,
                 shuffle=False,  # the stream is shuffled
                 validation_data=tuple(test),
                 validation_batch_size=_even_batch(len(test[0]), replicas),
@@ -132,17 +122,44 @@ def _fit(
         keeper.release_signals()
 
 
+def _stretches(recipe: Recipe, step: int, steps_per_epoch: int) -> list[tuple[int, int, int]]:
+    """What is left of a run, as calls of `fit`: (first epoch, epoch after the last, steps each).
+
+    The rest of an interrupted epoch is one; each image size begins another. Epochs count from 0.
+    """
+    epoch, done = divmod(step, steps_per_epoch)
+    stretches = [(epoch, epoch + 1, steps_per_epoch - done)] if done else []
+    epoch += bool(done)
+    ends = [e - 1 for e in recipe.size_epochs if e - 1 > epoch and e - 1 < recipe.epochs]
+    for end in [*ends, recipe.epochs]:
+        if end > epoch:
+            stretches.append((epoch, end, steps_per_epoch))
+        epoch = end
+    return stretches
+
+
+def _watchers(
+    trainer: Trainer, keeper: callbacks.RunKeeper, stream: Callable[[int], batches.BatchStream]
+) -> list[keras.callbacks.Callback]:
+    recipe = trainer.recipe
+    epoch, done = divmod(keeper.step, keeper.steps_per_epoch)
+    watchers: list[keras.callbacks.Callback] = [keeper.average] if keeper.average else []
+    watchers.append(keeper)
+    if recipe.reset_velocity and recipe.schedule == "steps":
+        watchers.append(callbacks.VelocityReset(recipe.drop_epochs, epoch if done else None))
+    samples = None
+    if keeper.step == 0:
+        samples = trainer.augmented(stream(0)[0][0][:SAMPLE_IMAGES])
+    return watchers + tensorboard_logs.tensorboard(keeper.workdir, samples)
+
+
 def _finish(
-    network: keras.Model,
-    recipe: Recipe,
-    workdir: Path,
-    keeper: callbacks.RunKeeper,
-    data: datasets.Dataset,
-    preprocessing: Preprocessing,
+    trainer: Trainer, workdir: Path, keeper: callbacks.RunKeeper, data: datasets.Dataset
 ) -> Any:
     """Store the weights, measure them as stored, and write the card last of all."""
+    recipe, preprocessing = trainer.recipe, trainer.preprocessing
     weights = workdir / run_folder.WEIGHTS_FILE
-    run_folder.write_whole(weights, network.save_weights)
+    run_folder.write_whole(weights, trainer.network.save_weights)
     network = WideResNet(
         **network_arguments(recipe),
         input_shape=data.train.images.shape[1:],
@@ -172,7 +189,8 @@ def _finish(
         "cpu_hours": round(keeper.cpu_seconds / 3600, 3),
         "versions": run_folder.versions(),
         "hardware": run_folder.hardware(),
-        "chosen_by": "the last epoch; the test set chose nothing",
+        "kept": "the moving average" if recipe.average else "the last epoch",
+        "chosen_by": "the end of the run; the test set chose nothing",
     }
     _draw(network, workdir, data, preprocessing, card)
     run_folder.write_json(workdir / run_folder.CARD_FILE, card)
@@ -238,10 +256,3 @@ def _even_batch(images: int, replicas: int) -> int:
         if images % size == 0 or images % size >= replicas:
             return size
     return replicas
-
-
-def _samples(recipe: Recipe, images: np.ndarray) -> np.ndarray:
-    """A few training images as the network is shown them."""
-    some = images[:SAMPLE_IMAGES]
-    layer = RandomCropFlip(recipe.pad, recipe.flip, seed=recipe.seed)
-    return np.asarray(ops.convert_to_numpy(layer(ops.convert_to_tensor(some), training=True)))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_wrn.augment import RandomCropFlip
+from keras_wrn.augment import Cutout, RandomCropFlip
 from keras_wrn.errors import InputError
 
 
@@ -82,3 +82,21 @@ def test_it_runs_inside_a_compiled_model_on_uint8():
 def test_a_negative_pad_is_refused():
     with pytest.raises(InputError, match="pad=-1"):
         RandomCropFlip(-1)
+
+
+def test_cutout_sets_one_square_of_each_image_to_the_mean():
+    images = np.ones((64, 16, 16, 3), "float32")
+    cut = _augment(Cutout(6, seed=1), images)
+    holes = cut[..., 0] == 0
+    assert all(np.array_equal(cut[..., channel], ~holes) for channel in range(3))
+    areas = holes.sum(axis=(1, 2))
+    assert areas.max() == 36 and areas.min() >= 9
+    for hole in holes:
+        assert hole.sum() == hole.any(axis=0).sum() * hole.any(axis=1).sum()
+    assert len({hole.tobytes() for hole in holes}) > 32
+    np.testing.assert_array_equal(_augment(Cutout(6, seed=1), images, training=False), images)
+
+
+def test_cutout_without_a_size_is_refused():
+    with pytest.raises(InputError, match="size=0"):
+        Cutout(0)

@@ -118,11 +118,8 @@ def test_a_finished_run_is_left_alone(small_run):
     assert (folder / "model.weights.h5").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("stop_after", [8, 11])
-def test_an_interrupted_run_ends_as_if_it_had_not_been(
-    small_run, tmp_path, monkeypatch, stop_after
-):
-    """Dropout, crops, order, momentum and its resets included: the weights are the same."""
+def _train_with_a_stop(recipe, folder, stop_after, monkeypatch):
+    """Train, stop after a step as SIGTERM would, and go on in fresh objects."""
     count_step = callbacks.RunKeeper.on_train_batch_end
 
     def stop(self, batch, logs=None):
@@ -130,16 +127,24 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
             self._signal = signal.SIGTERM
         count_step(self, batch, logs)
 
-    folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.RunKeeper, "on_train_batch_end", stop)
         with pytest.raises(Interrupted, match=f"after step {stop_after}"):
-            training.train(SMALL, folder)
+            training.train(recipe, folder)
     assert (folder / "state.npz").exists() and not (folder / "card.json").exists()
     with pytest.raises(InputError, match="not finished"):
         runs.load_trained(folder)
     keras.backend.clear_session()
-    card = training.train(SMALL, folder)
+    return training.train(recipe, folder)
+
+
+@pytest.mark.parametrize("stop_after", [8, 11])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(
+    small_run, tmp_path, monkeypatch, stop_after
+):
+    """Dropout, crops, order, momentum and its resets included: the weights are the same."""
+    folder = tmp_path / "run"
+    card = _train_with_a_stop(SMALL, folder, stop_after, monkeypatch)
     assert card["steps"] == 24 and not (folder / "state.npz").exists()
     ours, theirs = _weights(folder), _weights(small_run[0])
     assert ours.keys() == theirs.keys()
@@ -148,6 +153,22 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     for one, other in zip(_history(folder), _history(small_run[0]), strict=True):
         for key in ("epoch", "step", "loss", "error", "val_loss", "learning_rate"):
             assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-4), key
+
+
+def test_every_ingredient_of_our_own_recipe_goes_on_exactly_too(tmp_path, monkeypatch):
+    recipe = Recipe(
+        **{**vars(SMALL), "schedule": "one_cycle", "drop_epochs": (), "average": 0.9}
+        | {"train_sizes": (16, 32), "size_epochs": (2,), "cutout": 8, "mixup": 0.2}
+        | {"alternating_flip": True, "policy": "trivial_augment", "label_smoothing": 0.1}
+        | {"vector_rate": 4.0, "train_images": 128, "precision": "mixed_bfloat16"}
+    )
+    recipe = Recipe(**{**vars(recipe), "sam": 0.05 if ON_TENSORFLOW else 0.0})
+    whole = training.train(recipe, tmp_path / "whole")
+    _train_with_a_stop(recipe, tmp_path / "stopped", 3, monkeypatch)
+    assert whole["kept"] == "the moving average"
+    ours, theirs = _weights(tmp_path / "stopped"), _weights(tmp_path / "whole")
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_the_state_is_saved_on_the_way(tmp_path, monkeypatch):

@@ -1,0 +1,58 @@
+"""Sharpness-aware minimisation: the gradient where the loss nearby is worst."""
+
+from typing import Any
+
+import keras
+
+
+class SharpnessAwareModel(keras.Model):
+    """A model whose training step is SAM's, on TensorFlow.
+
+    A step climbs by rho along the gradient, takes the gradient there, climbs back, and lets the
+    optimiser step by it: two passes through the network, over the same augmented images. Batch
+    normalisation's moving statistics are those of the first pass.
+
+    Args:
+        front: augmentation and normalisation.
+        network: what learns.
+        rho: radius of the climb, in the L2 norm over all weights, > 0.
+
+    Source: Foret et al. 2021, arXiv:2010.01412, algorithm 1.
+    """
+
+    def __init__(self, front: keras.Model, network: keras.Model, rho: float) -> None:
+        super().__init__(front.inputs, network(front.outputs[0]), name="trainer")
+        self.front = front
+        self.network = network
+        self.rho = rho
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Take one step; returns the means of the epoch."""
+        import tensorflow as tf
+
+        images, labels = data
+        images = self.front(images, training=True)
+        variables = self.network.trainable_variables
+        gradients, _, _ = self._gradients(images, labels, variables)
+        climb = self.rho / (tf.linalg.global_norm(gradients) + 1e-12)
+        moving = [v for v in self.network.non_trainable_variables if "moving_" in v.path]
+        statistics = [tf.identity(variable.value) for variable in moving]
+        for variable, gradient in zip(variables, gradients, strict=True):
+            variable.assign_add(climb * gradient)
+        worst, loss, logits = self._gradients(images, labels, variables)
+        for variable, gradient in zip(variables, gradients, strict=True):
+            variable.assign_sub(climb * gradient)
+        for variable, value in zip(moving, statistics, strict=True):
+            variable.assign(value)
+        self.optimizer.apply(worst, variables)
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(images)[0])
+        return self.compute_metrics(images, labels, logits)
+
+    def _gradients(self, images: Any, labels: Any, variables: list[Any]) -> tuple[Any, Any, Any]:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            logits = self.network(images, training=True)
+            loss = self.compute_loss(images, labels, logits)
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        return gradients, loss, logits
