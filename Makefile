@@ -16,10 +16,10 @@ demo: .venv/installed            ## train, evaluate, predict and export on the e
 test: test-tensorflow test-jax   ## the whole test suite, on both backends
 
 test-tensorflow: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-jax: .venv-jax/installed    ## where TensorFlow is not installed
-	KERAS_BACKEND=jax $(JAX)/python -m pytest
+	KERAS_BACKEND=jax $(JAX)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/installed           ## lint, format, types
 	$(BIN)/ruff check .
@@ -39,5 +39,5 @@ clean:
 
 .venv-jax/installed: setup.py
 	$(PYTHON) -m venv .venv-jax
-	$(JAX)/pip install --quiet --disable-pip-version-check --editable ".[jax,train]" "pytest>=8"
+	$(JAX)/pip install --quiet --disable-pip-version-check --editable ".[jax,train]" "pytest>=8" "pytest-xdist>=3.5"
 	touch $@

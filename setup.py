@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 
 TRAIN = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"]
 TENSORBOARD = ["tensorboard>=2.16"]
-TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8"]
+TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5"]
 
 setup(
     # "keras-wrn" belongs to an unrelated project of 2018; the import name is keras_wrn.
@@ -22,7 +22,10 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages(include=["keras_wrn", "keras_wrn.*"]),
+    # The published weights lie beside the package in the repository, and inside it in the wheel.
+    packages=[*find_packages(include=["keras_wrn", "keras_wrn.*"]), "keras_wrn.saved_models"],
+    package_dir={"keras_wrn.saved_models": "saved_models"},
+    package_data={"keras_wrn.saved_models": ["*/*"]},
     # Keras brings h5py; it chooses no backend, and neither do we.
     install_requires=["keras>=3.10", "numpy>=1.26", "h5py>=3.10", "absl-py>=2.0", "pillow>=10"],
     extras_require={
@@ -31,6 +34,7 @@ setup(
         "jax": ["jax>=0.4.30"],
         "train": [*TRAIN, *TENSORBOARD],
         "tensorboard": TENSORBOARD,
+        "hub": ["huggingface_hub>=0.24"],
         # keras-cv's development has ended; this is its last release.
         "detection": ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"],
         "test": TEST,
@@ -40,7 +44,6 @@ setup(
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",
-        "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],

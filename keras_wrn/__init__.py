@@ -54,6 +54,10 @@ _HOMES = {
     "prediction": ("predict",),
     "exporting": ("export",),
     "runs": ("load_trained",),
+    "converters": ("convert",),
+    "weights": ("load_weights",),
+    "published": ("list_weights",),
+    "publishing": ("publish",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

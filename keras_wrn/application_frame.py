@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from keras_wrn.errors import InputError
+from keras_wrn.weight_files import is_keyword
 
 KerasTensor = Any  # keras.KerasTensor, for which Keras ships no useful type
 
@@ -131,7 +132,7 @@ def open_input(
         raise InputError(
             f"Images must be at least {min_size}x{min_size} pixels. Received: input_shape={shape}"
         )
-    if weights is not None and channels != 3:
+    if is_keyword(weights) and channels != 3:
         raise InputError(
             f"Published weights take images of 3 channels. Received: input_shape={shape} "
             f"with weights={weights!r}. Use weights=None for {channels} channels."

@@ -1,7 +1,11 @@
 """Whether Keras can start, and with which backend: one sentence instead of a stack trace."""
 
+import contextlib
 import importlib.util
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 
 _PACKAGE_OF = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
@@ -54,3 +58,39 @@ def name() -> str:
 def quiet_tensorflow() -> None:
     """Ask TensorFlow for warnings and errors only, unless the user has asked for more."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@contextlib.contextmanager
+def float32() -> Iterator[None]:
+    """Build in float32 whatever precision a program uses: for what is measured or kept."""
+    import keras
+
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what is written to standard error, and show it only if something fails.
+
+    TensorFlow's C++ code says four lines about oneDNN when it is imported, whatever the log
+    level is.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,4 +1,4 @@
-"""The command line: `keras-wrn evaluate | predict | export | list`.
+"""The command line: `keras-wrn evaluate | predict | export | publish | convert | list`.
 
 The only place of the package that prints. Keras is imported when a command needs it, so that
 `--help` and `list` answer at once. What the user can mend is one sentence and exit status 2.
@@ -6,19 +6,16 @@ The only place of the package that prints. Keras is imported when a command need
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from keras_wrn.backend import quiet_tensorflow, require_keras
+from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,6 +78,25 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "Write folder/version/saved_model.pb for TF Serving, with the preprocessing inside."
     )
     export.add_argument("--version", type=int, help="a new number (default: the next free one)")
+
+    publish = commands.add_parser("publish", help="make published weights out of a finished run")
+    publish.set_defaults(command=_publish)
+    publish.description = (
+        "Round a run's weights to float16, measure them again on the full test set, and write "
+        "folder/name/ with the weights, their card and a README."
+    )
+    publish.add_argument("run", help="the run folder")
+    publish.add_argument("folder", help="where name/ shall be, such as saved_models")
+    publish.add_argument("--data_dir", help="where the data set's files are")
+    publish.add_argument("--intended_use", help="a sentence for the card")
+    publish.add_argument("--known_failure", action="append", default=[], help="may be repeated")
+
+    convert = commands.add_parser("convert", help="make a Keras model of another's checkpoint")
+    convert.set_defaults(command=_convert)
+    convert.add_argument("checkpoint", help=".pt, .safetensors, .npz or .h5; hf://owner/repo/file")
+    convert.add_argument("target", help="the .keras file to write, or .weights.h5")
+    convert.add_argument("--dialect", help="whose names it has (default: seen from the names)")
+    convert.add_argument("--key_map", help="a JSON file: layer in the checkpoint -> layer here")
 
     listing = commands.add_parser("list", help="name the networks and the published weights")
     listing.set_defaults(command=_list)
@@ -170,15 +186,40 @@ def _export(arguments: argparse.Namespace) -> None:
     print(f"{trained.card['name']} written to {target}")
 
 
+def _publish(arguments: argparse.Namespace) -> None:
+    from keras_wrn.runs import read_card
+
+    read_card(Path(arguments.run))
+    _start_keras()
+    from keras_wrn.publishing import publish
+
+    folder = publish(
+        arguments.run,
+        arguments.folder,
+        data_dir=arguments.data_dir,
+        intended_use=arguments.intended_use,
+        known_failures=arguments.known_failure,
+    )
+    metrics = read_card(folder)["metrics"]
+    print(f"{folder}: test error {metrics['error']:.2%} on {metrics['n']:,} images")
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from keras_wrn.converted import check_target
+
+    check_target(arguments.target)
+    _start_keras()
+    from keras_wrn.converters import convert_checkpoint
+
+    checkpoint, key_map = arguments.checkpoint, arguments.key_map
+    print(convert_checkpoint(checkpoint, arguments.dialect, key_map=key_map).save(arguments.target))
+
+
 def _list(arguments: argparse.Namespace) -> None:
     from keras_wrn.networks import NETWORKS
-    from keras_wrn.runs import published
+    from keras_wrn.published import list_weights, table
 
-    weights = [
-        {"name": card["name"], "weights": card["dataset"], "folder": str(folder)}
-        | {"error": card.get("metrics", {}).get("error")}
-        for folder, card in published()
-    ]
+    weights = list_weights()
     if arguments.json:
         networks = {
             key: {"parameters": of.parameters, "classes": of.classes, "block": of.block}
@@ -193,10 +234,9 @@ def _list(arguments: argparse.Namespace) -> None:
         print(f"{key:<17}{of.builder + given:<25}{of.block:<30}{of.classes:>7}{of.parameters:>13,}")
     print("\nParameters are the trainable ones, with so many classes. Any other depth of 6N + 4")
     print("and any other width of the B(3,3) networks can be given too, such as --model 10-1.")
-    print("\nPublished weights:" if weights else "\nPublished weights: none yet.")
-    for card in weights:
-        error = "not measured" if card["error"] is None else f"{card['error']:.2%}"
-        print(f"  --model {card['name']} --weights {card['weights']}: test error {error}")
+    print(f"\nPublished weights, for --model with --weights:\n{table(weights)}")
+    print("\n* on ImageNet's validation images, published by its owner and not measured here; the")
+    print("others on the full test set. imagenet stands for a network's best. --json shows all.")
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
@@ -221,35 +261,12 @@ def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
 def _start_keras() -> None:
     quiet_tensorflow()
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             require_keras()
     except ModuleNotFoundError:
         raise
     except ImportError as error:
         raise InputError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Hold back what is written to standard error, and show it only if something fails.
-
-    TensorFlow's C++ code says four lines about oneDNN when it is imported, whatever the log
-    level is.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _sentence(error: Exception) -> str:

@@ -56,6 +56,11 @@ def evaluate(
     images = np.asarray(images)
     labels = checked_labels(labels, len(images), model.output_shape[-1])
     probabilities = class_probabilities(model, images, preprocessing, batch_size=batch_size)
+    return measures(probabilities, labels)
+
+
+def measures(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """The figures that `evaluate` returns, from probabilities (n, classes) and labels (n,)."""
     return {
         "n": len(labels),
         "error": top_k_error(probabilities, labels, 1),

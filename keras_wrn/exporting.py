@@ -32,8 +32,8 @@ def export(
     The signature "serving_bytes" takes `image_bytes`, strings (n,), each an encoded PNG,
     JPEG, GIF, BMP or WebP file, and returns `probabilities`, `top5_scores`, float32 (n, 5),
     `top5_classes`, int64 (n, 5), and `top5_labels`, strings (n, 5), best first; k instead of
-    5 where the model has k < 5 classes. Images are cut to the square in their middle and
-    resized as in `keras_wrn.predict`, except that an EXIF orientation is not followed.
+    5 where the model has k < 5 classes. Images are resized and cropped as in
+    `keras_wrn.predict`, except that an EXIF orientation is not followed.
 
     The folder appears under its number only when it is complete: it is written beside and
     then renamed, and a failure leaves nothing behind.
@@ -131,9 +131,17 @@ def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.E
 
     def decode(encoded: Any) -> Any:
         image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
-        side = tf.minimum(tf.shape(image)[0], tf.shape(image)[1])
-        image = tf.image.resize_with_crop_or_pad(image, side, side)
-        image = tf.image.resize(image, (height, width), antialias=True)
+        sides = tf.shape(image)[:2]
+        shorter, method = tf.reduce_min(sides), preprocessing.interpolation
+        if preprocessing.resize is None:
+            image = tf.image.resize_with_crop_or_pad(image, shorter, shorter)
+            image = tf.image.resize(image, (height, width), method, antialias=True)
+        else:
+            # In proportion, where the network takes another size than it was measured at.
+            sides = sides * (preprocessing.resize * height // preprocessing.size) // shorter
+            image = tf.image.resize(image, sides, method, antialias=True)
+            top, left = tf.unstack(tf.cast(tf.round((sides - (height, width)) / 2), tf.int32))
+            image = tf.image.crop_to_bounding_box(image, top, left, height, width)
         # Rounded, as Pillow does, so that both signatures give the network the same pixels.
         return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
 

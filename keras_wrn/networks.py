@@ -65,6 +65,15 @@ NETWORKS = {
     "101-2": Network("WideResNet101_2", _BOTTLENECK, 126_886_696, 1000),
 }
 
+# Widths and depths alone do not tell WRN-34-2 of Table 7 from one of Table 1's form.
+IMAGENET_FORM = " (ImageNet)"
+
+
+def architecture_name(title: str, builder: str) -> str:
+    """The name by which weights are kept for a network; see `architecture.architecture`."""
+    forms = {network.builder for network in NETWORKS.values() if network.classes == 1000}
+    return title + IMAGENET_FORM if builder in forms else title
+
 
 def find_network(name: str, dataset: object = "cifar10") -> tuple[str, dict[str, Any]]:
     """Find a network by its name.

@@ -53,22 +53,36 @@ def predict(
     files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not files:
         return []
-    images = read_images(files, preprocessing.size)
+    images = read_images(
+        files,
+        preprocessing.size,
+        resize=preprocessing.resize,
+        interpolation=preprocessing.interpolation,
+    )
     probabilities = class_probabilities(model, images, preprocessing)
     top = min(top, probabilities.shape[1])
     return decode_predictions(probabilities, top=top, dataset=preprocessing)
 
 
-def read_images(paths: Iterable[str | os.PathLike[str]], size: int) -> np.ndarray:
+def read_images(
+    paths: Iterable[str | os.PathLike[str]],
+    size: int,
+    *,
+    resize: int | None = None,
+    interpolation: str = "bilinear",
+) -> np.ndarray:
     """Read image files as the network wants them.
 
     Each is turned as its EXIF orientation says, brought to 8-bit RGB, cut to the square in
-    its middle, and resized (bilinear, antialiased). An image that has the right size
-    already is not touched.
+    its middle, and resized (antialiased). An image that has the right size already is not
+    touched. With `resize` the shorter side is first brought to so many pixels, and the square
+    of `size` is then cut out.
 
     Args:
         paths: image files.
         size: height and width wanted, in pixels.
+        resize: pixels of the shorter side before the crop, or None for the largest square.
+        interpolation: "bilinear" or "bicubic".
 
     Returns:
         uint8 images, (n, size, size, 3).
@@ -76,10 +90,10 @@ def read_images(paths: Iterable[str | os.PathLike[str]], size: int) -> np.ndarra
     Raises:
         InputError: a file is missing or is no image; it is named.
     """
-    return np.stack([_read_image(Path(path), size) for path in paths])
+    return np.stack([_read_image(Path(path), size, resize, interpolation) for path in paths])
 
 
-def _read_image(path: Path, size: int) -> np.ndarray:
+def _read_image(path: Path, size: int, resize: int | None, interpolation: str) -> np.ndarray:
     from PIL import Image, ImageOps
 
     if not path.is_file():
@@ -91,10 +105,17 @@ def _read_image(path: Path, size: int) -> np.ndarray:
     # Pillow reports a damaged file with any of these, depending on the format.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image: {error}.") from error
-    side = min(image.size)
-    left, top = ((length - side) // 2 for length in image.size)
-    square = image.crop((left, top, left + side, top + side))
-    return np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    filtering = Image.Resampling[interpolation.upper()]
+    shorter = min(image.size)
+    if resize is None:
+        left, top = ((length - shorter) // 2 for length in image.size)
+        image = image.crop((left, top, left + shorter, top + shorter))
+        return np.asarray(image.resize((size, size), filtering))
+    # The roundings are torchvision's and timm's.
+    width, height = (length * resize // shorter for length in image.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    image = image.resize((width, height), filtering)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
 def _as_rgb(image: Image) -> Image:

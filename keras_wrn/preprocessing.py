@@ -5,7 +5,7 @@ CIFAR (the same numbers for CIFAR-10 and CIFAR-100), division by 255 alone for S
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,20 @@ class Preprocessing:
         std: per channel, on the same scale.
         size: height and width of the images, in pixels.
         class_names: in the order of the labels; empty for ImageNet, whose 1,000 names Keras has.
+        resize: pixels of the shorter side before the square in the middle is cut out; None where
+            the square is as large as the image allows.
+        interpolation: of the resizing, "bilinear" or "bicubic".
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     size: int
     class_names: tuple[str, ...]
+    resize: int | None = None
+    interpolation: str = "bilinear"
 
 
+INTERPOLATIONS = ("bilinear", "bicubic")
 _CIFAR_MEAN = (125.3, 123.0, 113.9)
 _CIFAR_STD = (63.0, 62.1, 66.7)
 _DIGIT_NAMES = tuple("0123456789")
@@ -61,23 +67,44 @@ PREPROCESSING: dict[str, Preprocessing] = {
 }
 
 
-def preprocessing_of(dataset: str | Preprocessing) -> Preprocessing:
-    """Return the row of the table that a name stands for.
+def preprocessing_of(dataset: str | Preprocessing | Mapping[str, Any]) -> Preprocessing:
+    """Return the statistics that a name or the card of a network stands for.
 
     Args:
-        dataset: a name in `PREPROCESSING`, or a `Preprocessing`, which comes back as it is.
+        dataset: a name in `PREPROCESSING`; or the card of a run or of published weights, which
+            says what its network was trained with; or a `Preprocessing`, which comes back as it is.
 
     Raises:
-        InputError: the name is not in the table.
+        InputError: the name is not in the table, or the card cannot be read.
     """
     if isinstance(dataset, Preprocessing):
         return dataset
+    if isinstance(dataset, Mapping):
+        return _from_card(dataset)
     if not isinstance(dataset, str) or dataset not in PREPROCESSING:
         raise InputError(
             f"`dataset` must be one of {', '.join(PREPROCESSING)}, or a Preprocessing with your "
             f"own statistics and class names. Received: dataset={dataset!r}."
         )
     return PREPROCESSING[dataset]
+
+
+def _from_card(card: Mapping[str, Any]) -> Preprocessing:
+    try:
+        values = card["preprocessing"]
+        resize, interpolation = values.get("resize"), values.get("interpolation", "bilinear")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation={interpolation!r}")
+        return Preprocessing(
+            mean=tuple(float(value) for value in values["mean"]),
+            std=tuple(float(value) for value in values["std"]),
+            size=int(values["size"]),
+            class_names=tuple(str(name) for name in values["class_names"]),
+            resize=None if resize is None else int(resize),
+            interpolation=interpolation,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"The preprocessing in the card cannot be read: {error}.") from error
 
 
 def measure_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Preprocessing:
@@ -136,13 +163,15 @@ def normalization(preprocessing: Preprocessing, name: str = "normalization") -> 
     )
 
 
-def preprocess_input(images: Any, dataset: str | Preprocessing = "cifar10") -> Any:
+def preprocess_input(
+    images: Any, dataset: str | Preprocessing | Mapping[str, Any] = "cifar10"
+) -> Any:
     """Subtract the mean and divide by the standard deviation, per channel.
 
     Args:
         images: values on 0..255, shape (..., channels); uint8 or any number type. A NumPy array
             (or nested lists) or a tensor of the Keras backend, a symbolic one included.
-        dataset: whose statistics, by name or as a `Preprocessing`.
+        dataset: whose statistics, by name, by the card of a network or as a `Preprocessing`.
 
     Returns:
         float32 of the same shape: a new NumPy array for NumPy, else a tensor.
@@ -179,14 +208,16 @@ def preprocess_input(images: Any, dataset: str | Preprocessing = "cifar10") -> A
 
 
 def decode_predictions(
-    probabilities: Any, top: int = 5, dataset: str | Preprocessing = "cifar10"
+    probabilities: Any,
+    top: int = 5,
+    dataset: str | Preprocessing | Mapping[str, Any] = "cifar10",
 ) -> list[list[tuple[int, str, float]]]:
     """Name the most probable classes of each image.
 
     Args:
         probabilities: (n, classes), as `model.predict` gives them.
         top: how many classes per image; all of them where the data set has fewer.
-        dataset: whose class names, by name or as a `Preprocessing`.
+        dataset: whose class names, by name, by the card of a network or as a `Preprocessing`.
 
     Returns:
         Per image a list of (class index, class name, probability), best first.
@@ -200,7 +231,7 @@ def decode_predictions(
     """
     row = preprocessing_of(dataset)
     names = row.class_names
-    if not names and row == PREPROCESSING["imagenet"]:
+    if not names and row.mean == PREPROCESSING["imagenet"].mean:
         names = _imagenet_names()
     if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or top < 1:
         raise InputError(f"`top` must be a whole number of at least 1. Received: top={top!r}.")

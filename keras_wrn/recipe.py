@@ -117,12 +117,16 @@ class Recipe:
 
     def shortened(self, epochs: int) -> "Recipe":
         """The same schedule over another number of epochs: the drops keep their share."""
-        moved = {
-            name: tuple(1 + round((e - 1) * epochs / self.epochs) for e in getattr(self, name))
-            for name in ("drop_epochs", "size_epochs")
-        }
-        moved["drop_epochs"] = tuple(sorted(set(moved["drop_epochs"])))
-        return dataclasses.replace(self, epochs=epochs, **moved)
+
+        def moved(marks: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(1 + round((mark - 1) * epochs / self.epochs) for mark in marks)
+
+        return dataclasses.replace(
+            self,
+            epochs=epochs,
+            drop_epochs=tuple(sorted(set(moved(self.drop_epochs)))),
+            size_epochs=moved(self.size_epochs),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for recipe.json."""

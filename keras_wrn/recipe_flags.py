@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from keras_wrn.backend import quiet_tensorflow
+from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.recipe import Recipe
 
@@ -92,6 +92,8 @@ def _main(recipe: Recipe, finish: Callable[[str], None] | None) -> None:
         chosen = from_flags(recipe)
         data = chosen.dataset.rstrip("/").rsplit("/", 1)[-1]
         workdir = flags.FLAGS.workdir or f"runs/{data}-{chosen.network_name}-{chosen.seed}"
+        with quiet_stderr():
+            require_keras()
         from keras_wrn.training import train
 
         card = train(chosen, workdir, data_dir=flags.FLAGS.data_dir)

@@ -8,14 +8,12 @@ is, so that a folder is all that evaluation, prediction and export need.
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.errors import InputError
-from keras_wrn.networks import NETWORKS, find_network
+from keras_wrn.networks import NETWORKS, architecture_name, find_network
 from keras_wrn.run_folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE, read_json, sha256
 
 if TYPE_CHECKING:
@@ -76,22 +74,15 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
             f"{weights} is damaged or is another run's: its sha256 is {digest}, and {CARD_FILE} "
             f"says {card['weights_sha256']}."
         )
-    from keras_wrn.preprocessing import Preprocessing
+    from keras_wrn.preprocessing import preprocessing_of
+    from keras_wrn.weights import load_exactly
 
     try:
-        values = card["preprocessing"]
-        preprocessing = Preprocessing(
-            mean=tuple(float(value) for value in values["mean"]),
-            std=tuple(float(value) for value in values["std"]),
-            size=int(values["size"]),
-            class_names=tuple(str(name) for name in values["class_names"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"The preprocessing in {folder / CARD_FILE} cannot be read: {error}."
-        ) from error
+        preprocessing = preprocessing_of(card)
+    except InputError as error:
+        raise InputError(f"{folder / CARD_FILE} is damaged: {error}") from error
     model = _build(card["network"], str(folder / CARD_FILE))
-    _load_weights(model, weights)
+    load_exactly(model, weights)
     return Trained(model, card, preprocessing, folder)
 
 
@@ -105,7 +96,8 @@ def load_model(
     Args:
         name: depth and width, such as "16-4" or "WRN-28-10", or a function of
             keras_wrn.applications, such as "WideResNet16_4".
-        weights: the data set that published weights were trained on, or a .weights.h5 file.
+        weights: the data set that published weights were trained on, or a .weights.h5 or
+            .safetensors file.
         dataset: for a weights file only: the data set whose classes and statistics it has.
 
     Returns:
@@ -118,31 +110,29 @@ def load_model(
         >>> load_model("16-4", "my.weights.h5", dataset="cifar100")  # doctest: +SKIP
         Trained(...)
     """
+    from keras_wrn.weight_files import is_keyword
+
     file = Path(weights)
-    if not file.name.endswith(".weights.h5"):
-        title, _ = find_network(name, str(weights))
-        return load_trained(_published_folder(title, str(weights)))
+    if is_keyword(weights):
+        from keras_wrn.published import find
+
+        title, network = find_network(name, str(weights))
+        published = find(architecture_name(title, network["builder"]), str(weights))
+        return load_trained(published.weights_file().parent)
     title, network = find_network(name, dataset)
     if not file.is_file():
         raise InputError(f"`weights` must be a file that exists. Received: {file}.")
     from keras_wrn.preprocessing import preprocessing_of
+    from keras_wrn.weights import load_exactly
 
     preprocessing = preprocessing_of(dataset)
     # ImageNet's thousand names are not kept in the table.
     network["classes"] = len(preprocessing.class_names) or 1000
     network["input_shape"] = [preprocessing.size, preprocessing.size, len(preprocessing.mean)]
     model = _build(network, "`name`")
-    _load_weights(model, file)
+    load_exactly(model, file)
     data = dataset if isinstance(dataset, str) else None
     return Trained(model, {"name": title, "network": network, "dataset": data}, preprocessing, file)
-
-
-def published() -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Folders of published weights with their cards, in the order of their names."""
-    package = Path(__file__).parent
-    for home in (package / "saved_models", package.parent / "saved_models"):
-        for card in sorted(home.glob(f"*/{CARD_FILE}")):
-            yield card.parent, read_card(card.parent)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -168,51 +158,36 @@ def read_card(folder: Path) -> dict[str, Any]:
             )
         raise InputError(f"{folder} is not a run folder: it has no {CARD_FILE}.")
     card = read_json(path)
-    if card.get("format") != _FORMAT:
-        raise InputError(
-            f"{path} must be a card of format {_FORMAT}. Received: "
-            f"format={card.get('format')!r}; another version of keras_wrn wrote it."
-        )
-    if missing := [key for key in _KEYS if key not in card]:
-        raise InputError(f"{path} is damaged: it has no {', '.join(missing)}.")
+    check_card(card, path)
     return card
 
 
-def _published_folder(title: str, weights: str) -> Path:
-    there = list(published())
-    for folder, card in there:
-        if card["name"] == title and weights in (card["dataset"], folder.name):
-            return folder
-    known = ", ".join(f"{card['name']} {card['dataset']}" for _, card in there) or "none yet"
-    raise InputError(
-        f"There are no published weights {weights!r} for {title}. Published: {known}. Give the "
-        "folder of a run or a file that ends in .weights.h5."
-    )
+def check_card(card: Any, source: object) -> None:
+    """Refuse what is no card of this format; `source` is where it came from."""
+    found = card.get("format") if isinstance(card, dict) else type(card).__name__
+    if found != _FORMAT:
+        raise InputError(
+            f"{source} must be a card of format {_FORMAT}. Received: format={found!r}; another "
+            "version of keras_wrn wrote it."
+        )
+    if missing := [key for key in _KEYS if key not in card]:
+        raise InputError(f"{source} is damaged: it has no {', '.join(missing)}.")
+    network = card["network"]
+    builder = network.get("builder") if isinstance(network, dict) else None
+    if not isinstance(builder, str) or builder not in _BUILDERS:
+        raise InputError(
+            f"{source} must name a network of keras_wrn. Received: builder={builder!r}."
+        )
 
 
 def _build(network: dict[str, Any], source: str) -> keras.Model:
     import keras_wrn
 
-    arguments = dict(network) if isinstance(network, dict) else {}
-    builder = arguments.pop("builder", None)
-    if not isinstance(builder, str) or builder not in _BUILDERS:
-        raise InputError(
-            f"{source} must name a network of keras_wrn. Received: builder={builder!r}."
-        )
+    arguments = dict(network)
+    builder = arguments.pop("builder")
     if arguments.get("input_shape"):
         arguments["input_shape"] = tuple(arguments["input_shape"])
     try:
         return getattr(keras_wrn, builder)(**arguments, classifier_activation="softmax")
     except (TypeError, InputError) as error:
         raise InputError(f"{source} describes no network: {error}") from error
-
-
-def _load_weights(model: keras.Model, path: Path) -> None:
-    try:
-        with warnings.catch_warnings():
-            # Where the file lacks something Keras only warns, and leaves random weights.
-            warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
-    except (ValueError, KeyError, OSError, UserWarning) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} does not hold the weights of {model.name}: {reason}") from error

@@ -115,7 +115,9 @@ def WideResNet(
             growing linearly from the first block (Huang et al. 2016, Table 5's rival). What
             survives in training is scaled up, so that inference is the plain sum.
         include_top: whether to add average pooling and the classifier.
-        weights: None, or the path of a weights file of exactly this network.
+        weights: None; the data set of published weights ("cifar10", "cifar100", "svhn"; see
+            `keras_wrn.list_weights`) of exactly this network, dropout aside; or the path of a
+            .weights.h5 or .safetensors file or of a run folder.
         input_tensor: a Keras tensor (batch, height, width, channels) to build on.
         input_shape: (height, width, channels), at least 8x8 pixels. Default (32, 32, 3), or
             (None, None, 3) without top.
@@ -190,9 +192,9 @@ def WideResNet(
         name=name or _default_name(depth, width, shape),
     )
     if weights is not None:
-        from keras_wrn.weights import load_weights
+        from keras_wrn.weights import load_pretrained
 
-        load_weights(model, weights)
+        load_pretrained(model, weights, include_top=include_top)
     return model
 
 

@@ -14,11 +14,13 @@ from keras import layers
 
 from keras_wrn import application_frame as frame
 from keras_wrn.application_frame import KerasTensor
+from keras_wrn.weight_files import is_keyword
 from keras_wrn.wide_resnet import batch_norm, conv
 
 STEM_PLANES = 64
 GROUPS = ((64, 1), (128, 2), (256, 2), (512, 2))  # (planes before widening, stride)
 BOTTLENECK_EXPANSION = 4  # block outputs 256, 512, 1024, 2048, whatever the width
+SIZE = 224  # pixels
 MIN_SIZE = 32  # pixels: five halvings
 
 
@@ -52,6 +54,9 @@ def WideResNet50_2(**options: Any) -> keras.Model:
             pooling=None, classes=1000, classifier_activation="softmax", name=None`, as in
             keras.applications. Images are (height, width, channels), at least 32x32 pixels,
             224x224x3 by default, normalised by `preprocess_input(images, "imagenet")`.
+            `weights` are "imagenet-v1" or "imagenet-v2" of torchvision, "imagenet-racm" of timm
+            (at its best, and by default, with 288x288 pixels), "imagenet" for the best of them,
+            or a path. They are fetched from their owners and converted on first use.
 
     Returns:
         A functional model of stock Keras layers.
@@ -64,7 +69,10 @@ def WideResNet50_2(**options: Any) -> keras.Model:
 
 
 def WideResNet101_2(**options: Any) -> keras.Model:
-    """WRN-101-2-bottleneck: 126,886,696 trainable parameters. Options as `WideResNet50_2`."""
+    """WRN-101-2-bottleneck: 126,886,696 trainable parameters.
+
+    Options as `WideResNet50_2`, but of `weights` there are "imagenet-v1" and "imagenet-v2" only.
+    """
     return _wide_resnet((3, 4, 23, 3), 2, True, "wide_resnet101_2", **options)
 
 
@@ -96,7 +104,7 @@ def _wide_resnet(
         input_shape,
         include_top=include_top,
         weights=weights,
-        default_size=224,
+        default_size=_default_size(default_name, weights),
         min_size=MIN_SIZE,
     )
     frame.allow_depth(11 * sum(blocks_per_group))
@@ -134,10 +142,19 @@ def _wide_resnet(
         name=name or (default_name if bottleneck else f"{default_name}_{width:g}"),
     )
     if weights is not None:
-        from keras_wrn.weights import load_weights
+        from keras_wrn.weights import load_pretrained
 
-        load_weights(model, weights)
+        load_pretrained(model, weights, include_top=include_top)
     return model
+
+
+def _default_size(model_name: str, weights: object) -> int:
+    """Pixels: those at which published weights were measured, else the paper's."""
+    if not is_keyword(weights):
+        return SIZE
+    from keras_wrn.imagenet_weights import input_size
+
+    return input_size(model_name.replace("wide_resnet", "WideResNet"), str(weights), SIZE)
 
 
 def _block(

@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_run import DIGITS, random_images, write_run
 
 import keras_wrn
-from keras_wrn import cli, datasets, networks, runs
+from keras_wrn import cli, datasets, networks, published
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -72,12 +72,29 @@ def test_list_names_networks_with_parameters(capsys):
 
 
 def test_list_shows_published_weights(capsys, monkeypatch, run):
-    monkeypatch.setattr(runs, "published", lambda: iter([]))
+    monkeypatch.setattr(published, "homes", lambda: [run.parent])
     call("list")
-    assert "Published weights: none yet." in capsys.readouterr().out
-    monkeypatch.setattr(runs, "published", lambda: iter([(run, runs.read_card(run))]))
-    call("list")
-    assert "--model WRN-10-1 --weights digits: test error 90.00%" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    [ours] = [line for line in lines if line.startswith("WRN-10-1")]
+    assert ours.split()[:3] == ["WRN-10-1", "digits", "90.00%"]
+    [owners] = [line for line in lines if line.startswith("WRN-50-2") and "racm" in line]
+    assert owners.split()[:3] == ["WRN-50-2", "imagenet-racm", "17.74%*"]
+    assert any("published by its owner and not measured here" in line for line in lines)
+    call("list", "--json")
+    rows = json.loads(capsys.readouterr().out)["published"]
+    [row] = [row for row in rows if row["folder"]]
+    assert (row["weights"], row["sha256"]) == ("digits", row["card"]["weights_sha256"])
+
+
+def test_publish_writes_the_folder(run, tmp_path, capsys):
+    assert call("publish", run, tmp_path, "--known_failure", "It is tiny.") == 0
+    folder = tmp_path / "wrn-10-1-digits"
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{folder}: test error ")
+    assert shown.endswith(" on 360 images\n")
+    assert "- It is tiny." in (folder / "README.md").read_text()
+    assert call("publish", run, tmp_path) == 2
+    assert "exists, and published weights are never overwritten" in capsys.readouterr().err
 
 
 def test_evaluate_prints_what_the_function_returns(run, capsys):

@@ -1,6 +1,7 @@
 import io
 import os
 import resource
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -116,6 +117,25 @@ def test_other_sizes_and_kinds_are_read_as_predict_reads_them(served, model, tmp
     expected = evaluation.class_probabilities(model, pixels, DIGITS)
     answer = served[1]["serving_bytes"](image_bytes=tf.constant(list(files.values())))
     np.testing.assert_allclose(answer["probabilities"], expected, atol=0.01)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_resize_and_crop_are_those_of_the_weights(model, tmp_path, interpolation):
+    import tensorflow as tf
+
+    owners = replace(DIGITS, resize=37, interpolation=interpolation)
+    target = keras_wrn.export(model, tmp_path / "served", owners)
+    y, x = np.mgrid[0:90, 0:131]
+    smooth = np.dstack([x * 255 // 130, y * 255 // 89, (x + y) % 256]).astype(np.uint8)
+    (tmp_path / "a.png").write_bytes(encoded(smooth))
+    pixels = read_images([tmp_path / "a.png"], 32, resize=37, interpolation=interpolation)
+    expected = evaluation.class_probabilities(model, pixels, owners)
+    signature = tf.saved_model.load(str(target)).signatures["serving_bytes"]
+    answer = signature(image_bytes=tf.constant([encoded(smooth)]))
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-3)
+    other = evaluation.class_probabilities(model, read_images([tmp_path / "a.png"], 32), owners)
+    assert np.abs(other - expected).max() > 2e-3
 
 
 @needs_tensorflow

@@ -10,12 +10,12 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
+from quick_weights import give_random_weights, zero_kernels  # noqa: F401 - a fixture
 from reference_network import (
     PostActivation,
     PreActivation,
     post_activation_logits,
     pre_activation_logits,
-    random_weights,
     silu,
     softmax,
 )
@@ -23,6 +23,7 @@ from reference_network import (
 from keras_wrn import wide_resnet_imagenet
 from keras_wrn.wide_resnet import Conventions, WideResNet
 
+pytestmark = pytest.mark.usefixtures("zero_kernels")  # every test sets its weights
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None,
     reason="PyTorch is not installed; it is a second reference and never needed",
@@ -82,17 +83,6 @@ def small(options, classes=10):
     )
 
 
-def give_random_weights(model, seed=0):
-    """Overwrite every weight of `model`; returns them by layer name."""
-    layers = {layer.name: layer for layer in model.layers if layer.weights}
-    weights = random_weights(
-        {name: [tuple(v.shape) for v in layer.weights] for name, layer in layers.items()}, seed
-    )
-    for name, values in weights.items():
-        layers[name].set_weights(values)
-    return weights
-
-
 def images(height, width, count=2, seed=5):
     return np.random.default_rng(seed).normal(size=(count, height, width, 3)).astype(np.float32)
 
@@ -106,16 +96,6 @@ def difference(ours, reference):
     assert ours.shape == reference.shape
     assert np.abs(reference).max() > 0.1, "nothing to compare"
     return float(np.abs(ours - reference).max() / np.abs(reference).max())
-
-
-@pytest.fixture(autouse=True)
-def weights_start_at_zero(monkeypatch):
-    """Every test here sets the weights itself; JAX would compile an initialiser for each shape."""
-    monkeypatch.setattr(
-        keras.initializers.VarianceScaling,
-        "__call__",
-        lambda self, shape, dtype=None, **_: np.zeros(shape, dtype),
-    )
 
 
 @pytest.fixture

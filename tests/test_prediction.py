@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -69,6 +71,29 @@ def test_the_square_in_the_middle_is_taken(tmp_path):
         np.testing.assert_array_equal(
             read_images([save(tmp_path / "a.png", pixels)], 32)[0], square
         )
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_shorter_side_is_resized_and_the_middle_cut_out(tmp_path, interpolation, turned):
+    """As torchvision and timm do: 50 x 70 to 32 x 44, then 25 x 25 from (4, 10) on."""
+    pixels, sides, box = random_images(1, size=70)[0, :50], (44, 32), np.s_[4:29, 10:35]
+    if turned:
+        pixels, sides, box = np.ascontiguousarray(pixels.transpose(1, 0, 2)), sides[::-1], box[::-1]
+    image = Image.fromarray(pixels).resize(sides, Image.Resampling[interpolation.upper()])
+    # (32 - 25) / 2 = 3.5 and (44 - 25) / 2 = 9.5 are rounded to the even neighbour.
+    path = save(tmp_path / "a.png", pixels)
+    found = read_images([path], 25, resize=32, interpolation=interpolation)[0]
+    np.testing.assert_array_equal(found, np.asarray(image)[box])
+
+
+def test_predict_follows_the_preprocessing_of_the_weights(tmp_path, model):
+    path = save(tmp_path / "a.png", random_images(1, size=60)[0])
+    owners = replace(DIGITS, resize=40, interpolation="bicubic")
+    cut = read_images([path], 32, resize=40, interpolation="bicubic")[0]
+    expected = keras_wrn.predict(model, save(tmp_path / "b.png", cut), DIGITS, top=10)
+    assert keras_wrn.predict(model, path, owners, top=10) == expected
+    assert keras_wrn.predict(model, path, DIGITS, top=10) != expected
 
 
 def test_a_large_image_is_resized_with_antialiasing(tmp_path):

@@ -223,6 +223,28 @@ def test_row_survives_json():
     )
 
 
+def test_a_card_says_what_its_network_was_trained_with():
+    own = Preprocessing((1.0,) * 3, (2.0,) * 3, 48, ("a", "b"), 50, "bicubic")
+    card = json.loads(json.dumps({"preprocessing": vars(own)}))
+    assert preprocessing_of(card) == own
+    old = {key: card["preprocessing"][key] for key in ("mean", "std", "size", "class_names")}
+    expected = replace(own, resize=None, interpolation="bilinear")
+    assert preprocessing_of({"preprocessing": old}) == expected
+    np.testing.assert_array_equal(preprocess_input(np.ones((1, 1, 3)), card), np.zeros((1, 1, 3)))
+    assert decode_predictions([[0.1, 0.9]], top=1, dataset=card) == [[(1, "b", 0.9)]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": 1}, {"std": None}, {"size": "x"}, {"interpolation": "exec"}, {"mean": ["x"]}],
+)
+def test_a_damaged_card_is_refused(change):
+    whole = vars(PREPROCESSING["cifar10"])
+    for card in ({}, {"preprocessing": 3}, {"preprocessing": whole | change}):
+        with pytest.raises(InputError, match="The preprocessing in the card cannot be read"):
+            preprocessing_of(card)
+
+
 def test_numpy_needs_no_keras():
     program = (
         "import sys, numpy; from keras_wrn import preprocessing as p; "

@@ -138,7 +138,12 @@ def _train_with_a_stop(recipe, folder, stop_after, monkeypatch):
     return training.train(recipe, folder)
 
 
-@pytest.mark.parametrize("stop_after", [8, 11])
+slow_to_compile = pytest.mark.skipif(
+    not ON_TENSORFLOW, reason="the same code as on TensorFlow, after minutes of compilation"
+)
+
+
+@pytest.mark.parametrize("stop_after", [pytest.param(8, marks=slow_to_compile), 11])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
     small_run, tmp_path, monkeypatch, stop_after
 ):
@@ -155,6 +160,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
             assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-4), key
 
 
+@slow_to_compile
 def test_every_ingredient_of_our_own_recipe_goes_on_exactly_too(tmp_path, monkeypatch):
     recipe = Recipe(
         **{**vars(SMALL), "schedule": "one_cycle", "drop_epochs": (), "average": 0.9}

@@ -1,0 +1,121 @@
+"""Which ingredients lower the test error of a short run: one change at a time, at equal FLOPs.
+
+    python benchmarks/ingredients.py --workdir runs/ingredients --seeds 1,2
+
+Trains WRN-16-1 on CIFAR-10 for six epochs' worth of arithmetic, once for each ingredient and seed,
+and prints a Markdown table of the test error after the last step. Runs that are finished are not
+made again, an interrupted one goes on. The test set compares recipes here, at a scale at which
+nothing is published; no checkpoint of a published network is chosen by it.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.recipe import Recipe
+
+BASE = Recipe(
+    dataset="cifar10",
+    depth=16,
+    width=1,
+    epochs=6,
+    schedule="one_cycle",
+    learning_rate=0.2,
+    drop_epochs=(),
+    precision="mixed_bfloat16",
+    evaluate_every=100,
+)
+# What changes, and why somebody would think that it helps.
+INGREDIENTS = {
+    "base": ({}, "one-cycle, peak 0.2 at a quarter (Smith 2018)"),
+    "steps": ({"schedule": "steps", "drop_epochs": (3, 5), "learning_rate": 0.1}, "the paper's"),
+    "cosine": ({"schedule": "cosine", "warmup_epochs": 1.0}, "Loshchilov & Hutter 2017"),
+    "rate 0.1": ({"learning_rate": 0.1}, "half the peak"),
+    "rate 0.4": ({"learning_rate": 0.4}, "twice the peak"),
+    "label smoothing 0.1": ({"label_smoothing": 0.1}, "Szegedy et al. 2016"),
+    "24 to 32 px": (
+        {"epochs": 8, "train_sizes": (24, 32), "size_epochs": (6,)},
+        "progressive resizing (Howard 2018), 5 epochs at 24 and 3 at 32",
+    ),
+    "16 to 24 to 32 px": (
+        {"epochs": 9, "train_sizes": (16, 24, 32), "size_epochs": (3, 6)},
+        "2 epochs at 16, 3 at 24 and 4 at 32",
+    ),
+    "alternating flip": ({"alternating_flip": True}, "Jordan 2024"),
+    "average 0.998": ({"average": 0.998}, "EMA of the weights (Polyak & Juditsky 1992)"),
+    "vector rate 4": ({"vector_rate": 4.0}, "faster BN and biases (Page 2018)"),
+    "cutout 8": ({"cutout": 8}, "DeVries & Taylor 2017"),
+    "mixup 0.2": ({"mixup": 0.2}, "Zhang et al. 2018"),
+    "trivial augment": ({"policy": "trivial_augment"}, "Mueller & Hutter 2021"),
+    "sam 0.05": ({"sam": 0.05, "epochs": 3}, "Foret et al. 2021; half the steps, 2 passes each"),
+}
+
+
+def train_all(workdir: Path, seeds: list[int], names: list[str]) -> None:
+    """Train what is not trained yet, the first seed of all before the second."""
+    import keras
+
+    from keras_wrn.training import train
+
+    for seed in seeds:
+        for name in names:
+            recipe = dataclasses.replace(BASE, seed=seed, **INGREDIENTS[name][0])
+            keras.backend.clear_session()
+            card = train(recipe, workdir / f"{name.replace(' ', '-')}-{seed}")
+            print(f"{name}, seed {seed}: error {card['metrics']['error']:.2%}", flush=True)
+
+
+def table(workdir: Path) -> str:
+    """A Markdown table of what is trained."""
+    errors: dict[str, list[float]] = {}
+    for name in INGREDIENTS:
+        cards = sorted(workdir.glob(f"{name.replace(' ', '-')}-[0-9]*/card.json"))
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in cards]
+        errors[name] = [100 * card["metrics"]["error"] for card in found]
+    base = statistics.mean(errors["base"]) if errors["base"] else float("nan")
+    lines = ["| ingredient | test error, % | against base | n | |", "|---|---|---|---|---|"]
+    for name, values in errors.items():
+        why = INGREDIENTS[name][1]
+        if not values:
+            lines.append(f"| {name} | not measured | | 0 | {why} |")
+            continue
+        mean = statistics.mean(values)
+        each = ", ".join(f"{value:.2f}" for value in values)
+        lines.append(
+            f"| {name} | {mean:.2f} ({each}) | {mean - base:+.2f} | {len(values)} | {why} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str]) -> None:
+    """Train and print."""
+    del argv
+    logging.set_verbosity(logging.INFO)
+    workdir = Path(flags.FLAGS.workdir)
+    names = flags.FLAGS.only or list(INGREDIENTS)
+    try:
+        unknown = sorted(set(names) - set(INGREDIENTS))
+        if unknown:
+            raise InputError(f"Unknown: {', '.join(unknown)}. There are: {', '.join(INGREDIENTS)}.")
+        if not flags.FLAGS.table:
+            train_all(workdir, [int(seed) for seed in flags.FLAGS.seeds], names)
+    except Interrupted as stop:
+        print(f"{stop}; the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except (InputError, ValueError) as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(table(workdir))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", "runs/ingredients", "where the runs are")
+    flags.DEFINE_list("seeds", ["1", "2"], "seeds")
+    flags.DEFINE_list("only", [], "ingredients to train; default all")
+    flags.DEFINE_bool("table", False, "only print the table of what is trained")
+    app.run(main)

@@ -1,0 +1,186 @@
+"""ImageNet weights that their owners published: torchvision's and timm's files, converted.
+
+Nothing of theirs comes with this package. A file is fetched from its owner's address on first use,
+checked, converted, and kept in the cache as `model.weights.h5` with a card. The figures of a card
+are the owner's; nobody has measured them here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from keras_wrn import downloads
+from keras_wrn.backend import float32
+from keras_wrn.errors import InputError
+from keras_wrn.imagenet_table import OWNED, Owned
+from keras_wrn.networks import NETWORKS
+from keras_wrn.preprocessing import PREPROCESSING
+from keras_wrn.published import Published, cache, folder_name
+from keras_wrn.run_folder import CARD_FILE, WEIGHTS_FILE, sha256, versions, write_json
+
+KEYWORD = "imagenet"  # stands for the best of a network's weights
+MEASURED_BY = "published by its owner, not measured here"
+_IMAGES = 50_000  # ImageNet's validation set, on which all the figures are
+
+
+def find(architecture: str, keyword: str) -> Published | None:
+    """The owner's weights of a network by keyword; "imagenet" is the best of them."""
+    fitting = [of for of in OWNED if of.architecture == architecture]
+    if keyword != KEYWORD:
+        fitting = [of for of in fitting if keyword in (of.keyword, _folder(of).name)]
+    return _published(max(fitting, key=lambda of: of.top1)) if fitting else None
+
+
+def published() -> Iterator[Published]:
+    """All of them, on this machine or not."""
+    return map(_published, OWNED)
+
+
+def input_size(builder: str, keyword: str, default: int) -> int:
+    """The pixels at which a network's weights were measured; the default for any other weights.
+
+    Args:
+        builder: the function that builds the network, such as "WideResNet50_2".
+        keyword: what its `weights` are.
+        default: pixels.
+    """
+    names = {of.architecture for of in OWNED if NETWORKS[of.network].builder == builder}
+    found = find(names.pop(), keyword) if names else None
+    return found.card["preprocessing"]["size"] if found else default
+
+
+def _folder(owned: Owned) -> Path:
+    return cache() / folder_name(f"WRN-{owned.network}", owned.keyword)
+
+
+def _published(owned: Owned) -> Published:
+    return Published(_card(owned), _folder(owned), lambda: _convert(owned))
+
+
+def _card(owned: Owned) -> dict[str, Any]:
+    network = NETWORKS[owned.network]
+    preprocessing = dataclasses.replace(
+        PREPROCESSING["imagenet"],
+        size=owned.crop,
+        resize=owned.resize,
+        interpolation=owned.interpolation,
+    )
+    return {
+        "format": 1,
+        "name": f"WRN-{owned.network}",
+        "weights": owned.keyword,
+        "network": {
+            "builder": network.builder,
+            **dict(network.arguments),
+            "classes": network.classes,
+            "input_shape": [owned.crop, owned.crop, 3],
+        },
+        "dataset": "imagenet",
+        "preprocessing": dataclasses.asdict(preprocessing),
+        "metrics": {
+            "n": _IMAGES,
+            # Subtracted as decimals, so that 0.17740 is not written as 0.17739999999999998.
+            "error": round(1 - owned.top1 / 100, 5),
+            "top5_error": round(1 - owned.top5 / 100, 5),
+            "nll": None,
+            "ece": None,
+        },
+        "measured_by": MEASURED_BY,
+        "parameters": network.parameters,
+        "recipe": owned.recipe,
+        "licence": owned.licence,
+        "owner": owned.owner,
+        "owners_file": owned.url,
+        "owners_sha256": owned.sha256 or None,
+        "weights_bytes": owned.size,
+    }
+
+
+def _convert(owned: Owned) -> None:
+    """Fetch an owner's file and leave it, converted, in the cache."""
+    folder = _folder(owned)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder.parent) as beside:
+        file = _owners_file(owned, Path(beside))
+        from keras_wrn.architecture import architecture
+        from keras_wrn.converters import convert
+
+        with float32():
+            model = convert(file, "torchvision")  # timm has the same names
+        if architecture(model) != owned.architecture:
+            raise InputError(
+                f"{owned.url} must hold a {owned.architecture}. Received: {architecture(model)}."
+            )
+        converted = Path(beside) / "converted"
+        converted.mkdir()
+        model.save_weights(converted / WEIGHTS_FILE)
+        card = _card(owned) | {
+            "weights_sha256": sha256(converted / WEIGHTS_FILE),
+            "weights_bytes": (converted / WEIGHTS_FILE).stat().st_size,
+            "owners_sha256": sha256(file),
+            "versions": versions(),
+        }
+        write_json(converted / CARD_FILE, card)
+        if (folder / WEIGHTS_FILE).is_file():
+            return  # another process was faster
+        shutil.rmtree(folder, ignore_errors=True)
+        converted.rename(folder)
+
+
+def _owners_file(owned: Owned, beside: Path) -> Path:
+    """The owner's file, verified: one that the user has put into the cache, or downloaded."""
+    by_hand = cache() / owned.file
+    if owned.sha256 and by_hand.is_file():
+        if not (digest := sha256(by_hand)).startswith(owned.sha256):
+            raise InputError(
+                f"{by_hand} is damaged or only half there: its sha256 is {digest}, and must start "
+                f"with {owned.sha256}. Delete it to have it downloaded from {owned.url}."
+            )
+        return by_hand
+    logging.info("fetching %s weights of %s", owned.keyword, owned.owner)
+    try:
+        file = _through_client(owned) if owned.repository else None
+        if file is None:
+            file = beside / owned.file
+            downloads.download(owned.url, file, sha256=owned.sha256 or None, size=owned.exact_size)
+    except InputError as error:
+        where = f", or put {owned.file} into {cache()}" if owned.sha256 else ""
+        raise InputError(
+            f"The {owned.keyword} weights of {owned.architecture} are {owned.owner}'s and are "
+            f"fetched from its address on first use{where}. {error}"
+        ) from error
+    size = file.stat().st_size
+    if owned.exact_size and size != owned.exact_size:
+        raise InputError(
+            f"{owned.url} is not the file that was published: it has {size:,} bytes, and must "
+            f"have {owned.exact_size:,}."
+        )
+    return file
+
+
+def _through_client(owned: Owned) -> Path | None:
+    """Fetch with Hugging Face's own client, into its own cache; None where it is not installed."""
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError:
+        return None
+    try:
+        file = huggingface_hub.hf_hub_download(
+            owned.repository,
+            owned.file,
+            revision=owned.revision,
+            endpoint=os.environ.get("HF_ENDPOINT"),
+        )
+    # The client raises errors of its own, of its HTTP library, and of the system.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{owned.url} could not be fetched: {reason}") from error
+    return Path(file)

@@ -1,0 +1,133 @@
+"""README.md of published weights, generated from their card."""
+
+import json
+from typing import Any
+
+from keras_wrn.networks import NETWORKS
+from keras_wrn.preprocessing import PREPROCESSING, preprocessing_of
+from keras_wrn.run_folder import HISTORY_FILE, WEIGHTS_FILE
+
+README_FILE = "README.md"
+
+
+def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
+    """Say in Markdown what a card says.
+
+    Args:
+        card: of published weights.
+        has_curves: whether curves.png lies beside it.
+
+    Returns:
+        The text of README.md.
+    """
+    keyword = card.get("weights", card["dataset"])
+    metrics, network = card["metrics"], card["network"]
+    parts = [
+        f"# {card['architecture']} on {keyword}",
+        "<!-- Generated from card.json by keras_wrn. -->",
+        _table(
+            (f"{metrics['n']:,} test images", ""),
+            {
+                "top-1 error": _percent(metrics["error"]),
+                "top-5 error": _percent(metrics["top5_error"]),
+                "negative log-likelihood": f"{metrics['nll']:.4f}",
+                "expected calibration error, 15 bins": _percent(metrics["ece"]),
+                "trainable parameters": f"{card['parameters']:,}",
+                "multiply-adds for one image": f"{card['multiply_adds']:,}",
+            },
+        ),
+        f"Measured by {card['measured_by']}; {card['measured_on']}. "
+        f"Runs: {card['runs']}, seed {card.get('seed', 'not said')}. "
+        f"Kept: {card.get('kept', 'the last epoch')}; chosen by {card.get('chosen_by', 'nobody')}.",
+        f"```python\nimport keras_wrn\n\nmodel = keras_wrn.{_call(network, keyword)}\n"
+        f"{_normalise(card)}  # before: 0 to 255\n```",
+        "## Intended use\n\n" + card["intended_use"],
+        "## Known failures\n\n" + "\n".join(f"- {line}" for line in card["known_failures"]),
+        "## Preprocessing\n\n" + _preprocessing(card["preprocessing"]),
+        "## Training\n\n" + _training(card),
+    ]
+    if has_curves:
+        parts.append(f"![training curves](curves.png)\n\nThe figures are in {HISTORY_FILE}.")
+    parts.append(
+        "## File\n\n"
+        + _table(
+            (WEIGHTS_FILE, ""),
+            {
+                "numbers": card["weights_dtype"],
+                "bytes": f"{card['weights_bytes']:,}",
+                "sha256": f"`{card['weights_sha256']}`",
+                "licence": card["licence"],
+            },
+        )
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _call(network: dict[str, Any], keyword: str) -> str:
+    """The Python that builds the network with its weights, as short as it can be."""
+    arguments = {k: v for k, v in network.items() if k != "builder"}
+    # None of these changes what the weights compute.
+    for name in ("dropout", "stochastic_depth", "input_shape"):
+        arguments.pop(name, None)
+    if arguments.get("block") == "B(3,3)":
+        arguments.pop("block")
+    if arguments.get("blocks_per_group") is None:
+        arguments.pop("blocks_per_group", None)
+    if arguments.get("classes") == 10 and network["builder"] == "WideResNet":
+        arguments.pop("classes")
+    builder = network["builder"]
+    if builder == "WideResNet" and "block" not in arguments and "blocks_per_group" not in arguments:
+        known = NETWORKS.get(f"{arguments.get('depth')}-{arguments.get('width', 0):g}")
+        if known and known.classes == 10:
+            builder = known.builder
+            arguments.pop("depth"), arguments.pop("width")
+    arguments["weights"] = keyword
+    # JSON writes these numbers as Python does, and strings in double quotes.
+    given = ", ".join(f"{name}={json.dumps(value)}" for name, value in arguments.items())
+    return f"{builder}({given})"
+
+
+def _normalise(card: dict[str, Any]) -> str:
+    """The Python that normalises images as the card says."""
+    named = PREPROCESSING.get(card["dataset"])
+    if named is not None and named == preprocessing_of(card):
+        return f'images = keras_wrn.preprocess_input(images, "{card["dataset"]}")'
+    return (
+        'card = json.loads(pathlib.Path("card.json").read_text())\n'
+        "images = keras_wrn.preprocess_input(images, card)"
+    )
+
+
+def _preprocessing(values: dict[str, Any]) -> str:
+    mean, std = (", ".join(f"{number:g}" for number in values[key]) for key in ("mean", "std"))
+    return (
+        f"{values['size']}x{values['size']} pixels on 0 to 255; mean {mean} and standard deviation "
+        f"{std} per channel (red, green, blue)."
+    )
+
+
+def _training(card: dict[str, Any]) -> str:
+    facts = {
+        "epochs": card.get("epochs"),
+        "steps": card.get("steps"),
+        "hours": card.get("hours"),
+        "hours of the processors": card.get("cpu_hours"),
+        "hardware": card.get("hardware"),
+        "versions": ", ".join(f"{k} {v}" for k, v in card.get("versions", {}).items()),
+    }
+    recipe = card.get("recipe")
+    if isinstance(recipe, dict):
+        facts |= recipe
+    elif recipe:
+        facts["recipe"] = recipe
+    shown = {k.replace("_", " "): v for k, v in facts.items() if v not in (None, "", [], {})}
+    return _table(("", ""), shown)
+
+
+def _table(head: tuple[str, str], rows: dict[str, Any]) -> str:
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
+    return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows.items()])
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{share:.2%}"

@@ -1,0 +1,278 @@
+"""Published weights: which there are, where they lie, and whether they are what they should be.
+
+A keyword such as "cifar10" finds the weights of exactly one architecture: in the saved_models/
+that comes with the package, else in the cache ($KERAS_HOME or ~/.keras, folder keras_wrn), else
+under the release address. Each set is a folder of card.json and model.weights.h5, and the card
+holds the sha256 that the weights must have before anything of them is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from keras_wrn import downloads
+from keras_wrn.errors import InputError
+from keras_wrn.networks import architecture_name
+from keras_wrn.run_folder import CARD_FILE, WEIGHTS_FILE, sha256, write_json
+from keras_wrn.runs import check_card, read_card
+
+# The address under which the folders of saved_models/ lie, for what is too large to come with the
+# package. Empty until there is a release: an address that is not ours could hold anything.
+RELEASE_URL = ""
+URL_VARIABLE = "KERAS_WRN_WEIGHTS_URL"  # a mirror in its place; file:// works as well
+
+
+@dataclass(frozen=True)
+class Published:
+    """One set of published weights.
+
+    Attributes:
+        card: what its card says.
+        folder: where its files are, or will be once they are fetched.
+        fetch: puts the files into the folder, or says why it cannot.
+    """
+
+    card: dict[str, Any]
+    folder: Path
+    fetch: Callable[[], object]
+
+    @property
+    def architecture(self) -> str:
+        """The network that it is for, as `architecture.architecture` names it."""
+        named = architecture_name(self.card["name"], self.card["network"]["builder"])
+        return self.card.get("architecture", named)
+
+    @property
+    def keyword(self) -> str:
+        """What `weights=` takes: the data set, or the one among several of a data set."""
+        return self.card.get("weights", self.card["dataset"])
+
+    def weights_file(self) -> Path:
+        """The file of weights, here and verified.
+
+        Raises:
+            InputError: it is not here and cannot be fetched, or its sha256 is another.
+        """
+        path = self.folder / WEIGHTS_FILE
+        if not path.is_file():
+            self.fetch()
+        # Owners' files are converted on first use; only then does the card know the result.
+        expected = self.card.get("weights_sha256") or read_card(self.folder)["weights_sha256"]
+        digest = sha256(path)
+        if digest != expected:
+            raise InputError(
+                f"{path} is damaged or is another file: its sha256 is {digest}, and its card says "
+                f"{expected}. It was not read. Delete its folder to have it fetched again."
+            )
+        return path
+
+
+def homes() -> tuple[Path, ...]:
+    """Where published weights may lie on this machine, in the order of looking."""
+    package = Path(__file__).parent
+    # The second is the repository's, which an editable install runs from.
+    return package / "saved_models", package.parent / "saved_models", cache()
+
+
+def cache() -> Path:
+    """The folder for what was downloaded or converted; Keras' own rule for its place."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras_wrn"
+
+
+def local() -> Iterator[Published]:
+    """What is on this machine, in the order of the places and of the folders' names."""
+    for home in homes():
+        for card_file in sorted(home.glob(f"[!.]*/{CARD_FILE}")):
+            try:
+                card = read_card(card_file.parent)
+            except InputError as error:
+                # One folder, perhaps of another version, must not take the others away.
+                logging.warning("left out: %s", error)
+                continue
+            yield _from_card(card, card_file.parent)
+
+
+def find(architecture: str, keyword: str) -> Published:
+    """Find the weights of a network by keyword.
+
+    Args:
+        architecture: the network, as `architecture.architecture` names it.
+        keyword: a data set such as "cifar10"; "imagenet", "imagenet-v1", ...; or the name of a
+            folder of published weights.
+
+    Returns:
+        The first there is; nothing of its weights has been read or downloaded.
+
+    Raises:
+        InputError: there are none for this network; the sentence says which there are.
+    """
+    from keras_wrn import imagenet_weights
+
+    if owners := imagenet_weights.find(architecture, keyword):
+        return owners
+    there = list(local())
+    for published in there:
+        names = (published.keyword, published.folder.name)
+        if published.architecture == architecture and keyword in names:
+            return published
+    reason = ""
+    try:
+        if released := _released(architecture, keyword):
+            return released
+    except downloads.AbsentError:
+        pass
+    except InputError as error:
+        reason = f" The release address gave none: {error}"
+    known = [*there, *imagenet_weights.published()]
+    listed = sorted({f"{of.architecture} {of.keyword}" for of in known})
+    raise InputError(
+        f"There are no published weights {keyword!r} for {architecture}. "
+        f"Published: {', '.join(listed)}.{reason} `weights` may also be the path of a "
+        ".weights.h5 or .safetensors file."
+    )
+
+
+def list_weights() -> list[dict[str, Any]]:
+    """List the published weights: those on this machine, and the owners' for ImageNet.
+
+    Returns:
+        For each a dictionary: "name" and "architecture" (of the network), "weights" (the
+        keyword), "dataset", "n" (of test images), "error", "top5_error", "nll" and "ece" (None
+        where not measured), "parameters", "recipe" (in words), "size" (in bytes), "sha256" (of
+        an owner's file the digits that its name carries), "measured_by", "licence", "folder"
+        (None where not on this machine) and "card".
+
+    Example:
+        >>> [row["sha256"] for row in list_weights() if row["weights"] == "imagenet-v1"]
+        ['32ee1156', '95faca4d']
+    """
+    from keras_wrn import imagenet_weights
+
+    here = {published.folder.name: published for published in imagenet_weights.published()}
+    here |= {published.folder.name: published for published in reversed(list(local()))}
+    return sorted((_row(of) for of in here.values()), key=lambda row: (row["dataset"], row["name"]))
+
+
+def folder_name(architecture: str, keyword: str) -> str:
+    """The name of the folder of published weights: "wrn-16-4-cifar10"."""
+    return re.sub(r"[^a-z0-9.]+", "-", f"{architecture} {keyword}".lower()).strip("-")
+
+
+def _from_card(card: dict[str, Any], folder: Path) -> Published:
+    """What a card on this machine describes; its weights may be left to be downloaded."""
+    target = cache() / folder.name
+    return Published(
+        card,
+        folder if (folder / WEIGHTS_FILE).is_file() else target,
+        lambda: _download(card, folder.name),
+    )
+
+
+def _release_url() -> str:
+    return (os.environ.get(URL_VARIABLE) or RELEASE_URL).rstrip("/")
+
+
+def _released(architecture: str, keyword: str) -> Published | None:
+    """What lies under the release address; None where there is no such address."""
+    if not (base := _release_url()):
+        return None
+    name = folder_name(architecture, keyword)
+    url = f"{base}/{name}/{CARD_FILE}"
+    try:
+        card = json.loads(downloads.read(url))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{url} is damaged: {error}.") from error
+    check_card(card, url)
+    published = Published(card, cache() / name, lambda: _download(card, name))
+    if (published.architecture, published.keyword) != (architecture, keyword):
+        raise InputError(f"{url} is the card of {published.architecture} {published.keyword}.")
+    return published
+
+
+def _download(card: dict[str, Any], name: str) -> None:
+    if not (base := _release_url()):
+        raise InputError(
+            f"The weights of {name} are not on this machine, and there is no address to fetch "
+            f"them from: set {URL_VARIABLE}, or put {WEIGHTS_FILE} and {CARD_FILE} into "
+            f"{cache() / name}."
+        )
+    folder = cache() / name
+    url = f"{base}/{name}/{WEIGHTS_FILE}"
+    try:
+        downloads.download(url, folder / WEIGHTS_FILE, sha256=card["weights_sha256"])
+    except downloads.AbsentError as error:
+        raise InputError(f"The weights of {name} are not published there: {error}") from error
+    # Last, because a folder counts by its card.
+    write_json(folder / CARD_FILE, card)
+
+
+def _row(published: Published) -> dict[str, Any]:
+    card, here = published.card, published.folder / WEIGHTS_FILE
+    metrics = card.get("metrics", {})
+    size = here.stat().st_size if here.is_file() else card.get("weights_bytes")
+    return {
+        "name": card["name"],
+        "architecture": published.architecture,
+        "weights": published.keyword,
+        "dataset": card["dataset"],
+        **{key: metrics.get(key) for key in ("n", "error", "top5_error", "nll", "ece")},
+        "parameters": card.get("parameters"),
+        "recipe": _recipe(card.get("recipe")),
+        "size": size,
+        "sha256": card.get("weights_sha256") or card.get("owners_sha256"),
+        "measured_by": card.get("measured_by", "keras_wrn, on the full test set"),
+        "licence": card.get("licence"),
+        "folder": str(published.folder) if here.is_file() else None,
+        "card": card,
+    }
+
+
+def _recipe(recipe: Any) -> str:
+    """A recipe in a few words."""
+    if isinstance(recipe, dict) and "epochs" in recipe:
+        return f"{recipe['epochs']} epochs, {recipe.get('schedule', 'steps')}"
+    return recipe if isinstance(recipe, str) else "not said"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Set `list_weights()` in columns; "-" is what nobody measured."""
+    heads = ("name", "data", "error", "NLL", "ECE", "parameters", "size", "sha256", "recipe")
+    lines = [heads, *(_cells(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    right = {2, 3, 4, 5, 6}
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    def shown(value: Any, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    size = None if row["size"] is None else row["size"] / 1e6
+    mark = "*" if row["card"].get("owner") else " "
+    return (
+        row["name"],
+        row["weights"],
+        shown(row["error"], ".2%") + mark,
+        shown(row["nll"], ".4f"),
+        shown(row["ece"], ".2%"),
+        shown(row["parameters"], ","),
+        shown(size, ".1f") + " MB",
+        (row["sha256"] or "-")[:16],
+        row["recipe"],
+    )
