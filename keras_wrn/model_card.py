@@ -38,7 +38,8 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
         ),
         f"Measured by {card['measured_by']}; {card['measured_on']}. "
         f"Runs: {card['runs']}, seed {card.get('seed', 'not said')}. "
-        f"Kept: {card.get('kept', 'the last epoch')}; chosen by {card.get('chosen_by', 'nobody')}.",
+        f"Kept: {card.get('kept', 'the last epoch')}. "
+        f"Chosen by: {card.get('chosen_by', 'not said')}.",
         f"```python\nimport keras_wrn\n\nmodel = keras_wrn.{_call(network, keyword)}\n"
         f"{_normalise(card)}  # before: 0 to 255\n```",
         "## Intended use\n\n" + card["intended_use"],
@@ -111,7 +112,7 @@ def _training(card: dict[str, Any]) -> str:
         "epochs": card.get("epochs"),
         "steps": card.get("steps"),
         "hours": card.get("hours"),
-        "hours of the processors": card.get("cpu_hours"),
+        "CPU hours": card.get("cpu_hours"),
         "hardware": card.get("hardware"),
         "versions": ", ".join(f"{k} {v}" for k, v in card.get("versions", {}).items()),
     }

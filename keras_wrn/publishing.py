@@ -136,7 +136,7 @@ def multiply_adds(model: keras.Model) -> int:
 
     Example:
         >>> multiply_adds(keras_wrn.WideResNet16_4())
-        387564544
+        392612352
     """
     import keras
 

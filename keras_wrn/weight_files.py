@@ -79,13 +79,16 @@ def _read_h5(path: Path) -> Layers:
         tensors = layers.setdefault(layer, {})
         if place.name in tensors:
             raise InputError(f"{path} has two layers that are named {layer}.")
+        values = np.asarray(item[()])
         bfloat16 = item.attrs.get("dtype") == "bfloat16"
-        tensors[place.name] = _from_bfloat16(item[()]) if bfloat16 else item[()]
+        tensors[place.name] = _from_bfloat16(values) if bfloat16 else values
 
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
-    except (OSError, RuntimeError, KeyError) as error:
+    except InputError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(f"{path} is damaged or only half there: {error}.") from error
     if not layers:
         raise InputError(f"{path} holds no layers as Keras 3 writes them (.weights.h5).")

@@ -8,7 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from model_values import equal, values
 from published_folders import folder_files, only_here, serve
+from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from tiny_run import change_card, write_run
 
 import keras_wrn
@@ -56,8 +58,7 @@ def test_the_package_comes_first_then_the_cache_and_no_network_is_asked(
     assert published.find("WRN-10-1", NAME).folder == shipped
     model = keras_wrn.WideResNet(10, 1, weights="digits")
     expected = keras_wrn.load_trained(original).model
-    for ours, theirs in zip(model.weights, expected.weights, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    equal(values(model), values(expected))
 
 
 def test_where_published_weights_lie(monkeypatch, tmp_path):
@@ -197,6 +198,7 @@ def test_the_card_of_another_network_is_not_taken(saved_models, original, mirror
         published.find("WRN-16-1", "digits")
 
 
+@pytest.mark.usefixtures("zero_kernels")
 def test_another_architecture_is_told_which_weights_there_are(saved_models):
     write_run(saved_models / NAME)
     conventions = keras_wrn.wide_resnet.Conventions(activation="silu")

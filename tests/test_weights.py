@@ -1,9 +1,9 @@
-import json
-
 import h5py
 import keras
 import numpy as np
 import pytest
+from checkpoint_writer import safetensors
+from model_values import equal, values, with_random_weights
 from published_folders import only_here
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from tiny_run import write_run
@@ -16,59 +16,27 @@ pytestmark = pytest.mark.usefixtures("zero_kernels")
 HEAD = ("predictions",)
 
 
-def values(model):
-    """Layer/variable -> array, as a file has them."""
-    return {
-        f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
-        for layer in model.layers
-        for variable in layer.weights
-    }
-
-
-def randomise(model, seed=0):
-    """Weights and statistics that differ everywhere."""
-    random = np.random.default_rng(seed)
-    for variable in model.weights:
-        variable.assign(random.uniform(0.1, 1, variable.shape).astype("float32"))
-    return model
-
-
 def save(model, path):
     model.save_weights(path)
     return path
 
 
-def write_safetensors(path, tensors, dtype="F32"):
-    """What the safetensors library writes."""
-    header, blobs, offset = {"__metadata__": {"format": "np"}}, [], 0
-    for name, array in tensors.items():
-        if dtype == "BF16":
-            blob = (array.astype("<f4").view("<u4") >> 16).astype("<u2").tobytes()
-        else:
-            blob = array.astype({"F32": "<f4", "F16": "<f2", "I32": "<i4"}[dtype]).tobytes()
-        offsets = [offset, offset + len(blob)]
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": offsets}
-        blobs.append(blob)
-        offset += len(blob)
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(blobs))
-    return path
+def as_type(arrays, kind):
+    if kind == "BF16":  # the upper half of a float32, which the writer calls so
+        return {name: (a.view("uint32") >> 16).astype("uint16") for name, a in arrays.items()}
+    return {
+        name: a.astype({"F32": "float32", "F16": "float16"}[kind]) for name, a in arrays.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def trained():
-    return randomise(keras_wrn.WideResNet(10, 1))
+    return with_random_weights(keras_wrn.WideResNet(10, 1))
 
 
 @pytest.fixture(scope="module")
 def file(trained, tmp_path_factory):
     return save(trained, tmp_path_factory.mktemp("weights") / "a.weights.h5")
-
-
-def equal(ours, theirs, tolerance=0.0):
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +57,7 @@ def test_every_format_comes_back(trained, file, tmp_path, kind, tolerance):
         weight_files.write_float16(file, path)
         assert path.stat().st_size < 0.7 * file.stat().st_size
     else:
-        write_safetensors(path, values(trained), dtype)
+        path.write_bytes(safetensors(as_type(values(trained), dtype)))
     model = keras_wrn.WideResNet(10, 1, dropout=0.3)  # dropout has no weights
     report = load_weights(model, path)
     assert report.loaded == tuple(layer.name for layer in model.layers if layer.weights)
@@ -97,16 +65,6 @@ def test_every_format_comes_back(trained, file, tmp_path, kind, tolerance):
     equal(values(model), values(trained), tolerance)
     assert {variable.dtype for variable in model.weights} == {"float32"}
     equal(values(keras_wrn.WideResNet(10, 1, weights=path)), values(model))
-
-
-def test_bfloat16_as_keras_writes_it(tmp_path):
-    keras.config.set_dtype_policy("bfloat16")
-    half = randomise(keras_wrn.WideResNet(10, 1))
-    path = save(half, tmp_path / "half.weights.h5")
-    keras.config.set_dtype_policy("float32")
-    model = keras_wrn.WideResNet(10, 1, weights=path)
-    expected = {name: np.asarray(value, "float32") for name, value in values(half).items()}
-    equal(values(model), expected)
 
 
 def test_a_float16_file_loads_by_plain_keras(file, tmp_path):
@@ -122,18 +80,9 @@ def test_a_float16_file_loads_by_plain_keras(file, tmp_path):
     assert again.read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("value", [1e5, np.nan, np.inf])
-def test_what_float16_cannot_hold_is_refused(tmp_path, value):
-    model = keras_wrn.WideResNet(10, 1)
-    model.get_layer("head_bn").gamma.assign(np.full(64, value, "float32"))
-    source = save(model, tmp_path / "a.weights.h5")
-    with pytest.raises(InputError, match="head_bn has a weight that is not finite, or is above"):
-        weight_files.write_float16(source, tmp_path / "b.weights.h5")
-
-
 def test_layers_are_found_by_name_where_keras_goes_by_order(tmp_path):
     """WRN-16-1 into WRN-22-1: plain Keras would put weights into wrong places, and say nothing."""
-    small = randomise(keras_wrn.WideResNet(16, 1))
+    small = with_random_weights(keras_wrn.WideResNet(16, 1))
     path = save(small, tmp_path / "16.weights.h5")
     model = keras_wrn.WideResNet(22, 1)
     before = values(model)
@@ -164,9 +113,8 @@ def test_a_difference_in_shape_changes_nothing(file):
     with pytest.raises(InputError, match="stem_conv is .* there and"):
         load_weights(keras_wrn.WideResNet(10, 1, input_shape=(32, 32, 1)), file)
     with pytest.raises(InputError, match="no layer of the file is in the model"):
-        load_weights(
-            keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]), file, strict=False
-        )
+        dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        load_weights(dense, file, strict=False)
 
 
 def test_the_classifier_is_left_out_and_that_is_said(trained, file, monkeypatch):
@@ -221,7 +169,7 @@ def test_variables_keep_their_precision(file):
 
 
 def test_other_channels_load_from_a_path(tmp_path):
-    grey = randomise(keras_wrn.WideResNet(10, 1, input_shape=(32, 32, 1)))
+    grey = with_random_weights(keras_wrn.WideResNet(10, 1, input_shape=(32, 32, 1)))
     path = save(grey, tmp_path / "grey.weights.h5")
     model = keras_wrn.WideResNet(10, 1, input_shape=(32, 32, 1), weights=path)
     equal(values(model), values(grey))
@@ -242,92 +190,17 @@ def test_a_run_folder_and_a_keyword(monkeypatch, tmp_path):
         load_weights(keras_wrn.WideResNet(16, 1), "digits")
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-1000])
-
-
-def rename_layer(path):
-    with h5py.File(path, "r+") as stored:
-        stored["layers/conv2d/vars"].attrs["name"] = "head_bn"
-
-
-def forget_names(path):
-    with h5py.File(path, "r+") as stored:
-        del stored["layers/conv2d/vars"].attrs["name"]
-
-
-def point_outside(path):
-    secret = path.with_name("secret")
-    secret.write_bytes(bytes(16 * 4))
-    with h5py.File(path, "r+") as stored:
-        group = stored["layers/batch_normalization/vars"]
-        del group["0"]
-        group.create_dataset("0", (16,), "f4", external=[(str(secret), 0, 64)])
-
-
-def link_outside(path):
-    other = path.with_name("other.h5")
-    other.write_bytes(path.read_bytes())
-    with h5py.File(path, "r+") as stored:
-        del stored["layers/batch_normalization/vars/0"]
-        stored["layers/batch_normalization/vars/0"] = h5py.ExternalLink(
-            str(other), "layers/batch_normalization/vars/0"
-        )
-
-
-def store_integers(path):
-    with h5py.File(path, "r+") as stored:
-        del stored["layers/batch_normalization/vars/0"]
-        stored["layers/batch_normalization/vars/0"] = np.zeros(16, "int64")
-
-
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        (lambda path: path.unlink(), "must be a file that exists"),
-        (cut, "damaged or only half there"),
-        (lambda path: path.write_bytes(b"not HDF5"), "damaged or only half there"),
-        (lambda path: h5py.File(path, "w").close(), "holds no layers as Keras 3 writes them"),
-        (rename_layer, "two layers that are named head_bn"),
-        (forget_names, "stores no layer names"),
-        (point_outside, "would be read from another file"),
-        (link_outside, r"bn1 is \(16,\), \(16,\), \(16,\) there and"),
-        (store_integers, "must hold floats. Received: int64"),
-    ],
-)
-def test_a_damaged_file_is_refused_and_changes_nothing(file, tmp_path, damage, sentence):
+def test_a_damaged_file_changes_nothing(file, tmp_path):
     path = tmp_path / "b.weights.h5"
-    path.write_bytes(file.read_bytes())
-    damage(path)
+    with h5py.File(file) as whole, h5py.File(path, "w") as part:
+        whole.copy("layers", part)
+        del part["layers/dense"], part["layers/conv2d/vars/0"]
+        part["layers/conv2d/vars/0"] = "text"
     model = keras_wrn.WideResNet(10, 1)
     before = values(model)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(InputError, match="must hold floats"):
         load_weights(model, path)
     equal(values(model), before)
-
-
-@pytest.mark.parametrize(
-    ("write", "sentence"),
-    [
-        (
-            lambda path, of: path.write_bytes(write_safetensors(path, of).read_bytes()[:-9]),
-            "damaged",
-        ),
-        (lambda path, of: path.write_bytes(b"{}"), "damaged"),
-        (lambda path, of: write_safetensors(path, of, "I32"), "must hold floats"),
-        (
-            lambda path, of: write_safetensors(
-                path, {n.replace("/", "."): v for n, v in of.items()}
-            ),
-            "stem_conv is not in the file",
-        ),
-    ],
-)
-def test_damaged_safetensors_are_refused(trained, tmp_path, write, sentence):
-    path = tmp_path / "a.safetensors"
-    write(path, values(trained))
-    with pytest.raises(InputError, match=sentence):
-        load_weights(keras_wrn.WideResNet(10, 1), path)
 
 
 def test_another_programs_file_is_sent_to_convert(tmp_path):
@@ -336,10 +209,3 @@ def test_another_programs_file_is_sent_to_convert(tmp_path):
     for given in (path, str(path)):
         with pytest.raises(InputError, match="keras_wrn.convert reads the checkpoints of others"):
             keras_wrn.WideResNet(10, 1, weights=given)
-
-
-def test_a_bare_word_names_published_weights_and_all_else_is_a_path():
-    words = ("cifar10", "imagenet-v2", "wrn-28-1.5-cifar10", "mars")
-    assert all(weight_files.is_keyword(word) for word in words)
-    paths = ("./cifar10", "a/b", "a.h5", "a.weights.h5", "a.safetensors", "a.pth", "a.keras", None)
-    assert not any(weight_files.is_keyword(path) for path in paths)
