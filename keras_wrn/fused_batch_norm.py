@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_wrn.errors import InputError
+
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """keras.layers.BatchNormalization by TensorFlow's FusedBatchNormV3, same variables.
@@ -74,8 +76,17 @@ def training_clone(
 
     Returns:
         The clone; `network.set_weights(clone.get_weights())` brings the training back.
+
+    Raises:
+        InputError: synchronized statistics on another backend than TensorFlow.
     """
-    fused = keras.config.backend() == "tensorflow" and not synchronized
+    on_tensorflow = keras.config.backend() == "tensorflow"
+    if synchronized and not on_tensorflow:
+        raise InputError(
+            "Synchronized batch statistics need KERAS_BACKEND=tensorflow. "
+            f"Received: synchronized=True on {keras.config.backend()}"
+        )
+    fused = on_tensorflow and not synchronized
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_wrn.errors import InputError
 from keras_wrn.fused_batch_norm import FusedBatchNormalization, training_clone
 from keras_wrn.wide_resnet import WideResNet
 
@@ -85,6 +86,7 @@ def test_bfloat16_stays_near_float32():
     assert clone.get_layer("group1_block1_conv1").kernel.dtype == "float32"
 
 
+@needs_tensorflow
 def test_synchronised_statistics_use_the_stock_layer():
     clone = training_clone(WideResNet(10, 1, input_shape=(16, 16, 3)), synchronized=True)
     layers = [la for la in clone.layers if isinstance(la, keras.layers.BatchNormalization)]
@@ -106,3 +108,9 @@ def test_a_frozen_layer_uses_its_moving_statistics_in_training():
         fused(images, training=True).numpy(), stock(images, training=True).numpy(), atol=1e-5
     )
     np.testing.assert_array_equal(fused.moving_mean.numpy(), np.full(3, 0.5, "float32"))
+
+
+@pytest.mark.skipif(ON_TENSORFLOW, reason="TensorFlow has them")
+def test_synchronised_statistics_are_refused_in_a_sentence_elsewhere():
+    with pytest.raises(InputError, match="Received: synchronized=True"):
+        training_clone(WideResNet(10, 1, input_shape=(16, 16, 3)), synchronized=True)
