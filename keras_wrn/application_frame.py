@@ -23,6 +23,8 @@ KerasTensor = Any  # keras.KerasTensor, for which Keras ships no useful type
 # (PAPER.md 1.12, Torch's default).
 CLASSIFIER_SCALE = 1.0 / 3.0
 
+MANY_BLOCKS = 200  # residual blocks, from which on Keras may need a deeper stack of Python's
+
 
 def check_arguments(
     *,
@@ -176,11 +178,13 @@ def close_model(
     return keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
 
 
-def allow_depth(layer_count: int) -> None:
-    """Let Keras walk a graph of this many layers.
+def allow_depth(blocks: int) -> None:
+    """Let Keras walk a graph of this many residual blocks.
 
-    Keras maps a functional model by recursion, a few Python frames a layer, and Python stops at
-    1,000 by default: a ResNet-1001 needs more. The limit stays raised, because cloning and
-    loading such a model walk it in the same way.
+    Keras maps a functional model by recursion, and Python stops at 1,000 frames. Along the
+    shortcuts, which stand first in each addition, that is about a frame a block: with a program
+    around it, a ResNet-1001 of 333 comes near the limit, and a deeper one passes it. The limit
+    stays raised, because cloning and loading such a model walk it in the same way.
     """
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 4 * layer_count))
+    if blocks > MANY_BLOCKS:
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 4 * blocks))

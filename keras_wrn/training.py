@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,8 @@ def _fit(
             )
     finally:
         keeper.release_signals()
+        # The endless streams' readers are threads of TensorFlow; none may outlive the run.
+        gc.collect()
 
 
 def _stretches(recipe: Recipe, step: int, steps_per_epoch: int) -> list[tuple[int, int, int]]:

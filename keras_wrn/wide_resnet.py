@@ -163,7 +163,7 @@ def WideResNet(
         default_size=32,
         min_size=MIN_SIZE,
     )
-    frame.allow_depth(len(GROUPS) * blocks * (4 * len(shape.kernels) + 3))
+    frame.allow_depth(len(GROUPS) * blocks)
 
     x = conv(STEM_PLANES, 3, name="stem_conv")(inputs)
     drop_step = stochastic_depth / (len(GROUPS) * blocks)

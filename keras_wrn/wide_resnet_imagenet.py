@@ -107,7 +107,7 @@ def _wide_resnet(
         default_size=_default_size(default_name, weights),
         min_size=MIN_SIZE,
     )
-    frame.allow_depth(11 * sum(blocks_per_group))
+    frame.allow_depth(sum(blocks_per_group))
 
     x = _pad(inputs, 3, "stem_pad")
     x = conv(STEM_PLANES, 7, stride=2, name="stem_conv")(x)

@@ -162,7 +162,7 @@ def test_every_named_network_is_in_a_table():
     assert functions == basic | PRE_ACTIVATION.keys() | {name for name, _ in IMAGENET}
 
 
-@pytest.mark.parametrize(("depth", "width"), BASIC.keys() - UNNAMED, ids=str)
+@pytest.mark.parametrize(("depth", "width"), sorted(BASIC.keys() - UNNAMED))
 def test_descriptions_tell_the_parameters(depth, width):
     description = named(depth, width).__doc__
     assert description.startswith(f"WRN-{depth}-{width}, {BASIC[depth, width][0]:,} trainable")
