@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_wrn import wide_resnet, wide_resnet_imagenet
+from keras_wrn import block_types, wide_resnet_imagenet
 from keras_wrn.errors import InputError
 
 Weights = dict[str, dict[str, np.ndarray]]  # layer -> name of a weight -> array, as Keras has it
@@ -77,7 +77,7 @@ def read_network(weights: Weights, source: str) -> Network:
     classes = head[-1] if head else None
     arguments = {} if classes is None else {"classes": int(classes)}
     channels = stem[2] if len(stem) == 4 else 3
-    if "stem_bn" in weights or len(blocks) > len(wide_resnet.GROUPS):
+    if "stem_bn" in weights or len(blocks) > len(block_types.GROUPS):
         builder, width = _imagenet(kernels, convolutions, blocks, source)
         return Network(builder, width | arguments, classes, channels)
     described = _small(kernels, convolutions, max(blocks.values()), source)
@@ -90,16 +90,16 @@ def _small(
     sizes = [_first(kernels, rf"group\d+_block\d+_conv{i}")[0] for i in range(1, convolutions + 1)]
     planes = _first(kernels, rf"group3_block\d+_conv{convolutions}")[-1]
     inner = _first(kernels, r"group3_block\d+_conv1")[-1]
-    if any(size not in (1, 3) for size in sizes) or planes < wide_resnet.GROUPS[-1][0] // 16:
+    if any(size not in (1, 3) for size in sizes) or planes < block_types.GROUPS[-1][0] // 16:
         raise InputError(
             f"{source} must have blocks of 1x1 and 3x3 convolutions. Received: sizes {sizes}, "
             f"{planes} planes in the last group"
         )
     name = f"B({','.join(map(str, sizes))})"
-    if tuple(sizes) == wide_resnet.BOTTLENECK.kernels and planes != inner:
-        name = wide_resnet.BOTTLENECK.name
-    block = wide_resnet.parse_block(name)
-    width = planes / block.expansion / wide_resnet.GROUPS[-1][0]
+    if tuple(sizes) == block_types.BOTTLENECK.kernels and planes != inner:
+        name = block_types.BOTTLENECK.name
+    block = block_types.parse_block(name)
+    width = planes / block.expansion / block_types.GROUPS[-1][0]
     return {
         "depth": blocks * block.depth_step + block.unpaired,
         "width": int(width) if width == int(width) else width,

@@ -12,7 +12,6 @@ models/wide-resnet.lua).
 Every layer is a stock Keras layer: a saved `.keras` file loads where keras_wrn is not installed.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,37 +21,17 @@ from keras import layers
 
 from keras_wrn import application_frame as frame
 from keras_wrn.application_frame import KerasTensor
-from keras_wrn.errors import InputError
+from keras_wrn.block_types import (
+    GROUPS,
+    Block,
+    count_blocks,
+    default_name,
+    group_planes,
+    parse_block,
+)
 
 STEM_PLANES = 16  # "16 in all experiments": never multiplied by the width
-GROUPS = ((16, 1), (32, 2), (64, 2))  # (planes before widening, stride), conv2 to conv4 of Table 1
 MIN_SIZE = 8  # pixels: the last group then sees 2x2
-
-
-@dataclass(frozen=True)
-class Block:
-    """A residual block type: the kernel sizes of its convolutions, and how it counts.
-
-    Attributes:
-        name: the paper's name, such as "B(3,1,3)".
-        kernels: kernel sizes in order.
-        expansion: the last convolution has this many times the planes of the others.
-        unpaired: convolutions outside the blocks that the depth counts: the stem and the
-            three projections of Table 3's rule (4), or the stem and the classifier (2).
-    """
-
-    name: str
-    kernels: tuple[int, ...]
-    expansion: int = 1
-    unpaired: int = 4
-
-    @property
-    def depth_step(self) -> int:
-        """How much one more block in each group adds to the depth."""
-        return len(GROUPS) * len(self.kernels)
-
-
-BOTTLENECK = Block("bottleneck", (1, 3, 1), expansion=4, unpaired=2)
 
 
 @dataclass(frozen=True)
@@ -144,8 +123,8 @@ def WideResNet(
     at uniform(0, 1) (the authors' ImageNet model does the same).
     """
     shape = parse_block(block)
-    blocks = _blocks_per_group(depth, shape, blocks_per_group)
-    planes = _planes(width, shape)
+    blocks = count_blocks(depth, shape, blocks_per_group)
+    planes = group_planes(width, shape)
     frame.check_dropout("dropout", dropout)
     frame.check_dropout("stochastic_depth", stochastic_depth)
     frame.check_arguments(
@@ -189,58 +168,13 @@ def WideResNet(
         pooling=pooling,
         classes=classes,
         classifier_activation=classifier_activation,
-        name=name or _default_name(depth, width, shape),
+        name=name or default_name(depth, width, shape),
     )
     if weights is not None:
         from keras_wrn.weights import load_pretrained
 
         load_pretrained(model, weights, include_top=include_top)
     return model
-
-
-def parse_block(block: str | Sequence[int]) -> Block:
-    """Read a block type: "B(3,1,3)", (3, 1, 3) or "bottleneck"."""
-    if isinstance(block, str):
-        if block == BOTTLENECK.name:
-            return BOTTLENECK
-        match = re.fullmatch(r"\s*B\(\s*([13]\s*(?:,\s*[13]\s*)*)\)\s*", block)
-        kernels = tuple(int(k) for k in match[1].split(",")) if match else ()
-    else:
-        sizes: object = block  # whatever the caller has passed
-        kernels = tuple(sizes) if isinstance(sizes, Sequence) else ()
-    if not kernels or any(type(kernel) is not int or kernel not in (1, 3) for kernel in kernels):
-        raise InputError(
-            "`block` must be B(M) with a list M of 1s and 3s, such as 'B(3,3)' or (3, 1, 3), or "
-            f"'bottleneck'. Received: block={block!r}"
-        )
-    return Block(f"B({','.join(map(str, kernels))})", kernels)
-
-
-def _blocks_per_group(depth: int, block: Block, override: int | None) -> int:
-    """N by Table 3's rule, or the caller's."""
-    if override is not None:
-        return frame.positive_integer("blocks_per_group", override)
-    blocks, rest = divmod(frame.positive_integer("depth", depth) - block.unpaired, block.depth_step)
-    if blocks >= 1 and rest == 0:
-        return blocks
-    lower = max(blocks, 1) * block.depth_step + block.unpaired
-    raise InputError(
-        f"`depth` must be {block.depth_step}*N + {block.unpaired} for {block.name}. "
-        f"Received: depth={depth}. Nearest: {lower}, {lower + block.depth_step}. "
-        "(`blocks_per_group` sets N freely, as Table 2 of the paper does.)"
-    )
-
-
-def _planes(width: float, block: Block) -> list[int]:
-    """Planes at the end of each group."""
-    frame.check_width(width, GROUPS[0][0])
-    planes = [int(base * width) for base, _ in GROUPS]
-    return [count * block.expansion for count in planes]
-
-
-def _default_name(depth: int, width: float, block: Block) -> str:
-    suffix = "" if block.kernels == (3, 3) else "_" + re.sub(r"[(),]", "", block.name.lower())
-    return f"wide_resnet{depth}_{width:g}{suffix}"
 
 
 def _block(

@@ -10,7 +10,8 @@ import pytest
 from golden.make_layer_names import GOLDEN, NETWORKS, layers_of
 from quick_weights import give_random_weights, zero_kernels  # noqa: F401 - a fixture
 
-from keras_wrn.wide_resnet import WideResNet, parse_block
+from keras_wrn.block_types import parse_block
+from keras_wrn.wide_resnet import WideResNet
 
 
 def images(*shape, seed=3):

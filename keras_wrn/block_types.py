@@ -1,0 +1,85 @@
+"""What a wide residual network is made of: the groups of Table 1, the block types B(M), the depth.
+
+Two rules stand in the paper for the number of blocks per group; `count_blocks` is Table 3's.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras_wrn import application_frame as frame
+from keras_wrn.errors import InputError
+
+GROUPS = ((16, 1), (32, 2), (64, 2))  # (planes before widening, stride), conv2 to conv4 of Table 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """A residual block type: the kernel sizes of its convolutions, and how it counts.
+
+    Attributes:
+        name: the paper's name, such as "B(3,1,3)".
+        kernels: kernel sizes in order.
+        expansion: the last convolution has this many times the planes of the others.
+        unpaired: convolutions outside the blocks that the depth counts: the stem and the
+            three projections of Table 3's rule (4), or the stem and the classifier (2).
+    """
+
+    name: str
+    kernels: tuple[int, ...]
+    expansion: int = 1
+    unpaired: int = 4
+
+    @property
+    def depth_step(self) -> int:
+        """How much one more block in each group adds to the depth."""
+        return len(GROUPS) * len(self.kernels)
+
+
+BOTTLENECK = Block("bottleneck", (1, 3, 1), expansion=4, unpaired=2)
+
+
+def parse_block(block: str | Sequence[int]) -> Block:
+    """Read a block type: "B(3,1,3)", (3, 1, 3) or "bottleneck"."""
+    if isinstance(block, str):
+        if block == BOTTLENECK.name:
+            return BOTTLENECK
+        match = re.fullmatch(r"\s*B\(\s*([13]\s*(?:,\s*[13]\s*)*)\)\s*", block)
+        kernels = tuple(int(k) for k in match[1].split(",")) if match else ()
+    else:
+        sizes: object = block  # whatever the caller has passed
+        kernels = tuple(sizes) if isinstance(sizes, Sequence) else ()
+    if not kernels or any(type(kernel) is not int or kernel not in (1, 3) for kernel in kernels):
+        raise InputError(
+            "`block` must be B(M) with a list M of 1s and 3s, such as 'B(3,3)' or (3, 1, 3), or "
+            f"'bottleneck'. Received: block={block!r}"
+        )
+    return Block(f"B({','.join(map(str, kernels))})", kernels)
+
+
+def count_blocks(depth: int, block: Block, override: int | None) -> int:
+    """N by Table 3's rule, or the caller's."""
+    if override is not None:
+        return frame.positive_integer("blocks_per_group", override)
+    blocks, rest = divmod(frame.positive_integer("depth", depth) - block.unpaired, block.depth_step)
+    if blocks >= 1 and rest == 0:
+        return blocks
+    lower = max(blocks, 1) * block.depth_step + block.unpaired
+    raise InputError(
+        f"`depth` must be {block.depth_step}*N + {block.unpaired} for {block.name}. "
+        f"Received: depth={depth}. Nearest: {lower}, {lower + block.depth_step}. "
+        "(`blocks_per_group` sets N freely, as Table 2 of the paper does.)"
+    )
+
+
+def group_planes(width: float, block: Block) -> list[int]:
+    """Planes at the end of each group."""
+    frame.check_width(width, GROUPS[0][0])
+    planes = [int(base * width) for base, _ in GROUPS]
+    return [count * block.expansion for count in planes]
+
+
+def default_name(depth: int, width: float, block: Block) -> str:
+    """The name of a model that was given none, such as "wide_resnet28_10"."""
+    suffix = "" if block.kernels == (3, 3) else "_" + re.sub(r"[(),]", "", block.name.lower())
+    return f"wide_resnet{depth}_{width:g}{suffix}"
