@@ -47,14 +47,6 @@ def tensorflow_installed() -> bool:
     return importlib.util.find_spec("tensorflow") is not None
 
 
-def name() -> str:
-    """The backend that Keras runs on: "tensorflow", "jax" or "torch"."""
-    require_keras()
-    import keras
-
-    return keras.config.backend()
-
-
 def quiet_tensorflow() -> None:
     """Ask TensorFlow for warnings and errors only, unless the user has asked for more."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -7,7 +7,6 @@ time it is read. Pixels stay uint8: `preprocessing` has the statistics.
 
 import contextlib
 import difflib
-import hashlib
 import importlib
 import os
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 from keras_wrn import cifar, image_folder
 from keras_wrn.errors import InputError
 from keras_wrn.preprocessing import PREPROCESSING
+from keras_wrn.run_folder import sha256
 
 NAMES = ("cifar10", "cifar100", "svhn", "digits")
 
@@ -169,8 +169,7 @@ def _svhn_file(name: str, folder: Path) -> cifar.Split:
         path = folder / name
     if not path.is_file():
         _download(SVHN_URL + name, SVHN_SHA256[name], folder)
-    with path.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
+    got = sha256(path)
     if got != SVHN_SHA256[name]:
         raise InputError(
             f"{path} is damaged or only half there: its sha256 is {got}, the official file's is "

@@ -46,6 +46,7 @@ class Trainer:
         self._before = RandomCropFlip(
             recipe.pad, recipe.flip and not recipe.alternating_flip, name="random_crop_flip"
         )
+        self._size = 0
         self._after = [Cutout(recipe.cutout, name="cutout")] if recipe.cutout else []
         self.compile_at(self.size_in(0))
 
@@ -56,7 +57,13 @@ class Trainer:
         return self.recipe.train_sizes[sum(epoch + 1 >= e for e in self.recipe.size_epochs)]
 
     def compile_at(self, size: int) -> None:
-        """Make and compile the model for one image size; weights, momentum and draws stay."""
+        """Make and compile the model for one image size; weights, momentum and draws stay.
+
+        For the size that it has already, the model stays, and what is traced of it.
+        """
+        if size == self._size:
+            return
+        self._size = size
         images = keras.Input(shape=self.shape, dtype="uint8", name="images")
         x = normalization(self.preprocessing)(self._before(images))
         for layer in self._after:
