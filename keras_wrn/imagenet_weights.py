@@ -84,7 +84,7 @@ def _card(owned: Owned) -> dict[str, Any]:
             "input_shape": [owned.crop, owned.crop, 3],
         },
         "dataset": "imagenet",
-        "preprocessing": dataclasses.asdict(preprocessing),
+        "preprocessing": preprocessing.to_card(),
         "metrics": {
             "n": _IMAGES,
             # Subtracted as decimals, so that 0.17740 is not written as 0.17739999999999998.

@@ -4,6 +4,7 @@ Source: paper, section 3 and the authors' train.lua: mean and standard deviation
 CIFAR (the same numbers for CIFAR-10 and CIFAR-100), division by 255 alone for SVHN.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,13 @@ class Preprocessing:
     class_names: tuple[str, ...]
     resize: int | None = None
     interpolation: str = "bilinear"
+    whitening: Any = None
+
+    def to_card(self) -> dict[str, Any]:
+        """Plain values, for card.json."""
+        values = dataclasses.asdict(self)
+        del values["whitening"]
+        return values
 
 
 INTERPOLATIONS = ("bilinear", "bicubic")

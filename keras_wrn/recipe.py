@@ -7,8 +7,10 @@ from typing import Any
 from keras_wrn.errors import InputError
 
 SCHEDULES = ("steps", "cosine", "one_cycle", "constant")
-POLICIES = ("none", "trivial_augment")
+POLICIES = ("none", "trivial_augment", "rand_augment")
+FORMS = ("cifar", "imagenet")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+_CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "policy": POLICIES, "form": FORMS}
 
 
 def _field(default: Any, help_text: str) -> Any:
@@ -31,6 +33,11 @@ class Recipe:
         "cifar10", "cifar10, cifar100, svhn, digits, or a folder of class folders"
     )
     image_size: int = _field(32, "height and width in pixels, for a folder of images")
+    extra: bool = _field(False, "add SVHN's 531,131 extra training images; paper: yes")
+    whitening: bool = _field(
+        False, "contrast normalisation and ZCA whitening (paper, Tables 2 to 4) for mean and std"
+    )
+    form: str = _field("cifar", "cifar: pre-activation, Table 1; imagenet: Tables 7 and 8")
     depth: int = _field(28, "n: convolutions on the longest path")
     width: float = _field(10.0, "k: widening factor")
     block: str = _field("B(3,3)", "B(M) for a list M of 1s and 3s, or 'bottleneck'")
@@ -63,7 +70,19 @@ class Recipe:
     alternating_flip: bool = _field(
         False, "mirror each image in every second epoch, instead of by chance"
     )
-    policy: str = _field("none", "none or trivial_augment (Mueller & Hutter 2021, wide)")
+    random_resized_crop: bool = _field(
+        False, "for ImageNet: crop 8 to 100 % of the area, read the images as they are needed"
+    )
+    resize: int = _field(
+        0, "pixels of a test image's shorter side before the crop in its middle; 0: no more than it"
+    )
+    color_jitter: float = _field(0.0, "of brightness, contrast and saturation; ImageNet: 0.4")
+    lighting: float = _field(0.0, "std of the noise along the colours' axes; ImageNet: 0.1")
+    policy: str = _field(
+        "none", "none, trivial_augment (Mueller & Hutter 2021, wide) or rand_augment"
+    )
+    policy_operations: int = _field(2, "operations an image, N of RandAugment (Cubuk et al. 2019)")
+    policy_magnitude: int = _field(14, "strength of 0 to 30, M of RandAugment")
     cutout: int = _field(0, "pixels: side of the square set to the mean (DeVries & Taylor 2017)")
     mixup: float = _field(0.0, "alpha of mixup (Zhang et al. 2018), 0: off")
     cutmix: float = _field(0.0, "alpha of CutMix (Yun et al. 2019), 0: off")
@@ -75,6 +94,12 @@ class Recipe:
         (), "epochs, counted from 1, at whose start the next of train_sizes begins"
     )
 
+    teacher: str = _field(
+        "", "a run folder whose network is learnt from too (Hinton et al. 2015); empty: none"
+    )
+    teacher_share: float = _field(0.9, "share of the teacher in the loss; the labels have the rest")
+    temperature: float = _field(4.0, "that softens teacher and student")
+
     precision: str = _field("float32", "float32, mixed_bfloat16 or mixed_float16")
     synchronized_bn: bool = _field(False, "batch statistics over all devices; paper: each its own")
     train_images: int = _field(0, "train on the first so many images only; 0: on all")
@@ -83,19 +108,23 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse numbers that describe no run."""
-        whole = ("epochs", "batch_size", "evaluate_every", "image_size")
-        for name in whole:
+        for name in "epochs batch_size evaluate_every image_size policy_operations".split():
             _require(self, name, getattr(self, name) >= 1, "at least 1")
-        whole_or_none = ("pad", "train_images", "seed", "cutout")
-        for name in (*whole_or_none, "warmup_epochs", "weight_decay", "mixup", "cutmix", "sam"):
+        amounts = "pad train_images seed cutout resize lighting color_jitter mixup cutmix sam"
+        for name in [*amounts.split(), "warmup_epochs", "weight_decay"]:
             _require(self, name, getattr(self, name) >= 0, "0 or more")
         for name in ("momentum", "label_smoothing", "average"):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
-        for name in ("learning_rate", "drop_factor", "vector_rate"):
+        for name in ("learning_rate", "drop_factor", "vector_rate", "temperature"):
             _require(self, name, getattr(self, name) > 0, "above 0")
-        _require(self, "schedule", self.schedule in SCHEDULES, "one of " + ", ".join(SCHEDULES))
-        _require(self, "precision", self.precision in PRECISIONS, "one of " + ", ".join(PRECISIONS))
-        _require(self, "policy", self.policy in POLICIES, "one of " + ", ".join(POLICIES))
+        for name, choices in _CHOICES.items():
+            _require(self, name, getattr(self, name) in choices, "one of " + ", ".join(choices))
+        _require(self, "teacher_share", 0 <= self.teacher_share <= 1, "in [0, 1]")
+        _require(self, "policy_magnitude", 0 <= self.policy_magnitude <= 30, "in 0 to 30")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse options that contradict each other."""
         for name in ("drop_epochs", "size_epochs"):
             epochs = getattr(self, name)
             rising = all(a < b for a, b in zip((0, *epochs), epochs, strict=False))
@@ -106,11 +135,26 @@ class Recipe:
         _require(self, "train_sizes", all(s >= 8 for s in self.train_sizes), "8 pixels or more")
         one_mix = not (self.mixup and self.cutmix)
         _require(self, "cutmix", one_mix, "0 where mixup is used; one of them mixes a batch")
+        # What needs pixels of 0 to 255 cannot have whitened ones.
+        plain = self.policy == "none" and not (self.mixup or self.color_jitter or self.lighting)
+        plain = plain and not (self.random_resized_crop or self.teacher)
+        _require(
+            self,
+            "whitening",
+            plain or not self.whitening,
+            "False with policy, mixup, color_jitter, lighting, random_resized_crop or teacher",
+        )
+        _require(self, "extra", self.dataset == "svhn" or not self.extra, "False but for svhn")
+        if self.form == "imagenet":
+            for name in ("dropout", "stochastic_depth", "blocks_per_group"):
+                _require(self, name, not getattr(self, name), "0 or None with form=imagenet")
 
     @property
     def network_name(self) -> str:
         """The paper's label: "WRN-28-10", with the block where it is not B(3,3)."""
         label = f"WRN-{self.depth}-{self.width:g}"
+        if self.form == "imagenet":
+            return label
         if self.block.replace(" ", "") == "bottleneck":
             return f"pre-ResNet-{self.depth}" + (f"x{self.width:g}" if self.width != 1 else "")
         return label if self.block.replace(" ", "") == "B(3,3)" else f"{label}-{self.block}"

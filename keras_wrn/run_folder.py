@@ -61,14 +61,15 @@ def check_run(workdir: Path, recipe: Recipe) -> None:
     """
     recipe_path = workdir / RECIPE_FILE
     if recipe_path.exists():
-        theirs = read_json(recipe_path)
+        # Options that are newer than the run had no effect on it: their defaults.
+        theirs = Recipe.from_dict(read_json(recipe_path)).to_dict()
         ours = recipe.to_dict()
-        different = [key for key, value in ours.items() if theirs.get(key) != value]
-        if different or set(theirs) - set(ours):
-            first = different[0] if different else sorted(set(theirs) - set(ours))[0]
+        different = [key for key, value in ours.items() if theirs[key] != value]
+        if different:
+            first = different[0]
             raise InputError(
                 f"The work folder {workdir} already holds another run: {first} is "
-                f"{theirs.get(first)!r} there and {ours.get(first)!r} here. "
+                f"{theirs[first]!r} there and {ours.get(first)!r} here. "
                 "Give another folder, or the same recipe to go on with that run."
             )
         return

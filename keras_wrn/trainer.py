@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+import keras_wrn
 from keras_wrn import schedules
 from keras_wrn.augment import Cutout, RandomCropFlip
 from keras_wrn.errors import InputError
@@ -15,7 +16,6 @@ from keras_wrn.optimizers import TorchSGD
 from keras_wrn.preprocessing import Preprocessing, normalization
 from keras_wrn.recipe import Recipe
 from keras_wrn.sharpness_aware import SharpnessAwareModel
-from keras_wrn.wide_resnet import WideResNet
 
 
 @dataclass
@@ -64,8 +64,11 @@ class Trainer:
         if size == self._size:
             return
         self._size = size
-        images = keras.Input(shape=self.shape, dtype="uint8", name="images")
-        x = normalization(self.preprocessing)(self._before(images))
+        whitened = self.preprocessing.whitening is not None
+        images = keras.Input(self.shape, dtype="float32" if whitened else "uint8", name="images")
+        x = self._before(images)
+        if not whitened:  # whitened images come so
+            x = normalization(self.preprocessing)(x)
         for layer in self._after:
             x = layer(x)
         if size != self.shape[0]:
@@ -84,7 +87,10 @@ class Trainer:
     def augmented(self, images: np.ndarray) -> np.ndarray:
         """Training images as the network sees them, uint8 (n, size, size, 3), to look at."""
         seen = ops.convert_to_numpy(self.front(ops.convert_to_tensor(images), training=True))
-        pixels = seen * self.preprocessing.std + self.preprocessing.mean
+        if self.preprocessing.whitening is None:
+            pixels = seen * self.preprocessing.std + self.preprocessing.mean
+        else:
+            pixels = 127.5 + 127.5 * seen / np.abs(seen).max()
         return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
@@ -101,10 +107,9 @@ def build(
     """
     if recipe.sam and keras.config.backend() != "tensorflow":
         raise InputError("`sam` works with KERAS_BACKEND=tensorflow only. Use sam=0 here.")
-    network = WideResNet(
-        **network_arguments(recipe),
+    network = build_network(
+        network_card(recipe, shape, len(preprocessing.class_names)),
         input_shape=(None, None, shape[2]) if recipe.train_sizes else shape,
-        classes=len(preprocessing.class_names),
         classifier_activation=None,
     )
     optimizer = TorchSGD(
@@ -140,10 +145,30 @@ def cross_entropy(label_smoothing: float = 0.0) -> Any:
     return loss
 
 
-def network_arguments(recipe: Recipe) -> dict[str, Any]:
-    """The arguments of `WideResNet` that a recipe determines."""
-    names = ("depth", "width", "block", "dropout", "blocks_per_group", "stochastic_depth")
-    return {name: getattr(recipe, name) for name in names}
+def network_card(recipe: Recipe, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
+    """What a card says of a recipe's network: a function of keras_wrn and its arguments."""
+    card: dict[str, Any]
+    if recipe.form == "cifar":
+        names = ("depth", "width", "block", "dropout", "blocks_per_group", "stochastic_depth")
+        card = {"builder": "WideResNet", **{name: getattr(recipe, name) for name in names}}
+    elif recipe.depth in (18, 34):
+        card = {"builder": f"WideResNet{recipe.depth}", "width": recipe.width}
+    elif recipe.depth in (50, 101) and recipe.width == 2:
+        card = {"builder": f"WideResNet{recipe.depth}_2"}
+    else:
+        raise InputError(
+            "With form=imagenet there are depth 18 and 34 of any width, and 50 and 101 of width 2. "
+            f"Received: depth={recipe.depth}, width={recipe.width:g}."
+        )
+    return {**card, "classes": classes, "input_shape": list(shape)}
+
+
+def build_network(card: dict[str, Any], **options: Any) -> keras.Model:
+    """Build the network of a `network_card`; options replace what it says."""
+    arguments = {**card, **options}
+    builder = getattr(keras_wrn, arguments.pop("builder"))
+    arguments["input_shape"] = tuple(arguments["input_shape"])
+    return builder(**arguments)
 
 
 def _shares(y_true: Any, y_pred: Any) -> Any:

@@ -1,10 +1,8 @@
 """`train(recipe, workdir)`: from a recipe to a run folder, through one `model.fit`."""
 
 import contextlib
-import dataclasses
 import gc
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,13 @@ import keras
 import numpy as np
 from absl import logging
 
-from keras_wrn import batches, callbacks, datasets, run_folder, tensorboard_logs
+from keras_wrn import callbacks, run_folder, tensorboard_logs
 from keras_wrn.averaging import WeightAverage
 from keras_wrn.errors import InputError
-from keras_wrn.evaluation import evaluate
-from keras_wrn.preprocessing import (
-    Preprocessing,
-    measure_preprocessing,
-    preprocessing_of,
-)
+from keras_wrn.feeds import Feed, open_feed
 from keras_wrn.recipe import Recipe
-from keras_wrn.trainer import Trainer, build, network_arguments
-from keras_wrn.wide_resnet import WideResNet
+from keras_wrn.trainer import Trainer, build, build_network, network_card
 
-EVALUATION_BATCH = 500  # images; any size gives the same numbers
 SAMPLE_IMAGES = 16  # augmented images shown in TensorBoard
 
 
@@ -66,55 +57,39 @@ def train(
     if (workdir / run_folder.CARD_FILE).exists():
         logging.info("the run in %s is finished", workdir)
         return run_folder.read_json(workdir / run_folder.CARD_FILE)
-    data = datasets.load(recipe.dataset, data_dir, size=recipe.image_size)
-    images, labels = (part[: recipe.train_images or None] for part in data.train)
-    _check_batch(recipe, len(images))
-    known = recipe.dataset in datasets.NAMES
-    preprocessing = (
-        preprocessing_of(recipe.dataset)
-        if known
-        else measure_preprocessing(images, data.class_names)
-    )
+    feed = open_feed(recipe, data_dir)
+    _check_batch(recipe, feed.images)
     keras.utils.set_random_seed(recipe.seed)
 
     with _strategy(recipe) as replicas:
-        steps = len(images) // recipe.batch_size
-        trainer = build(recipe, preprocessing, images.shape[1:], steps)
+        steps = feed.images // recipe.batch_size
+        trainer = build(recipe, feed.preprocessing, feed.shape, steps)
         # Nothing is written before all that can be refused has been.
         run_folder.open_run(workdir, recipe)
         average = WeightAverage(trainer.clone, recipe.average) if recipe.average else None
         keeper = callbacks.RunKeeper(workdir, recipe, steps, average=average, save_every=save_every)
         keeper.restore(trainer.model)
-        _fit(trainer, keeper, (images, labels), data.test, replicas)
+        _fit(trainer, keeper, feed, replicas)
     learnt = average.weights if average else trainer.clone.get_weights()
     trainer.network.set_weights(learnt)
-    return _finish(trainer, workdir, keeper, data)
+    return _finish(trainer, workdir, keeper, feed)
 
 
-def _fit(
-    trainer: Trainer, keeper: callbacks.RunKeeper, training: Any, test: Any, replicas: int
-) -> None:
+def _fit(trainer: Trainer, keeper: callbacks.RunKeeper, feed: Feed, replicas: int) -> None:
     """Run the epochs that are left."""
     recipe = trainer.recipe
-    classes = len(trainer.preprocessing.class_names)
-
-    def stream(start_step: int) -> batches.BatchStream:
-        images, labels = training
-        return batches.BatchStream(images, labels, recipe, classes=classes, start_step=start_step)
-
-    watchers = _watchers(trainer, keeper, stream)
+    watchers = _watchers(trainer, keeper, feed)
     keeper.catch_signals()
     try:
         for first, last, steps in _stretches(recipe, keeper.step, keeper.steps_per_epoch):
             trainer.compile_at(trainer.size_in(first))
             trainer.model.fit(
-                stream(keeper.step),
+                feed.stream(keeper.step),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,
                 shuffle=False,  # the stream is shuffled
-                validation_data=tuple(test),
-                validation_batch_size=_even_batch(len(test[0]), replicas),
+                **feed.validation(replicas),
                 validation_freq=recipe.evaluate_every,
                 callbacks=watchers,
                 verbose="auto" if sys.stdout.isatty() else 2,
@@ -142,7 +117,7 @@ def _stretches(recipe: Recipe, step: int, steps_per_epoch: int) -> list[tuple[in
 
 
 def _watchers(
-    trainer: Trainer, keeper: callbacks.RunKeeper, stream: Callable[[int], batches.BatchStream]
+    trainer: Trainer, keeper: callbacks.RunKeeper, feed: Feed
 ) -> list[keras.callbacks.Callback]:
     recipe = trainer.recipe
     epoch, done = divmod(keeper.step, keeper.steps_per_epoch)
@@ -152,35 +127,25 @@ def _watchers(
         watchers.append(callbacks.VelocityReset(recipe.drop_epochs, epoch if done else None))
     samples = None
     if keeper.step == 0:
-        samples = trainer.augmented(stream(0)[0][0][:SAMPLE_IMAGES])
+        samples = trainer.augmented(next(iter(feed.stream(0)))[0][:SAMPLE_IMAGES])
     return watchers + tensorboard_logs.tensorboard(keeper.workdir, samples)
 
 
-def _finish(
-    trainer: Trainer, workdir: Path, keeper: callbacks.RunKeeper, data: datasets.Dataset
-) -> Any:
+def _finish(trainer: Trainer, workdir: Path, keeper: callbacks.RunKeeper, feed: Feed) -> Any:
     """Store the weights, measure them as stored, and write the card last of all."""
     recipe, preprocessing = trainer.recipe, trainer.preprocessing
     weights = workdir / run_folder.WEIGHTS_FILE
     run_folder.write_whole(weights, trainer.network.save_weights)
-    network = WideResNet(
-        **network_arguments(recipe),
-        input_shape=data.train.images.shape[1:],
-        classes=len(preprocessing.class_names),
-    )
+    described = network_card(recipe, feed.shape, len(preprocessing.class_names))
+    network = build_network(described)
     network.load_weights(weights)
-    metrics = evaluate(network, *data.test, preprocessing)
+    metrics = feed.measure(network)
     card = {
         "format": 1,
         "name": recipe.network_name,
-        "network": {
-            "builder": "WideResNet",
-            **network_arguments(recipe),
-            "classes": len(preprocessing.class_names),
-            "input_shape": list(data.train.images.shape[1:]),
-        },
-        "dataset": recipe.dataset,
-        "preprocessing": dataclasses.asdict(preprocessing),
+        "network": described,
+        "dataset": feed.dataset,
+        "preprocessing": preprocessing.to_card(),
         "metrics": metrics,
         "parameters": sum(int(np.prod(v.shape)) for v in network.trainable_variables),
         "weights_sha256": run_folder.sha256(weights),
@@ -195,19 +160,13 @@ def _finish(
         "kept": "the moving average" if recipe.average else "the last epoch",
         "chosen_by": "the end of the run; the test set chose nothing",
     }
-    _draw(network, workdir, data, preprocessing, card)
+    _draw(network, workdir, feed, card)
     run_folder.write_json(workdir / run_folder.CARD_FILE, card)
     run_folder.forget_state(workdir)
     return run_folder.read_json(workdir / run_folder.CARD_FILE)
 
 
-def _draw(
-    network: keras.Model,
-    workdir: Path,
-    data: datasets.Dataset,
-    preprocessing: Preprocessing,
-    card: dict[str, Any],
-) -> None:
+def _draw(network: keras.Model, workdir: Path, feed: Feed, card: dict[str, Any]) -> None:
     """The two pictures, where matplotlib is installed."""
     try:
         import matplotlib  # noqa: F401
@@ -219,7 +178,7 @@ def _draw(
     title = f"{card['name']} on {card['dataset']}"
     report.learning_curves(workdir / run_folder.HISTORY_FILE, workdir / "curves.png", title)
     report.prediction_sheet(
-        network, *data.test, preprocessing, workdir / "predictions.png", title=title
+        network, *feed.test, feed.preprocessing, workdir / "predictions.png", title=title
     )
 
 
@@ -251,11 +210,3 @@ def _strategy(recipe: Recipe) -> Any:
     logging.info("training on %d devices", len(devices))
     with tf.distribute.MirroredStrategy([device.name for device in devices]).scope():
         yield len(devices)
-
-
-def _even_batch(images: int, replicas: int) -> int:
-    """A batch size for evaluation whose last batch has an image for every replica."""
-    for size in range(EVALUATION_BATCH - EVALUATION_BATCH % replicas, 0, -replicas):
-        if images % size == 0 or images % size >= replicas:
-            return size
-    return replicas

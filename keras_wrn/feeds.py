@@ -1,0 +1,127 @@
+"""What a run learns from and is measured on: images in memory, or read as they are needed."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from keras_wrn import datasets
+from keras_wrn.batches import BatchStream
+from keras_wrn.evaluation import evaluate
+from keras_wrn.preprocessing import (
+    Preprocessing,
+    measure_preprocessing,
+    normalization,
+    preprocessing_of,
+)
+from keras_wrn.recipe import Recipe
+
+EVALUATION_BATCH = 500  # images; any size gives the same numbers
+
+
+class Feed(Protocol):
+    """Where a run's images come from.
+
+    Attributes:
+        dataset: the name of the data set.
+        preprocessing: its statistics and classes.
+        images: the number of training images.
+        shape: (height, width, 3) of a training image.
+        test: the first test images as stored, uint8, and their labels, at most 1,000, to look at.
+    """
+
+    dataset: str
+    preprocessing: Preprocessing
+    images: int
+    shape: tuple[int, int, int]
+    test: tuple[np.ndarray, np.ndarray]
+
+    def stream(self, start_step: int) -> Any:
+        """Training batches without end, from a step on: a pure function of seed and step."""
+
+    def validation(self, replicas: int) -> dict[str, Any]:
+        """The arguments of `fit` that say what it is validated on."""
+
+    def measure(self, network: keras.Model) -> dict[str, Any]:
+        """`evaluation.evaluate` of a network, ending in a softmax, on the whole test set."""
+
+
+def open_feed(recipe: Recipe, data_dir: str | Path | None) -> Feed:
+    """Find a recipe's data; raises InputError where they are not to be had."""
+    if recipe.random_resized_crop:
+        from keras_wrn.image_stream import ImageStream
+
+        return ImageStream(recipe, data_dir)
+    return InMemory(recipe, data_dir)
+
+
+class InMemory:
+    """A data set held in memory as uint8, or whitened as float32.
+
+    The attributes and methods are those of `Feed`.
+    """
+
+    def __init__(self, recipe: Recipe, data_dir: str | Path | None) -> None:
+        data = datasets.load(recipe.dataset, data_dir, extra=recipe.extra, size=recipe.image_size)
+        self.recipe = recipe
+        self.dataset = recipe.dataset
+        self._train = tuple(part[: recipe.train_images or None] for part in data.train)
+        self._test = data.test
+        self.images = len(self._train[0])
+        self.shape = self._train[0].shape[1:]
+        self.test = (data.test.images[:1000], data.test.labels[:1000])
+        self.preprocessing = self._preprocessing(data.class_names)
+        self._seen = (self._as_seen(self._train[0]), self._as_seen(self._test[0]))
+
+    def _preprocessing(self, class_names: tuple[str, ...]) -> Preprocessing:
+        if self.recipe.whitening:
+            from keras_wrn.whitening import whitening_preprocessing
+
+            return whitening_preprocessing(self._train[0], class_names)
+        if self.dataset in datasets.NAMES:
+            return preprocessing_of(self.dataset)
+        return measure_preprocessing(self._train[0], class_names)
+
+    def _as_seen(self, images: np.ndarray) -> np.ndarray:
+        """The images that are cropped and flipped: whitened ones once for the whole run.
+
+        The paper whitens the data set before anything else is done to it.
+        """
+        if not self.recipe.whitening:
+            return images
+        whiten = normalization(self.preprocessing)
+        parts = [
+            keras.ops.convert_to_numpy(whiten(images[i : i + EVALUATION_BATCH]))
+            for i in range(0, len(images), EVALUATION_BATCH)
+        ]
+        return np.concatenate(parts)
+
+    def stream(self, start_step: int) -> BatchStream:
+        """See `Feed`."""
+        return BatchStream(
+            self._seen[0],
+            self._train[1],
+            self.recipe,
+            classes=len(self.preprocessing.class_names),
+            start_step=start_step,
+        )
+
+    def validation(self, replicas: int) -> dict[str, Any]:
+        """See `Feed`."""
+        return {
+            "validation_data": (self._seen[1], self._test[1]),
+            "validation_batch_size": _even_batch(len(self._test[0]), replicas),
+        }
+
+    def measure(self, network: keras.Model) -> dict[str, Any]:
+        """See `Feed`."""
+        return evaluate(network, *self._test, self.preprocessing)
+
+
+def _even_batch(images: int, replicas: int) -> int:
+    """A batch size for evaluation whose last batch has an image for every replica."""
+    for size in range(EVALUATION_BATCH - EVALUATION_BATCH % replicas, 0, -replicas):
+        if images % size == 0 or images % size >= replicas:
+            return size
+    return replicas
