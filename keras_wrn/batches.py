@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_wrn import mixing
+from keras_wrn.policies import rand_augment, trivial_augment
 from keras_wrn.recipe import Recipe
-from keras_wrn.trivial_augment import trivial_augment
 
 
 class BatchStream(keras.utils.PyDataset):
@@ -16,10 +16,10 @@ class BatchStream(keras.utils.PyDataset):
     Each epoch is a permutation of its own of all images, cut into whole batches; the images
     that would make a last, short one wait for another epoch (the authors' 'skip-last', and what
     batch normalisation needs on several devices). What a recipe does to images before they are
-    on the device is done here: mirroring by turns, TrivialAugment, mixing.
+    on the device is done here: mirroring by turns, TrivialAugment or RandAugment, mixing.
 
     Args:
-        images: uint8 (n, height, width, 3), n >= batch_size.
+        images: uint8 (n, height, width, 3), or whitened float32, n >= batch_size.
         labels: integers (n,).
         recipe: batch size, seed and the augmentation above.
         classes: how many there are.
@@ -59,6 +59,8 @@ class BatchStream(keras.utils.PyDataset):
             images[mirrored] = images[mirrored, :, ::-1]
         if recipe.policy == "trivial_augment":
             images = trivial_augment(images, draws)
+        if recipe.policy == "rand_augment":
+            images = rand_augment(images, recipe.policy_operations, recipe.policy_magnitude, draws)
         if recipe.mixup:
             return mixing.mixup(images, labels, self.classes, recipe.mixup, draws)
         if recipe.cutmix:
