@@ -144,6 +144,7 @@ class Recipe:
             plain or not self.whitening,
             "False with policy, mixup, color_jitter, lighting, random_resized_crop or teacher",
         )
+        _require(self, "sam", not (self.sam and self.teacher), "0 with a teacher")
         _require(self, "extra", self.dataset == "svhn" or not self.extra, "False but for svhn")
         if self.form == "imagenet":
             for name in ("dropout", "stochastic_depth", "blocks_per_group"):

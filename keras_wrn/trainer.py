@@ -8,8 +8,9 @@ import numpy as np
 from keras import ops
 
 import keras_wrn
-from keras_wrn import schedules
+from keras_wrn import losses, schedules
 from keras_wrn.augment import Cutout, RandomCropFlip
+from keras_wrn.distillation import load_teacher
 from keras_wrn.errors import InputError
 from keras_wrn.fused_batch_norm import training_clone
 from keras_wrn.optimizers import TorchSGD
@@ -29,6 +30,8 @@ class Trainer:
         optimizer: the one optimiser of the run.
         model: what is fitted: uint8 images to logits, augmentation included.
         front: its first part, uint8 images to what the network sees.
+        teacher: what the network learns from beside the labels; its logits stand after the
+            network's own in the model's output.
     """
 
     recipe: Recipe
@@ -37,6 +40,7 @@ class Trainer:
     network: keras.Model
     clone: keras.Model
     optimizer: keras.optimizers.Optimizer
+    teacher: keras.Model | None = None
     model: keras.Model = field(init=False)
     front: keras.Model = field(init=False)
 
@@ -77,12 +81,22 @@ class Trainer:
         if self.recipe.sam:
             self.model = SharpnessAwareModel(self.front, self.clone, self.recipe.sam)
         else:
-            self.model = keras.Model(images, self.clone(x), name="trainer")
+            self.model = keras.Model(images, self._logits(x), name="trainer")
+        loss, error = losses.cross_entropy(self.recipe.label_smoothing), losses.error
+        if self.teacher is not None:
+            loss = losses.distillation(loss, self.recipe.teacher_share, self.recipe.temperature)
+            error = losses.student_error
         # XLA is slower than TensorFlow's own kernels on CPUs; Keras' "auto" knows where it helps.
-        loss = cross_entropy(self.recipe.label_smoothing)
         self.model.compile(self.optimizer, loss=loss, metrics=[error], jit_compile="auto")
         # Built before the first step, or Keras traces the training step twice.
         self.optimizer.build(self.model.trainable_variables)
+
+    def _logits(self, x: Any) -> Any:
+        """The network's logits, and after them its teacher's."""
+        if self.teacher is None:
+            return self.clone(x)
+        both = [self.clone(x), self.teacher(x, training=False)]
+        return keras.layers.Concatenate(dtype="float32", name="student_and_teacher")(both)
 
     def augmented(self, images: np.ndarray) -> np.ndarray:
         """Training images as the network sees them, uint8 (n, size, size, 3), to look at."""
@@ -120,29 +134,10 @@ def build(
         vector_rate=recipe.vector_rate,
     )
     clone = training_clone(network, precision=recipe.precision, synchronized=recipe.synchronized_bn)
-    return Trainer(recipe, preprocessing, shape, network, clone, optimizer)
-
-
-def error(y_true: Any, y_pred: Any) -> Any:
-    """Top-1 error of each image, 0 or 1; what the paper reports.
-
-    With mixed labels, an image is right where its larger share is found.
-    """
-    return ops.cast(
-        ops.not_equal(ops.argmax(y_pred, axis=-1), ops.argmax(_shares(y_true, y_pred), axis=-1)),
-        "float32",
-    )
-
-
-def cross_entropy(label_smoothing: float = 0.0) -> Any:
-    """Cross entropy of logits with integer labels (n,) or shares of classes (n, classes)."""
-
-    def loss(y_true: Any, y_pred: Any) -> Any:
-        return keras.losses.categorical_crossentropy(
-            _shares(y_true, y_pred), y_pred, from_logits=True, label_smoothing=label_smoothing
-        )
-
-    return loss
+    teacher = None
+    if recipe.teacher:
+        teacher = load_teacher(recipe.teacher, preprocessing, recipe.precision)
+    return Trainer(recipe, preprocessing, shape, network, clone, optimizer, teacher)
 
 
 def network_card(recipe: Recipe, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
@@ -169,11 +164,3 @@ def build_network(card: dict[str, Any], **options: Any) -> keras.Model:
     builder = getattr(keras_wrn, arguments.pop("builder"))
     arguments["input_shape"] = tuple(arguments["input_shape"])
     return builder(**arguments)
-
-
-def _shares(y_true: Any, y_pred: Any) -> Any:
-    """Labels as shares of the classes, whichever way they came."""
-    classes = y_pred.shape[-1]
-    if len(y_true.shape) == 2 and y_true.shape[1] == classes and classes > 1:
-        return y_true
-    return ops.one_hot(ops.cast(ops.reshape(y_true, [-1]), "int32"), classes)

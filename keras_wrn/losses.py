@@ -1,0 +1,72 @@
+"""What a run minimises, and the error that its history shows; all of logits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+Loss = Callable[[Any, Any], Any]
+
+
+def error(y_true: Any, y_pred: Any) -> Any:
+    """Top-1 error of each image, 0 or 1; what the paper reports.
+
+    With mixed labels, an image is right where its larger share is found.
+    """
+    return ops.cast(
+        ops.not_equal(ops.argmax(y_pred, axis=-1), ops.argmax(_shares(y_true, y_pred), axis=-1)),
+        "float32",
+    )
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+    """Cross entropy of logits with integer labels (n,) or shares of classes (n, classes)."""
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return keras.losses.categorical_crossentropy(
+            _shares(y_true, y_pred), y_pred, from_logits=True, label_smoothing=label_smoothing
+        )
+
+    return loss
+
+
+def distillation(labels_loss: Loss, teacher_share: float, temperature: float) -> Loss:
+    """The loss of a student whose logits stand before its teacher's, (n, 2 * classes).
+
+    (1 - share) * labels_loss + share * T^2 * KL(teacher's softmax at T, student's at T).
+
+    Args:
+        labels_loss: of labels and the student's logits.
+        teacher_share: in [0, 1].
+        temperature: T > 0.
+
+    Source: Hinton et al. 2015, arXiv:1503.02531, section 2; T^2 keeps the share of the gradients
+    the same whatever T is.
+    """
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        student, teacher = ops.split(y_pred, 2, axis=-1)
+        soft, hard = (ops.log_softmax(logits / temperature) for logits in (student, teacher))
+        divergence = ops.sum(ops.exp(hard) * (hard - soft), axis=-1)
+        from_teacher = temperature**2 * divergence
+        return (1 - teacher_share) * labels_loss(y_true, student) + teacher_share * from_teacher
+
+    return loss
+
+
+def student_error(y_true: Any, y_pred: Any) -> Any:
+    """`error` of the student's logits, which stand before the teacher's."""
+    return error(y_true, ops.split(y_pred, 2, axis=-1)[0])
+
+
+# Keras names what it shows after the function.
+student_error.__name__ = "error"
+
+
+def _shares(y_true: Any, y_pred: Any) -> Any:
+    """Labels as shares of the classes, whichever way they came."""
+    classes = y_pred.shape[-1]
+    if len(y_true.shape) == 2 and y_true.shape[1] == classes and classes > 1:
+        return y_true
+    return ops.one_hot(ops.cast(ops.reshape(y_true, [-1]), "int32"), classes)
