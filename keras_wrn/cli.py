@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
-from absl.flags import argparse_flags
 
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
+from keras_wrn.cli_arguments import MODEL, parse
 from keras_wrn.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from keras_wrn.runs import Trained
 
-_MODEL = "a run folder, or --model 16-4 --weights cifar10 in its place"
+CALIBRATION_IMAGES = 512  # drawn from the training images, for int8
 
 
 def run() -> None:
@@ -37,13 +37,13 @@ def main(arguments: argparse.Namespace) -> int:
     """Do what the arguments ask for.
 
     Args:
-        arguments: as parsed; `command` is the function to call with them.
+        arguments: as parsed; `command` is the name of what to do.
 
     Returns:
         The exit status: 0, or 2 for something that the user can mend.
     """
     try:
-        arguments.command(arguments)
+        _COMMANDS[arguments.command](arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of a pipe, such as head, has seen enough. Python would complain once more
@@ -53,78 +53,6 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"keras-wrn: {_sentence(error)}", file=sys.stderr)
         return 2
     return 0
-
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Read the words of a command line, without the program's name; see `main`."""
-    parser = argparse_flags.ArgumentParser(
-        prog="keras-wrn", description="Wide Residual Networks for Keras."
-    )
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    evaluate = _add_model_command(commands, "evaluate", _evaluate, "[run]")
-    evaluate.description = "Measure top-1 and top-5 error, NLL and calibration on a test set."
-    evaluate.add_argument("--data_dir", help="where the data set's files are")
-    evaluate.add_argument("--batch_size", type=int, default=250, help="images a step (250)")
-    evaluate.add_argument("--json", action="store_true", help="print JSON")
-
-    predict = _add_model_command(commands, "predict", _predict, "[run] image [image ...]")
-    predict.description = "Name the most probable classes of image files."
-    predict.add_argument("--top", type=int, default=5, help="classes to name (5)")
-    predict.add_argument("--json", action="store_true", help="print JSON")
-
-    export = _add_model_command(commands, "export", _export, "[run] folder")
-    export.description = (
-        "Write folder/version/saved_model.pb for TF Serving, with the preprocessing inside."
-    )
-    export.add_argument("--version", type=int, help="a new number (default: the next free one)")
-
-    publish = commands.add_parser("publish", help="make published weights out of a finished run")
-    publish.set_defaults(command=_publish)
-    publish.description = (
-        "Round a run's weights to float16, measure them again on the full test set, and write "
-        "folder/name/ with the weights, their card and a README."
-    )
-    publish.add_argument("run", help="the run folder")
-    publish.add_argument("folder", help="where name/ shall be, such as saved_models")
-    publish.add_argument("--data_dir", help="where the data set's files are")
-    publish.add_argument("--intended_use", help="a sentence for the card")
-    publish.add_argument("--known_failure", action="append", default=[], help="may be repeated")
-
-    convert = commands.add_parser("convert", help="make a Keras model of another's checkpoint")
-    convert.set_defaults(command=_convert)
-    convert.add_argument("checkpoint", help=".pt, .safetensors, .npz or .h5; hf://owner/repo/file")
-    convert.add_argument("target", help="the .keras file to write, or .weights.h5")
-    convert.add_argument("--dialect", help="whose names it has (default: seen from the names)")
-    convert.add_argument("--key_map", help="a JSON file: layer in the checkpoint -> layer here")
-
-    listing = commands.add_parser("list", help="name the networks and the published weights")
-    listing.set_defaults(command=_list)
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    return parser.parse_args(argv)
-
-
-def _add_model_command(commands: Any, name: str, function: Any, paths: str) -> Any:
-    """Add a command that takes a model, and the arguments that say which."""
-    helps = {
-        "evaluate": "measure a model on a test set",
-        "predict": "classify image files",
-        "export": "write a SavedModel for TF Serving",
-    }
-    parser = commands.add_parser(
-        name, help=helps[name], usage=f"keras-wrn {name} [options] {paths}"
-    )
-    parser.set_defaults(command=function)
-    parser.add_argument("paths", nargs="*", metavar=paths.split(maxsplit=1)[0], help=_MODEL)
-    parser.add_argument("--model", help="depth and width of a network, such as 16-4; see list")
-    parser.add_argument(
-        "--weights", help="published weights, such as cifar10, or a .weights.h5 file"
-    )
-    data = "whose statistics and classes a .weights.h5 file has (cifar10)"
-    if name == "evaluate":
-        data += "; test set, or a folder of class sub-folders (the model's own data set)"
-    parser.add_argument("--dataset", help=data)
-    return parser
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -176,14 +104,52 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    to_file = arguments.format != "saved_model"
+    _check_export(arguments, to_file)
     trained, rest = _load(arguments)
     if len(rest) != 1:
         received = ", ".join(rest) or "none"
-        raise InputError(f"export needs one folder to write to. Received: {received}.")
-    from keras_wrn.exporting import export
+        wanted = "file" if to_file else "folder"
+        raise InputError(f"export needs one {wanted} to write to. Received: {received}.")
+    if not to_file:
+        from keras_wrn.exporting import export
 
-    target = export(trained.model, rest[0], trained.preprocessing, version=arguments.version)
+        target = export(trained.model, rest[0], trained.preprocessing, version=arguments.version)
+    else:
+        from keras_wrn import inference_files
+
+        inference_files.check(Path(rest[0]), arguments.format, arguments.quantize)
+        target = inference_files.export_file(
+            trained.model,
+            rest[0],
+            trained.preprocessing,
+            file_format=arguments.format,
+            quantize=arguments.quantize,
+            calibration=_calibration(arguments, trained) if arguments.quantize == "int8" else None,
+        )
     print(f"{trained.card['name']} written to {target}")
+
+
+def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
+    if to_file and arguments.version is not None:
+        raise InputError("--version is for a SavedModel; give a file a new name instead.")
+    if not to_file and arguments.quantize:
+        raise InputError("A SavedModel is not quantised. Add --format litert, onnx or openvino.")
+    if arguments.calibration and arguments.quantize != "int8":
+        raise InputError("--calibration is for --quantize int8.")
+
+
+def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
+    """Training images that stand for all, the same each time."""
+    import numpy as np
+
+    from keras_wrn import datasets
+
+    name = arguments.calibration or trained.card["dataset"]
+    data = datasets.load(name, arguments.data_dir, size=trained.preprocessing.size)
+    images = data.train.images
+    count = min(CALIBRATION_IMAGES, len(images))
+    return images[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]
 
 
 def _publish(arguments: argparse.Namespace) -> None:
@@ -239,13 +205,23 @@ def _list(arguments: argparse.Namespace) -> None:
     print("others on the full test set. imagenet stands for a network's best. --json shows all.")
 
 
+_COMMANDS = {
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "export": _export,
+    "publish": _publish,
+    "convert": _convert,
+    "list": _list,
+}
+
+
 def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
     """The model that was named, and the positional arguments that are left."""
     named = arguments.model is not None
     if arguments.weights is not None and not named:
         raise InputError("--weights needs --model, such as --model 16-4.")
     if not named and not arguments.paths:
-        raise InputError(f"A model is needed: {_MODEL}.")
+        raise InputError(f"A model is needed: {MODEL}.")
     from keras_wrn.runs import load_model, load_trained, read_card
 
     if not named:
