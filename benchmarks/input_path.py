@@ -1,0 +1,118 @@
+"""What augmentation costs: images per CPU-second of the layer in the step, and its share of one.
+
+    python benchmarks/input_path.py
+
+`RandomCropFlip` on uint8 batches in a graph and compiled by XLA, and the batch stream that feeds
+it, each against the usual pipeline of tf.data (pad, random crop and flip image by image), in turn
+on one thread. The share of a training step is that of WRN-16-4 in bfloat16.
+"""
+
+from collections.abc import Callable
+
+from absl import app, flags
+from interleaved import interleave, markdown, said, write
+
+PEER = "tf.data, image by image"
+STEP = "WRN-16-4 training step"
+
+
+def main(argv: list[str]) -> None:
+    """Time the ways in turn and print a table."""
+    del argv
+    options = flags.FLAGS
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    import numpy as np
+
+    images = np.random.default_rng(0).integers(0, 256, (options.images, 32, 32, 3), dtype=np.uint8)
+    variants = layer_runs(images) | {
+        "batch stream": stream_run(images),
+        PEER: tf_data_run(images),
+        STEP: training_run(images),
+    }
+    timings = interleave(variants, options.rounds)
+    rows = []
+    for name in variants:
+        speeds = sorted(len(images) / seconds for seconds in timings.cpu_seconds[name])
+        middle = speeds[len(speeds) // 2]
+        rows.append(
+            [
+                name,
+                f"{middle:,.0f} ({speeds[0]:,.0f} to {speeds[-1]:,.0f})",
+                said(timings.ratio(name, PEER, "cpu_seconds")),
+                f"{1 / timings.ratio(name, STEP, 'cpu_seconds')[0]:.2%}",
+            ]
+        )
+    header = ["way", "images per CPU-second", f"against {PEER}", f"share of a {STEP}"]
+    print(f"{options.images:,} images, batch {options.batch_size}, n = {options.rounds} rounds\n")
+    print(markdown(header, rows))
+    write(options.json, {"images": len(images), "cpu_seconds": timings.cpu_seconds})
+
+
+def layer_runs(images) -> dict[str, Callable[[], object]]:
+    """The layer over resident batches, in a graph and compiled."""
+    import tensorflow as tf
+
+    from keras_wrn.augment import RandomCropFlip
+
+    size = flags.FLAGS.batch_size
+    batches = [tf.constant(images[i : i + size]) for i in range(0, len(images), size)]
+    runs = {}
+    for name, compiled in (("layer, graph", False), ("layer, XLA", True)):
+        layer = RandomCropFlip(pad=4, seed=1)
+        # uint8 in and out: the sum stands for what reads the result.
+        augmented = tf.function(lambda x, of=layer: of(x, training=True), jit_compile=compiled)
+        runs[name] = lambda of=augmented: [of(batch) for batch in batches]
+    return runs
+
+
+def stream_run(images) -> Callable[[], object]:
+    """The batches of an epoch, as `train` gets them."""
+    import numpy as np
+
+    from keras_wrn.batches import BatchStream
+    from keras_wrn.recipe import Recipe
+
+    recipe = Recipe(batch_size=flags.FLAGS.batch_size)
+    stream = BatchStream(images, np.zeros(len(images), np.int64), recipe, classes=10)
+    return lambda: [stream[i] for i in range(len(images) // recipe.batch_size)]
+
+
+def tf_data_run(images) -> Callable[[], object]:
+    """What most programs do: shuffle, pad, crop and flip one by one, batch."""
+    import tensorflow as tf
+
+    def augment(image):
+        padded = tf.pad(image, [[4, 4], [4, 4], [0, 0]], mode="REFLECT")
+        return tf.image.random_flip_left_right(tf.image.random_crop(padded, (32, 32, 3)))
+
+    data = tf.data.Dataset.from_tensor_slices(images).shuffle(len(images)).map(augment)
+    data = data.batch(flags.FLAGS.batch_size)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    data = data.with_options(options)
+    return lambda: [batch for batch in data]  # noqa: C416
+
+
+def training_run(images) -> Callable[[], object]:
+    """A training step of WRN-16-4 on as many images as one way of augmenting takes."""
+    import numpy as np
+
+    from keras_wrn import trainer
+    from keras_wrn.preprocessing import preprocessing_of
+    from keras_wrn.recipe import Recipe
+
+    recipe = Recipe(depth=16, width=4, precision="mixed_bfloat16", pad=0, flip=False)
+    model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
+    labels = np.zeros(len(images), np.int64)
+    return lambda: model.fit(images, labels, batch_size=recipe.batch_size, verbose=0)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_integer("images", 1280, "images of one timing")
+    flags.DEFINE_integer("batch_size", 128, "images a batch")
+    flags.DEFINE_integer("rounds", 5, "timings of each")
+    flags.DEFINE_string("json", None, "write the figures there")
+    app.run(main)
