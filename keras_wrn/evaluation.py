@@ -146,7 +146,7 @@ def expected_calibration_error(
 
 
 def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
-    """Put the normalisation in front of a classifier, as a stock Keras layer.
+    """Put the normalisation in front of a classifier, as a Keras layer.
 
     Evaluation, prediction, pictures and export all go through this one model, so that what
     is served cannot differ from what was measured.
@@ -184,6 +184,10 @@ def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> kera
             f"Received: {len(names)} names for {model.output_shape[-1]} classes."
         )
     height, width = (side or preprocessing.size for side in shape[:2])
+    if preprocessing.whitening is not None:
+        from keras_wrn.whitening_layer import check_shape
+
+        check_shape((None, height, width, channels), preprocessing.whitening)
     images = keras.Input((height, width, channels), dtype="uint8", name="images")
     return keras.Model(
         images, model(normalization(preprocessing)(images)), name="with_preprocessing"

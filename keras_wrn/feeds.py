@@ -12,7 +12,7 @@ from keras_wrn.evaluation import evaluate
 from keras_wrn.preprocessing import (
     Preprocessing,
     measure_preprocessing,
-    normalization,
+    preprocess_input,
     preprocessing_of,
 )
 from keras_wrn.recipe import Recipe
@@ -90,12 +90,7 @@ class InMemory:
         """
         if not self.recipe.whitening:
             return images
-        whiten = normalization(self.preprocessing)
-        parts = [
-            keras.ops.convert_to_numpy(whiten(images[i : i + EVALUATION_BATCH]))
-            for i in range(0, len(images), EVALUATION_BATCH)
-        ]
-        return np.concatenate(parts)
+        return preprocess_input(images, self.preprocessing)
 
     def stream(self, start_step: int) -> BatchStream:
         """See `Feed`."""
@@ -111,7 +106,7 @@ class InMemory:
         """See `Feed`."""
         return {
             "validation_data": (self._seen[1], self._test[1]),
-            "validation_batch_size": _even_batch(len(self._test[0]), replicas),
+            "validation_batch_size": even_batch(len(self._test[0]), replicas, EVALUATION_BATCH),
         }
 
     def measure(self, network: keras.Model) -> dict[str, Any]:
@@ -119,9 +114,9 @@ class InMemory:
         return evaluate(network, *self._test, self.preprocessing)
 
 
-def _even_batch(images: int, replicas: int) -> int:
-    """A batch size for evaluation whose last batch has an image for every replica."""
-    for size in range(EVALUATION_BATCH - EVALUATION_BATCH % replicas, 0, -replicas):
+def even_batch(images: int, replicas: int, most: int) -> int:
+    """A batch size for evaluation, at most `most`, whose last batch has all replicas busy."""
+    for size in range(most - most % replicas, 0, -replicas):
         if images % size == 0 or images % size >= replicas:
             return size
     return replicas

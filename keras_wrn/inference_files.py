@@ -179,12 +179,14 @@ def _write_onnx(
         return
     from onnxruntime import quantization
 
+    starts = range(0, len(calibration), _CALIBRATION_BATCH)
+    batches = [calibration[i : i + _CALIBRATION_BATCH] for i in starts]
+
     class Reader(quantization.CalibrationDataReader):
         """The calibration images, batch by batch."""
 
         def __init__(self) -> None:
-            starts = range(0, len(calibration), _CALIBRATION_BATCH)
-            self.batches = iter([calibration[i : i + _CALIBRATION_BATCH] for i in starts])
+            self.batches = iter(batches)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             """The next batch by the input's name, or None at the end."""

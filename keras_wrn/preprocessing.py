@@ -1,18 +1,23 @@
-"""Statistics and class names per data set, in one table, and the two functions that read it.
+"""Statistics and class names per data set, in one table, and the functions that read it.
 
 Source: paper, section 3 and the authors' train.lua: mean and standard deviation per channel for
 CIFAR (the same numbers for CIFAR-10 and CIFAR-100), division by 255 alone for SVHN.
 """
 
-import dataclasses
+from __future__ import annotations
+
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_wrn.errors import InputError
+
+if TYPE_CHECKING:
+    from keras_wrn.whitening import Whitening
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Preprocessing:
         resize: pixels of the shorter side before the square in the middle is cut out; None where
             the square is as large as the image allows.
         interpolation: of the resizing, "bilinear" or "bicubic".
+        whitening: what is done in place of `mean` and `std`, which are 0 and 1 then.
     """
 
     mean: tuple[float, ...]
@@ -35,12 +41,13 @@ class Preprocessing:
     class_names: tuple[str, ...]
     resize: int | None = None
     interpolation: str = "bilinear"
-    whitening: Any = None
+    whitening: Whitening | None = None
 
-    def to_card(self) -> dict[str, Any]:
-        """Plain values, for card.json."""
-        values = dataclasses.asdict(self)
-        del values["whitening"]
+    def to_card(self, folder: Path | None = None) -> dict[str, Any]:
+        """Plain values, for card.json; a whitening is written into the folder of the card."""
+        values = dict(vars(self))
+        if (whitening := values.pop("whitening")) is not None:
+            values["whitening"] = whitening.write(folder)
         return values
 
 
@@ -79,16 +86,22 @@ def preprocessing_of(dataset: str | Preprocessing | Mapping[str, Any]) -> Prepro
     """Return the statistics that a name or the card of a network stands for.
 
     Args:
-        dataset: a name in `PREPROCESSING`; or the card of a run or of published weights, which
-            says what its network was trained with; or a `Preprocessing`, which comes back as it is.
+        dataset: a name in `PREPROCESSING`; the card of a run or of published weights; or a
+            `Preprocessing`, which comes back as it is.
 
     Raises:
-        InputError: the name is not in the table, or the card cannot be read.
+        InputError: an unknown name, or a card that cannot be read or is not enough.
     """
     if isinstance(dataset, Preprocessing):
         return dataset
     if isinstance(dataset, Mapping):
-        return _from_card(dataset)
+        row = from_card(dataset)
+        if dataset["preprocessing"].get("whitening") is None:
+            return row
+        raise InputError(
+            "The card of a network of whitened images is not enough: a file lies beside it. Give "
+            "keras_wrn.load_trained(FOLDER).preprocessing in its place."
+        )
     if not isinstance(dataset, str) or dataset not in PREPROCESSING:
         raise InputError(
             f"`dataset` must be one of {', '.join(PREPROCESSING)}, or a Preprocessing with your "
@@ -97,7 +110,8 @@ def preprocessing_of(dataset: str | Preprocessing | Mapping[str, Any]) -> Prepro
     return PREPROCESSING[dataset]
 
 
-def _from_card(card: Mapping[str, Any]) -> Preprocessing:
+def from_card(card: Mapping[str, Any]) -> Preprocessing:
+    """Read what a card alone says: all but the whitening, which is a file beside it."""
     try:
         values = card["preprocessing"]
         resize, interpolation = values.get("resize"), values.get("interpolation", "bilinear")
@@ -151,30 +165,31 @@ def measure_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Pre
     return Preprocessing(tuple(means), tuple(stds), images.shape[1], tuple(class_names))
 
 
-def normalization(preprocessing: Preprocessing, name: str = "normalization") -> Any:
-    """Return the same as a stock Keras layer: pixels on 0..255 to float32 network input.
+def normalization(preprocessing: Preprocessing) -> Any:
+    """Return a Keras layer, a stock one but for whitening: pixels on 0..255 to network input.
 
     Training, evaluation, prediction and export all stand on this one layer, so that what is
     served cannot differ from what was trained.
-
-    Args:
-        preprocessing: the statistics.
-        name: the layer's name.
     """
     import keras
+
+    if preprocessing.whitening is not None:
+        from keras_wrn.whitening_layer import Whiten
+
+        return Whiten.of(preprocessing.whitening, name="normalization")
 
     return keras.layers.Normalization(
         mean=np.array(preprocessing.mean, np.float32),
         variance=np.square(np.array(preprocessing.std, np.float32)),
         dtype="float32",
-        name=name,
+        name="normalization",
     )
 
 
 def preprocess_input(
     images: Any, dataset: str | Preprocessing | Mapping[str, Any] = "cifar10"
 ) -> Any:
-    """Subtract the mean and divide by the standard deviation, per channel.
+    """Subtract the mean and divide by the standard deviation, per channel; or whiten.
 
     Args:
         images: values on 0..255, shape (..., channels); uint8 or any number type. A NumPy array
@@ -185,7 +200,8 @@ def preprocess_input(
         float32 of the same shape: a new NumPy array for NumPy, else a tensor.
 
     Raises:
-        InputError: unknown data set, or the last axis is not the data set's channels.
+        InputError: unknown data set, or the last axis is not the data set's channels; with
+            whitening, other shapes than (n, height, width, channels) of the images fitted to.
 
     Example:
         >>> import numpy as np
@@ -204,6 +220,10 @@ def preprocess_input(
             f"`images` must have {len(row.mean)} channels in the last axis. "
             f"Received: shape {tuple(images.shape)}."
         )
+    if row.whitening is not None:
+        from keras_wrn.whitening_layer import whitened
+
+        return whitened(images, row.whitening)
     mean, std = np.asarray(row.mean, "float32"), np.asarray(row.std, "float32")
     if is_numpy:
         pixels = images.astype("float32")

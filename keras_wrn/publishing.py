@@ -62,7 +62,8 @@ def publish(
         The new folder: model.weights.h5, card.json, README.md, history.csv and curves.png.
 
     Raises:
-        InputError: the run is not finished, the folder exists, or the data is missing.
+        InputError: the run is not finished or has whitened images, the folder exists, or the
+            data is missing.
         OSError: the folder cannot be written.
 
     Example:
@@ -76,6 +77,13 @@ def publish(
     run, home = Path(run), Path(home)
     with float32():
         trained = load_trained(run)
+    if trained.preprocessing.whitening is not None:
+        raise InputError(
+            f"{run} sees whitened images. Published weights are loaded by name, and "
+            "`preprocess_input` knows a data set's mean and standard deviation only, so that they "
+            "would be used with the wrong images. Use the run folder itself: evaluate, predict "
+            "and export take it. Or train without `whitening`."
+        )
     if not (run / HISTORY_FILE).is_file():
         raise InputError(f"{run} has no {HISTORY_FILE}, which is published with the weights.")
     keyword = Path(trained.card["dataset"]).name

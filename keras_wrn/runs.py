@@ -1,6 +1,7 @@
 """A trained network on disk: the folder that training leaves, and how to use it again.
 
-A run folder, and each folder of published weights, holds `model.weights.h5` and `card.json`.
+A run folder, and each folder of published weights, holds `model.weights.h5` and `card.json`;
+where the images were whitened, `whitening.npz` as well.
 The card says what the network is, how its images are normalised and what the weights' sha256
 is, so that a folder is all that evaluation, prediction and export need.
 """
@@ -8,7 +9,7 @@ is, so that a folder is all that evaluation, prediction and export need.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +75,17 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
             f"{weights} is damaged or is another run's: its sha256 is {digest}, and {CARD_FILE} "
             f"says {card['weights_sha256']}."
         )
-    from keras_wrn.preprocessing import preprocessing_of
+    from keras_wrn.preprocessing import from_card
     from keras_wrn.weights import load_exactly
 
     try:
-        preprocessing = preprocessing_of(card)
+        preprocessing = from_card(card)
     except InputError as error:
         raise InputError(f"{folder / CARD_FILE} is damaged: {error}") from error
+    if (entry := card["preprocessing"].get("whitening")) is not None:
+        from keras_wrn.whitening import read_whitening
+
+        preprocessing = replace(preprocessing, whitening=read_whitening(entry, folder))
     model = _build(card["network"], str(folder / CARD_FILE))
     load_exactly(model, weights)
     return Trained(model, card, preprocessing, folder)

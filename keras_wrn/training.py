@@ -145,7 +145,7 @@ def _finish(trainer: Trainer, workdir: Path, keeper: callbacks.RunKeeper, feed: 
         "name": recipe.network_name,
         "network": described,
         "dataset": feed.dataset,
-        "preprocessing": preprocessing.to_card(),
+        "preprocessing": preprocessing.to_card(workdir),
         "metrics": metrics,
         "parameters": sum(int(np.prod(v.shape)) for v in network.trainable_variables),
         "weights_sha256": run_folder.sha256(weights),
