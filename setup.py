@@ -40,6 +40,8 @@ setup(
         "hub": ["huggingface_hub>=0.24"],
         # keras-cv's development has ended; this is its last release.
         "detection": ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"],
+        # tensorflow_datasets needs importlib_resources and does not say so.
+        "imagenet": ["tensorflow-datasets>=4.9.6", "importlib_resources"],
         "engines": ENGINES,
         "test": TEST,
         "dev": [*TEST, *ENGINES, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],

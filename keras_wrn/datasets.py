@@ -104,7 +104,7 @@ def load(
             f"The images of {name} are 32x32; `size` is for folders of images. "
             f"Received: size={size}."
         )
-    folder = _default_dir() if data_dir is None else Path(data_dir).expanduser()
+    folder = default_dir() if data_dir is None else Path(data_dir).expanduser()
     if name == "digits":
         train, test = _digits()
     elif name == "svhn":
@@ -123,7 +123,7 @@ def _unknown(name: object) -> InputError:
     )
 
 
-def _default_dir() -> Path:
+def default_dir() -> Path:
     """Where Keras keeps its data sets, found without importing Keras."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "datasets"

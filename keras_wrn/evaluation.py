@@ -236,11 +236,12 @@ def class_probabilities(
         last[:rest] = images[whole:]
         parts.append(full.predict(last, batch_size=batch_size, verbose=0)[:rest])
     probabilities = np.concatenate(parts).astype(np.float32, copy=False)
-    _check_distribution(probabilities)
+    check_distribution(probabilities)
     return probabilities
 
 
-def _check_distribution(probabilities: np.ndarray) -> None:
+def check_distribution(probabilities: np.ndarray) -> None:
+    """Raise InputError where probabilities (n, classes) are not finite or no distributions."""
     finite = np.isfinite(probabilities).all(axis=1)
     if not finite.all():
         raise InputError(

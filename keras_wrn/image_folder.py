@@ -1,4 +1,4 @@
-"""A folder of class sub-folders with images -> uint8 images and integer labels."""
+"""A folder of class sub-folders with images -> files, or uint8 images, and integer labels."""
 
 import importlib.util
 import os
@@ -13,15 +13,11 @@ Split = tuple[np.ndarray, np.ndarray]
 PerClass = list[list[Path]]
 
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
+_ANNOTATIONS = "val_annotations.txt"  # Tiny ImageNet's list of file, class and box
 
 
 def read(folder: Path, size: int) -> tuple[Split, Split, tuple[str, ...]]:
-    """Read every image of a folder into memory.
-
-    Two layouts are understood. With a split of its own: `train/CLASS/...` beside `test/CLASS/...`
-    (or val/, validation/, valid/; the first with the classes of train/ is the test set). Without:
-    `CLASS/...`, and then every fifth image of each class, by name, is the test set. Images may
-    lie deeper, as in Tiny ImageNet's `CLASS/images/`; hidden files are left out.
+    """Read every image of a folder, in a layout that `scan` understands, into memory.
 
     Each image is read as `prediction.read_images` reads it, so that a network is trained on what
     it will be asked about.
@@ -40,8 +36,29 @@ def read(folder: Path, size: int) -> tuple[Split, Split, tuple[str, ...]]:
         raise InputError(
             "Reading images needs Pillow, which is not installed. Run: pip install pillow"
         )
-    names, train, test = _split_of_its_own(folder) or _every_fifth(folder)
+    names, train, test = scan(folder)
     return _read_all(train, size), _read_all(test, size), names
+
+
+def scan(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass]:
+    """Find the image files of a folder.
+
+    Two layouts are understood. With a split of its own: `train/CLASS/...` beside `test/CLASS/...`
+    (or val/, validation/, valid/; the first with the classes of train/ is the test set). Without:
+    `CLASS/...`, and then every fifth image of each class, by name, is the test set. Images may
+    lie deeper, as in Tiny ImageNet's `CLASS/images/`, and its `val/images/` is sorted by its
+    `val_annotations.txt`; hidden files are left out.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        Class names in alphabetical order, and for each class the files to train and to test with.
+
+    Raises:
+        InputError: no such layout, or a class without images.
+    """
+    return _split_of_its_own(folder) or _every_fifth(folder)
 
 
 def _split_of_its_own(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass] | None:
@@ -50,14 +67,37 @@ def _split_of_its_own(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass
         return None
     names = _class_names(folder / "train")
     for tests in beside:
-        if _sub_folders(tests) == names:
+        annotated = tests / _ANNOTATIONS
+        if annotated.is_file() or _sub_folders(tests) == names:
             train = [_files(folder / "train" / name) for name in names]
+            if annotated.is_file():
+                return names, train, _annotated(annotated, names)
             return names, train, [_files(tests / name) for name in names]
-    missing = sorted(set(names).symmetric_difference(_sub_folders(beside[0])))
+    # An unlabelled test/ may lie beside a val/ that is nearer to what is wanted.
+    nearest = max(beside, key=lambda tests: len(set(names) & set(_sub_folders(tests))))
+    if not _sub_folders(nearest):
+        raise InputError(
+            f"{nearest} must have a sub-folder for each class, as {folder / 'train'} has, but has "
+            "none. ImageNet's validation images come so: sort them by their classes."
+        )
+    missing = sorted(set(names).symmetric_difference(_sub_folders(nearest)))
     raise InputError(
-        f"{beside[0]} must have the same class sub-folders as {folder / 'train'}. In only one of "
+        f"{nearest} must have the same class sub-folders as {folder / 'train'}. In only one of "
         f"the two: {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}."
     )
+
+
+def _annotated(annotations: Path, names: tuple[str, ...]) -> PerClass:
+    files: dict[str, list[Path]] = {name: [] for name in names}
+    for line in annotations.read_text(encoding="utf-8").splitlines():
+        file, name = (*line.split("\t"), "", "")[:2]
+        if name not in files:
+            raise InputError(
+                f"{annotations} must have the name of an image and one of the {len(names)} classes "
+                f"of train/ in each line. Received: {line!r}."
+            )
+        files[name].append(annotations.parent / "images" / file)
+    return [sorted(files[name]) for name in names]
 
 
 def _every_fifth(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass]:

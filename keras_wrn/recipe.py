@@ -30,9 +30,9 @@ class Recipe:
     """
 
     dataset: str = _field(
-        "cifar10", "cifar10, cifar100, svhn, digits, or a folder of class folders"
+        "cifar10", "cifar10, cifar100, svhn, digits, a folder of class folders, or tfds:NAME"
     )
-    image_size: int = _field(32, "height and width in pixels, for a folder of images")
+    image_size: int = _field(32, "height and width in pixels, for folders of images and ImageNet")
     extra: bool = _field(False, "add SVHN's 531,131 extra training images; paper: yes")
     whitening: bool = _field(
         False, "contrast normalisation and ZCA whitening (paper, Tables 2 to 4) for mean and std"

@@ -14,6 +14,7 @@ from keras_wrn.distillation import load_teacher
 from keras_wrn.errors import InputError
 from keras_wrn.fused_batch_norm import training_clone
 from keras_wrn.optimizers import TorchSGD
+from keras_wrn.photometric import ColorJitter, Lighting
 from keras_wrn.preprocessing import Preprocessing, normalization
 from keras_wrn.recipe import Recipe
 from keras_wrn.sharpness_aware import SharpnessAwareModel
@@ -47,9 +48,18 @@ class Trainer:
     def __post_init__(self) -> None:
         """Make the layers that keep their draws when the image size changes."""
         recipe = self.recipe
-        self._before = RandomCropFlip(
-            recipe.pad, recipe.flip and not recipe.alternating_flip, name="random_crop_flip"
-        )
+        self._before: list[keras.layers.Layer] = [
+            RandomCropFlip(
+                # Images that were cropped when they were read are only flipped.
+                0 if recipe.random_resized_crop else recipe.pad,
+                recipe.flip and not recipe.alternating_flip,
+                name="random_crop_flip",
+            )
+        ]
+        if recipe.color_jitter:
+            self._before.append(ColorJitter(recipe.color_jitter, name="color_jitter"))
+        if recipe.lighting:
+            self._before.append(Lighting(recipe.lighting, name="lighting"))
         self._size = 0
         self._after = [Cutout(recipe.cutout, name="cutout")] if recipe.cutout else []
         self.compile_at(self.size_in(0))
@@ -70,7 +80,9 @@ class Trainer:
         self._size = size
         whitened = self.preprocessing.whitening is not None
         images = keras.Input(self.shape, dtype="float32" if whitened else "uint8", name="images")
-        x = self._before(images)
+        x = images
+        for layer in self._before:
+            x = layer(x)
         if not whitened:  # whitened images come so
             x = normalization(self.preprocessing)(x)
         for layer in self._after:

@@ -15,6 +15,7 @@ from keras_wrn.averaging import WeightAverage
 from keras_wrn.errors import InputError
 from keras_wrn.feeds import Feed, open_feed
 from keras_wrn.recipe import Recipe
+from keras_wrn.resized_crop import broken_images_told
 from keras_wrn.trainer import Trainer, build, build_network, network_card
 
 SAMPLE_IMAGES = 16  # augmented images shown in TensorBoard
@@ -35,7 +36,8 @@ def train(
     Args:
         recipe: what to train, on what, and how.
         workdir: the run folder, made if absent. Afterwards it holds recipe.json, history.csv,
-            model.weights.h5, card.json, curves.png, predictions.png and logs/ for TensorBoard.
+            model.weights.h5, card.json, curves.png, predictions.png and logs/ for TensorBoard,
+            and whitening.npz where the recipe whitens.
         data_dir: where the data set's files are; default ~/.keras/datasets.
         save_every: seconds between saved states.
 
@@ -44,7 +46,8 @@ def train(
         from the stored weights after the last epoch. The test set chooses nothing.
 
     Raises:
-        InputError: a recipe that cannot be run, missing data, or a folder of another run.
+        InputError: a recipe that cannot be run, missing or damaged data, or a folder of another
+            run.
         Interrupted: the run was asked to stop; its state is saved.
 
     Example:
@@ -57,7 +60,11 @@ def train(
     if (workdir / run_folder.CARD_FILE).exists():
         logging.info("the run in %s is finished", workdir)
         return run_folder.read_json(workdir / run_folder.CARD_FILE)
-    feed = open_feed(recipe, data_dir)
+    with broken_images_told():
+        return _train(recipe, workdir, open_feed(recipe, data_dir), save_every)
+
+
+def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict[str, Any]:
     _check_batch(recipe, feed.images)
     keras.utils.set_random_seed(recipe.seed)
 

@@ -1,0 +1,208 @@
+"""ImageNet's feed: batches, order, exact resume, figures, and a network that learns from it."""
+
+import dataclasses
+import runpy
+import signal
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow", reason="tf.data needs TensorFlow")
+
+from image_folders import SMALL, pixels, recipe_for, save, write_folder
+from PIL import Image
+
+from keras_wrn import callbacks, evaluation, image_stream, prediction, schedules, training
+from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.image_stream import ImageStream
+
+REPOSITORY = Path(__file__).parent.parent
+REAL = Path("~/.keras/datasets/tiny-imagenet-small").expanduser()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("data") / "set")
+
+
+def batches(stream, count):
+    return [(x.numpy(), y.numpy()) for x, y in stream.take(count)]
+
+
+def test_batches_are_whole_uint8_and_each_epoch_shows_an_image_once(folder):
+    feed = ImageStream(recipe_for(folder, batch_size=6), None)
+    assert (feed.images, feed.shape, feed.dataset) == (20, (32, 32, 3), "set")
+    for images, labels in batches(feed.stream(0), 7):
+        assert images.shape == (6, 32, 32, 3) and images.dtype == np.uint8
+        assert labels.shape == (6,) and set(labels) <= {0, 1}
+    seen = feed._source.epoch(1, tf.constant(0, tf.int64)).as_numpy_iterator()
+    files = [file for file, _ in seen]
+    assert len(files) == len(set(files)) == 20
+    others = [f for f, _ in feed._source.epoch(1, tf.constant(1, tf.int64)).as_numpy_iterator()]
+    assert sorted(others) == sorted(files) and others != files
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 5])
+def test_the_stream_goes_on_at_any_step_bit_for_bit(folder, start):
+    feed = ImageStream(recipe_for(folder, batch_size=6), None)
+    whole = batches(feed.stream(0), 8)
+    later = batches(ImageStream(recipe_for(folder, batch_size=6), None).stream(start), 8 - start)
+    for (images, labels), (expected, of_expected) in zip(later, whole[start:], strict=True):
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(labels, of_expected)
+
+
+def test_every_epoch_and_every_seed_crops_anew(folder):
+    one = batches(ImageStream(recipe_for(folder), None).stream(0), 5)
+    two = batches(ImageStream(recipe_for(folder, seed=2), None).stream(0), 5)
+    shown = {image.tobytes() for images, _ in one + two for image in images}
+    assert len(shown) == 2 * 5 * 8
+
+
+def test_a_part_of_the_images_is_of_all_classes(folder):
+    feed = ImageStream(recipe_for(folder, train_images=10), None)
+    labels = [label for _, label in feed._source.epoch(1, 0).as_numpy_iterator()]
+    assert feed.images == 10 and sorted(labels) == [0] * 5 + [1] * 5
+
+
+def test_the_sample_to_look_at_is_small_and_of_all_classes(folder, monkeypatch):
+    monkeypatch.setattr(image_stream, "SAMPLE", 4)
+    images, labels = ImageStream(recipe_for(folder), None).test
+    assert images.shape == (4, 32, 32, 3) and labels.tolist() == [0, 0, 1, 1]
+
+
+def test_validation_is_all_test_images_once_in_order(folder):
+    feed = ImageStream(recipe_for(folder, resize=36), None)
+    assert feed.preprocessing.resize == 36 and feed.preprocessing.size == 32
+    images, labels = (
+        np.concatenate(part)
+        for part in zip(*feed.validation(1)["validation_data"].as_numpy_iterator(), strict=True)
+    )
+    files = sorted((folder / "val").rglob("*.JPEG"))
+    expected = prediction.read_images(files, 32, resize=36, interpolation="bicubic")
+    assert labels.tolist() == [0] * 4 + [1] * 4
+    assert np.abs(images.astype(float) - expected).mean() < 0.5
+
+
+def test_figures_are_those_of_evaluate(folder, monkeypatch):
+    monkeypatch.setattr(image_stream, "EVALUATION_BATCH", 3)
+    feed = ImageStream(recipe_for(folder), None)
+    network = training.build_network(training.network_card(SMALL, feed.shape, 2))
+    expected = evaluation.evaluate(network, *feed.test, feed.preprocessing)
+    assert feed.measure(network) == pytest.approx(expected, abs=1e-5)
+    assert feed.measure(network)["n"] == 8
+
+
+def test_a_network_that_diverged_has_no_figures(folder):
+    feed = ImageStream(recipe_for(folder), None)
+    network = training.build_network(training.network_card(SMALL, feed.shape, 2))
+    network.get_layer("predictions").bias.assign([np.nan, 0])
+    with pytest.raises(InputError, match="finite"):
+        feed.measure(network)
+
+
+@pytest.mark.parametrize("damage", ["half", "other"])
+def test_a_damaged_image_is_named_when_it_is_read(tmp_path, damage):
+    for part in ("train", "val"):
+        for name in ("ant", "bee"):
+            save(tmp_path / part / name / "1.jpg", Image.fromarray(pixels(40, 40, 1)))
+    bad = tmp_path / "train" / "bee" / "1.jpg"
+    bad.write_bytes(bad.read_bytes()[:500] if damage == "half" else b"<html>not found</html>")
+    feed = ImageStream(recipe_for(tmp_path, batch_size=2), None)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"bee/1\.jpg.*only half there"):
+        batches(feed.stream(0), 1)
+    # A training run stops with the sentence alone.
+    with pytest.raises(InputError, match=r"bee/1\.jpg is no image, or only half there\. Mend"):
+        training.train(recipe_for(tmp_path, batch_size=2), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mixup": 0.2}, {"cutmix": 1.0}, {"policy": "rand_augment"}, {"alternating_flip": True}],
+)
+def test_what_only_images_in_memory_can_have_is_refused(folder, changes):
+    with pytest.raises(InputError, match=f"`{next(iter(changes))}` works with images in memory"):
+        ImageStream(recipe_for(folder, **changes), None)
+
+
+def test_a_resize_below_the_crop_is_refused(folder):
+    with pytest.raises(InputError, match="resize=20, image_size=32"):
+        ImageStream(recipe_for(folder, resize=20), None)
+
+
+def test_without_tensorflow_a_sentence_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setattr(image_stream, "tensorflow_installed", lambda: False)
+    with pytest.raises(InputError, match="pip install tensorflow-cpu"):
+        ImageStream(recipe_for(folder), None)
+
+
+def test_the_recipe_is_the_authors():
+    recipe = runpy.run_path(str(REPOSITORY / "recipes" / "imagenet.py"))["RECIPE"]
+    rate = schedules.learning_rate(recipe, steps_per_epoch=10)
+    rates = [float(rate(10 * (epoch - 1))) for epoch in range(1, 91)]
+    assert rates == pytest.approx([0.1 * 0.1 ** ((epoch - 1) // 30) for epoch in range(1, 91)])
+    assert recipe.network_name == "WRN-50-2" and recipe.weight_decay == 1e-4
+    assert (recipe.image_size, recipe.resize, recipe.batch_size) == (224, 256, 256)
+
+
+def test_colours_are_drawn_on_the_device_and_images_only_flipped(folder):
+    feed = ImageStream(recipe_for(folder), None)
+    trainer = training.build(dataclasses.replace(SMALL, pad=4), feed.preprocessing, feed.shape, 2)
+    names = [layer.name for layer in trainer.front.layers]
+    assert names[1:] == ["random_crop_flip", "color_jitter", "lighting", "normalization"]
+    assert trainer.front.get_layer("random_crop_flip").pad == 0
+    images = np.repeat(feed.test[0][:1], 16, axis=0)
+    assert len({image.tobytes() for image in trainer.augmented(images)}) == 16
+
+
+def _weights(path):
+    network = training.build_network(training.network_card(SMALL, (32, 32, 3), 2))
+    network.load_weights(path / "model.weights.h5")
+    return network.get_weights()
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_ends_as_if_it_had_not_been(folder, tmp_path, monkeypatch):
+    recipe = recipe_for(folder)
+    card = training.train(recipe, tmp_path / "whole")
+    assert card["steps"] == 4 and card["preprocessing"]["interpolation"] == "bicubic"
+    assert card["metrics"]["n"] == 8
+    count_step = callbacks.RunKeeper.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        if self.step + 1 == 3:
+            self._signal = signal.SIGTERM
+        count_step(self, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.RunKeeper, "on_train_batch_end", stop)
+        with pytest.raises(Interrupted, match="after step 3"):
+            training.train(recipe, tmp_path / "stopped")
+    keras.backend.clear_session()
+    training.train(recipe, tmp_path / "stopped")
+    for ours, theirs in zip(
+        _weights(tmp_path / "stopped"), _weights(tmp_path / "whole"), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_it_learns_five_classes_of_tiny_imagenet(tmp_path):
+    if not (REAL / "train").is_dir():
+        pytest.skip(f"{REAL} is absent")
+    names = sorted(path.name for path in (REAL / "train").iterdir())[:40:8]
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+        for name in names:
+            (tmp_path / part / name).symlink_to(REAL / part / name, target_is_directory=True)
+    recipe = recipe_for(
+        tmp_path, image_size=48, epochs=24, batch_size=10, drop_epochs=(), schedule="one_cycle"
+    )
+    recipe = dataclasses.replace(recipe, learning_rate=0.03, warmup_epochs=4, evaluate_every=24)
+    card = training.train(recipe, tmp_path / "run")
+    last = (tmp_path / "run" / "history.csv").read_text().splitlines()[-1].split(",")
+    # Chance is 80 %.
+    assert float(last[3]) < 0.6, last
+    assert card["metrics"]["n"] == 50 and card["metrics"]["error"] < 0.7
