@@ -47,9 +47,9 @@ def learning_curves(
         >>> learning_curves(f"{run}/history.csv", f"{run}/curves.png")  # doctest: +SKIP
         PosixPath('runs/wrn-16-1/curves.png')
     """
-    columns = _read_history(Path(history))
+    columns = read_history(Path(history))
     epochs = columns["epoch"]
-    figure = _figure(8.0, 8.5, title)
+    figure = new_figure(8.0, 8.5, title)
     loss, error, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.2))
     _curve(loss, epochs, columns["loss"], "training", _TRAIN)
     _curve(loss, epochs, columns["val_loss"], "test", _TEST)
@@ -86,7 +86,7 @@ def learning_curves(
     for axes in (loss, error):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
-    return _save(figure, Path(png))
+    return save(figure, Path(png))
 
 
 def prediction_sheet(
@@ -149,7 +149,7 @@ def prediction_sheet(
         searched = f"{len(wrong)} mistakes in the first {len(images)} images"
         parts.append((f"The surest of the {searched}", surest))
     rows = [-(-len(chosen) // _COLUMNS) for _, chosen in parts]
-    figure = _figure(11.0, 2.15 * sum(rows) + 0.5 * len(parts) + 0.4, title)
+    figure = new_figure(11.0, 2.15 * sum(rows) + 0.5 * len(parts) + 0.4, title)
     names = preprocessing.class_names or tuple(str(i) for i in range(probabilities.shape[1]))
     subfigures = figure.subfigures(len(parts), 1, height_ratios=rows, squeeze=False)[:, 0]
     for part, (heading, chosen), height in zip(subfigures, parts, rows, strict=True):
@@ -168,10 +168,11 @@ def prediction_sheet(
                 color="black" if right else _WRONG,
                 linespacing=1.15,
             )
-    return _save(figure, Path(png))
+    return save(figure, Path(png))
 
 
-def _read_history(path: Path) -> dict[str, np.ndarray]:
+def read_history(path: Path) -> dict[str, np.ndarray]:
+    """Read a history.csv: column -> floats, one for each epoch, NaN where nothing was measured."""
     if not path.is_file():
         raise InputError(f"There is no history to draw: {path} does not exist.")
     with path.open(newline="", encoding="utf-8") as file:
@@ -204,7 +205,8 @@ def _short(name: str, length: int = 14) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """Make an empty figure of so many inches; raises InputError where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -219,7 +221,8 @@ def _figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
-def _save(figure: Figure, png: Path) -> Path:
+def save(figure: Figure, png: Path) -> Path:
+    """Write a figure as a PNG, whole, and return its path."""
     png.parent.mkdir(parents=True, exist_ok=True)
     # Without the date and the version of matplotlib, so that the same run gives the same bytes.
     write_whole(png, lambda part: figure.savefig(part, dpi=120, metadata={"Software": None}))

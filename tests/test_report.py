@@ -24,9 +24,9 @@ def model():
 def figure_of(monkeypatch):
     """What is drawn, before it is written."""
     drawn = []
-    save = report._save
+    save = report.save
     monkeypatch.setattr(
-        report, "_save", lambda figure, png: drawn.append(figure) or save(figure, png)
+        report, "save", lambda figure, png: drawn.append(figure) or save(figure, png)
     )
     return drawn
 

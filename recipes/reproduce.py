@@ -1,0 +1,151 @@
+"""The paper's tables and figures: train their rows, and print the paper's figures beside ours.
+
+    python recipes/reproduce.py table4 --rows 28-10,16-8 --runs 5
+    python recipes/reproduce.py table6 --scale digits --narrow 4
+    python recipes/reproduce.py all --dry_run
+
+Experiments: table2 to table9, figure2 to figure4, or all. Each run has a folder below --workdir;
+the same command again goes on where it stopped. CIFAR rows are five runs by default and print their
+median after the last epoch, SVHN and ImageNet rows are one, as in the paper. Rows of one recipe
+share their runs. A full CIFAR row takes hours on a GPU; --scale makes minutes of it, and says so.
+
+Expected: the paper's figures, which are printed beside ours; docs/reproduction.md has what was
+measured.
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from keras_wrn import comparison, figures, reproduction, run_folder, step_time
+from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
+from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.paper_tables import FIGURES, TABLES, Row
+from keras_wrn.recipe import PRECISIONS
+from keras_wrn.scaled_down import Scale, parse_scale
+
+
+def reproduce(experiments: list[str]) -> list[str]:
+    """Do what the flags say; returns what failed, in sentences."""
+    options = flags.FLAGS
+    if not experiments:
+        names = ", ".join([*TABLES, *FIGURES])
+        raise InputError(f"Say what to reproduce: {names}, or all. Received: nothing.")
+    scale = parse_scale(options.scale, options.narrow)
+    rows = reproduction.select(experiments, options.rows, options.datasets)
+    rows = reproduction.without_twins(rows, scale)
+    if options.dry_run:
+        return dry_run(rows, scale)
+    workdir = Path(options.workdir)
+    drawn = [name for name in FIGURES if name in experiments or "all" in experiments]
+    # The tables alone go to standard output, what `fit` says goes where the log goes.
+    with contextlib.redirect_stdout(sys.stderr):
+        failures = [] if options.table else work(rows, drawn, workdir, scale)
+    report = comparison.report_on(
+        rows,
+        drawn,
+        workdir,
+        pictures=figures.draw(drawn, workdir, scale),
+        scale=scale,
+        flags=f"--scale {options.scale} --narrow {options.narrow:g}" if scale else "",
+        precision=options.precision,
+    )
+    show(report)
+    return failures
+
+
+def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) -> list[str]:
+    """Train rows and time Figure 4, or with --time only time the rows; returns what failed."""
+    options = flags.FLAGS
+    precision = options.precision
+    if options.time:
+        step_time.measure_speeds(rows, workdir, precision=precision, batch=options.time_batch)
+        return []
+    failures = reproduction.train_rows(
+        rows,
+        workdir,
+        runs=options.runs,
+        data_dir=options.data_dir,
+        scale=scale,
+        precision=precision,
+    )
+    if "figure4" in drawn and step_time.read_figure_4(workdir, scale) is None:
+        step_time.time_figure_4(workdir, scale=scale, precision=precision)
+    return failures
+
+
+def dry_run(rows: list[Row], scale: Scale | None) -> list[str]:
+    """Build every network without weights or data, and hold its size against the paper's."""
+    failures = []
+    for built in reproduction.check_networks(rows, scale):
+        row = built["row"]
+        right = f"right ({row.printed} in the paper)" if row.printed else "right"
+        said = {True: right, None: "scaled down"}
+        verdict = said.get(built["right"], f"WRONG, must be {row.parameters:,}")
+        counts = f"{built['parameters']:,} parameters, {built['multiply_adds']:,} multiply-adds"
+        print(f"{row.folder}: {counts}, {verdict}", flush=True)
+        if built["right"] is False:
+            failures.append(f"{row.folder} has {built['parameters']:,} parameters.")
+    for row in rows:
+        if row.recipe is None:
+            print(f"{row.folder}: {f'python {row.command}' if row.command else row.note}")
+    return failures
+
+
+def show(report: comparison.Report) -> None:
+    """Print the tables, and write them where the flags say."""
+    options = flags.FLAGS
+    print(comparison.as_markdown(report), end="")
+    if options.markdown:
+        page = Path(options.markdown)
+        text = comparison.document(report, page.parent)
+        run_folder.write_whole(page, lambda part: part.write_text(text, encoding="utf-8"))
+    folder = report.workdir / report.scale.folder if report.scale else report.workdir
+    results = Path(options.json or folder / "results.json")
+    if options.json or not (options.table or options.time):
+        results.parent.mkdir(parents=True, exist_ok=True)
+        run_folder.write_json(results, comparison.as_json(report))
+
+
+def main(argv: list[str]) -> None:
+    """Reproduce, and say in a sentence what went wrong."""
+    quiet_tensorflow()
+    logging.set_verbosity(logging.INFO)
+    try:
+        if not flags.FLAGS.table:
+            with quiet_stderr():
+                require_keras()
+        failures = reproduce(argv[1:])
+    except Interrupted as stop:
+        print(f"{stop}; the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except (InputError, ImportError, OSError) as error:
+        failures = [str(error)]
+    for sentence in failures:
+        print(f"{sys.argv[0]}: {sentence}", file=sys.stderr)
+    sys.exit(2 if failures else 0)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_list("rows", [], "rows of the tables, such as 28-10,16-8; default all")
+    flags.DEFINE_list("datasets", [], "data sets, such as cifar10; default all")
+    flags.DEFINE_integer("runs", None, "runs a row, seeds 1 to so many; default the paper's", 1)
+    flags.DEFINE_string("workdir", "runs/reproduction", "where all runs are, or go on")
+    flags.DEFINE_string("data_dir", None, "where data sets are; default ~/.keras/datasets")
+    flags.DEFINE_bool("dry_run", False, "only build each network and count its parameters")
+    flags.DEFINE_alias("dry-run", "dry_run")
+    flags.DEFINE_string(
+        "scale",
+        "",
+        "digits, or a share of the steps such as 0.01: square root in images and epochs",
+    )
+    flags.DEFINE_float("narrow", 1.0, "with --scale: divide all widths by it")
+    flags.DEFINE_enum("precision", "", ["", *PRECISIONS], "default float32")
+    flags.DEFINE_bool("table", False, "train nothing, only print what there is")
+    flags.DEFINE_bool("time", False, "train nothing, time a few steps, to tell the hours of rows")
+    flags.DEFINE_integer("time_batch", 0, "with --time: images a step; default the recipe's", 0)
+    flags.DEFINE_string("markdown", None, "write the tables there too, as a document")
+    flags.DEFINE_string("json", None, "write them there; default results.json where runs are made")
+    app.run(main)

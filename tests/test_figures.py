@@ -1,0 +1,116 @@
+"""Figures 2 to 4, from histories and times."""
+
+import json
+
+import pytest
+from paper_runs import row_of, write_card
+from tiny_run import write_history
+
+from keras_wrn import comparison, figures, report, step_time
+from keras_wrn.errors import InputError
+from keras_wrn.paper_systems import recipe_of
+from keras_wrn.scaled_down import Scale
+
+pytest.importorskip("matplotlib")
+
+
+def drawn_by(monkeypatch):
+    drawn = []
+    save = report.save
+    monkeypatch.setattr(
+        report, "save", lambda figure, png: drawn.append(figure) or save(figure, png)
+    )
+    return drawn
+
+
+def times(**changes):
+    seconds = {"40-4": [0.1, 0.2], "pre-resnet-164": [0.2, 0.2], "28-10": [0.5, 0.8]}
+    return {
+        "minibatch": 32,
+        "seconds": seconds,
+        "precision": "float32",
+        "hardware": "1 x a processor",
+        "date": "2026-11-23",
+        **changes,
+    }
+
+
+def test_figure_2_has_solid_errors_and_dashed_losses(tmp_path, monkeypatch):
+    drawn = drawn_by(monkeypatch)
+    for key, error in (("28-10", 4.2), ("pre-resnet-164", 5.6)):
+        folder = write_card(tmp_path, row_of("table5", key), 1, error)
+        write_history(folder / "history.csv", 20)
+    assert figures.draw(["figure2"], tmp_path) == {"figure2": tmp_path / "figure2.png"}
+    [left, losses] = drawn[0].axes  # CIFAR-100 has no runs
+    assert [line.get_linestyle() for line in left.lines] == ["-", "-"]
+    assert [line.get_linestyle() for line in losses.lines] == ["--", "--"]
+    assert [line.get_label() for line in left.lines] == [
+        "ResNet-164 (error 5.60 %)",
+        "WRN-28-10 (error 4.20 %)",
+    ]
+    assert losses.get_yscale() == "linear"
+
+
+def test_figure_3_has_a_logarithmic_loss_and_the_median_run(tmp_path, monkeypatch):
+    drawn = drawn_by(monkeypatch)
+    row = row_of("table6", "16-4", "svhn")
+    for seed, error in ((1, 1.9), (2, 1.7), (3, 1.8)):
+        write_history(write_card(tmp_path, row, seed, error) / "history.csv", 8)
+    assert list(figures.draw(["figure2", "figure3"], tmp_path)) == ["figure3"]
+    *panels, first_losses, second_losses = drawn[0].axes
+    assert first_losses.get_yscale() == second_losses.get_yscale() == "log"
+    assert len(panels) == 2
+    assert drawn[0].axes[0].lines[0].get_label() == "WRN-16-4 (error 1.80 %)"
+
+
+def test_figure_4_is_printed_as_ratios(tmp_path):
+    text = comparison.as_markdown(comparison.report_on([], ["figure4"], tmp_path))
+    assert "Not measured: `python recipes/reproduce.py figure4`" in text
+    path = step_time.figure_4_path(tmp_path, None)
+    path.parent.mkdir()
+    path.write_text(json.dumps(times()))
+    pictures = figures.draw(["figure4"], tmp_path)
+    made = comparison.report_on([], ["figure4"], tmp_path, pictures=pictures)
+    text = comparison.as_markdown(made, tmp_path)
+    assert "| pre-resnet-164 | 1.25 | 1.50 (1.00 to 2.00) | 2 | 85 | 200.0 |" in text
+    assert "| 28-10 | 4.59 | 4.50 (4.00 to 5.00) | 2 | 312 | 650.0 |" in text
+    assert "](figure4/figure4.png)" in text and "SCALED" not in text
+    assert pictures["figure4"].is_file()
+    assert comparison.as_json(made)["figure4"]["minibatch"] == 32
+    assert step_time.read_figure_4(tmp_path, Scale()) is None
+    path.parent.rename(step_time.figure_4_path(tmp_path, Scale()).parent)
+    scaled = comparison.report_on([], ["figure4"], tmp_path, scale=Scale())
+    assert "**SCALED DOWN: 8 images a step" in comparison.as_markdown(scaled)
+
+
+def test_damaged_times_are_refused_in_a_sentence(tmp_path):
+    path = step_time.figure_4_path(tmp_path, None)
+    path.parent.mkdir()
+    for wrong in (times(seconds={"40-4": []}), times(seconds={}), {"seconds": 3}, {}):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match="timing.json is damaged"):
+            step_time.read_figure_4(tmp_path)
+
+
+def test_steps_are_timed_in_turn():
+    recipes = {name: recipe_of("cifar10", "16-4", depth=10, width=1.0) for name in ("40-4", "b")}
+    seconds = step_time.time_steps(recipes, batch=4, steps=1, repeats=2)
+    assert [len(of) for of in seconds.values()] == [2, 2]
+    assert all(value > 0 for of in seconds.values() for value in of)
+    assert len(step_time.ratios(seconds, "b")) == 2
+
+
+def test_speeds_are_measured_once(tmp_path, monkeypatch):
+    asked = []
+
+    def pretend(recipes, batch, steps, repeats):
+        asked.extend(recipes)
+        return {name: [0.5] for name in recipes}
+
+    monkeypatch.setattr(step_time, "time_steps", pretend)
+    rows = [row_of("table4", "16-8"), row_of("table5", "16-8"), row_of("table5", "nin")]
+    step_time.measure_speeds(rows, tmp_path)
+    step_time.measure_speeds(rows, tmp_path, batch=32)
+    assert asked == ["table4/16-8-cifar10"]
+    [speed] = step_time.read_speeds(tmp_path).values()
+    assert speed["images_per_second"] == 256
