@@ -10,6 +10,8 @@ HERE = Path(__file__).parent
 
 TRAIN = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"]
 TENSORBOARD = ["tensorboard>=2.16"]
+# keras-cv's development has ended; this is its last release. It does not name the other two.
+DETECTION = ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"]
 # What writes and runs the files of `keras-wrn export --format`.
 ENGINES = ["tf2onnx>=1.16", "onnx>=1.16", "onnxruntime>=1.19", "openvino>=2024.4", "scipy>=1.11"]
 ENGINES += ["ai-edge-litert>=1.2"]
@@ -38,13 +40,12 @@ setup(
         "train": [*TRAIN, *TENSORBOARD],
         "tensorboard": TENSORBOARD,
         "hub": ["huggingface_hub>=0.24"],
-        # keras-cv's development has ended; this is its last release.
-        "detection": ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"],
+        "detection": DETECTION,
         # tensorflow_datasets needs importlib_resources and does not say so.
         "imagenet": ["tensorflow-datasets>=4.9.6", "importlib_resources"],
         "engines": ENGINES,
         "test": TEST,
-        "dev": [*TEST, *ENGINES, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],
+        "dev": [*TEST, *ENGINES, *DETECTION, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],
     },
     entry_points={"console_scripts": ["keras-wrn=keras_wrn.cli:run"]},
     classifiers=[
