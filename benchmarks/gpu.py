@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     options = flags.FLAGS
     import jax
 
-    from keras_wrn.publishing import multiply_adds
+    from keras_wrn.cost import multiply_adds
     from keras_wrn.wide_resnet import WideResNet
 
     rows, facts = [], []

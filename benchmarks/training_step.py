@@ -70,7 +70,7 @@ def measure(depth: int, width: int) -> tuple[Timings, float, dict[str, Any]]:
                 channels_last=channels_last,
             )
     variants[MATRIX] = matrix_run(bfloat16)
-    from keras_wrn.publishing import multiply_adds
+    from keras_wrn.cost import multiply_adds
     from keras_wrn.wide_resnet import WideResNet
 
     # Two floating-point operations a multiply-add; the backward pass is twice the forward one.

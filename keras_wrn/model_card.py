@@ -113,6 +113,7 @@ def _training(card: dict[str, Any]) -> str:
         "steps": card.get("steps"),
         "hours": card.get("hours"),
         "CPU hours": card.get("cpu_hours"),
+        "operations": _operations(card.get("training_flop")),
         "hardware": card.get("hardware"),
         "versions": ", ".join(f"{k} {v}" for k, v in card.get("versions", {}).items()),
     }
@@ -123,6 +124,10 @@ def _training(card: dict[str, Any]) -> str:
         facts["recipe"] = recipe
     shown = {k.replace("_", " "): v for k, v in facts.items() if v not in (None, "", [], {})}
     return _table(("", ""), shown)
+
+
+def _operations(flop: float | None) -> str | None:
+    return None if flop is None else f"{flop / 1e15:.3g} PFLOP, convolutions and dense layers"
 
 
 def _table(head: tuple[str, str], rows: dict[str, Any]) -> str:

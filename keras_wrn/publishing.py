@@ -8,13 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from keras_wrn import datasets
 from keras_wrn.backend import float32
+from keras_wrn.cost import multiply_adds, training_flop
 from keras_wrn.errors import InputError
 from keras_wrn.model_card import README_FILE, readme
 from keras_wrn.published import folder_name
@@ -26,9 +27,6 @@ from keras_wrn.run_folder import (
     versions,
     write_json,
 )
-
-if TYPE_CHECKING:
-    import keras
 
 CURVES_FILE = "curves.png"
 _LARGEST = 100_000_000  # bytes; more than that git hosts refuse
@@ -122,6 +120,7 @@ def publish(
             "weights_bytes": weights.stat().st_size,
             "weights_sha256": sha256(weights),
             "multiply_adds": multiply_adds(trained.model),
+            "training_flop": training_flop(trained.card),
             "licence": licence,
             "intended_use": intended_use or _intended_use(trained.card, data),
             "known_failures": [*known_failures, *confusions, *_limits(data)],
@@ -137,25 +136,6 @@ def publish(
             logging.warning("%s is above 100 MB: too large for most git hosts", target)
         folder.rename(target)
     return target
-
-
-def multiply_adds(model: keras.Model) -> int:
-    """Multiplications with an addition for one image, of convolutions and dense layers.
-
-    Example:
-        >>> multiply_adds(keras_wrn.WideResNet16_4())
-        392612352
-    """
-    import keras
-
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            _, height, width, _ = layer.output.shape
-            total += height * width * int(np.prod(layer.kernel.shape))
-        elif isinstance(layer, keras.layers.Dense):
-            total += int(np.prod(layer.kernel.shape))
-    return total
 
 
 def _measure(trained: Any, weights: Path, data: Any) -> tuple[dict[str, Any], list[str]]:

@@ -160,6 +160,12 @@ class Recipe:
             return f"pre-ResNet-{self.depth}" + (f"x{self.width:g}" if self.width != 1 else "")
         return label if self.block.replace(" ", "") == "B(3,3)" else f"{label}-{self.block}"
 
+    def size_in(self, epoch: int) -> int | None:
+        """Pixels that images are trained at in an epoch, counted from 0; None: their own."""
+        if not self.train_sizes:
+            return None
+        return self.train_sizes[sum(epoch + 1 >= start for start in self.size_epochs)]
+
     def shortened(self, epochs: int) -> "Recipe":
         """The same schedule over another number of epochs: the drops keep their share."""
 

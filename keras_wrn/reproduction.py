@@ -226,7 +226,7 @@ def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[
     """
     import keras
 
-    from keras_wrn.publishing import multiply_adds
+    from keras_wrn.cost import multiply_adds
     from keras_wrn.trainer import build_network, network_card
 
     counted: dict[str, tuple[int, int]] = {}

@@ -66,9 +66,7 @@ class Trainer:
 
     def size_in(self, epoch: int) -> int:
         """Height and width in pixels that the network sees in an epoch, counted from 0."""
-        if not self.recipe.train_sizes:
-            return self.shape[0]
-        return self.recipe.train_sizes[sum(epoch + 1 >= e for e in self.recipe.size_epochs)]
+        return self.recipe.size_in(epoch) or self.shape[0]
 
     def compile_at(self, size: int) -> None:
         """Make and compile the model for one image size; weights, momentum and draws stay.
