@@ -1,0 +1,89 @@
+"""Test error against the arithmetic that a training run took, beside the public records.
+
+    python benchmarks/accuracy_per_flop.py runs/16-1-seed1 runs/16-1-seed2 saved_models/wrn-16-4-cifar10
+
+Reads the cards of finished runs or published weights; runs that differ in the seed alone are one
+row, with n. Operations are those of convolutions and dense layers, forward and backward. The
+records are other networks, most of them with tricks of architecture that a WRN of the paper's
+shape cannot use; they are as their authors publish them.
+"""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from interleaved import markdown, write
+
+from keras_wrn.cost import training_flop
+from keras_wrn.errors import InputError
+from keras_wrn.runs import read_card
+
+RECORDS = (
+    ("airbench94 (Jordan 2024), CIFAR-10", 6.0, 0.36),
+    ("airbench95 (Jordan 2024), CIFAR-10", 5.0, 1.4),
+    ("airbench96 (Jordan 2024), CIFAR-10", 4.0, 4.9),
+    ("airbench96 with data filtering, CIFAR-10", 4.0, 3.1),
+    ("standard ResNet-18 (as airbench cites it), CIFAR-10", 4.0, 32.3),
+    ("WRN-16-4 of the paper, 200 epochs, CIFAR-10", 5.02, 23.6),
+    ("WRN-28-10 of the paper, 200 epochs, CIFAR-10", 4.00, 314.6),
+)
+
+
+def main(argv: list[str]) -> None:
+    """Print the table of the runs and the records."""
+    try:
+        rows = measured(argv[1:])
+    except InputError as error:
+        print(f"{argv[0]}: {error}", file=sys.stderr)
+        sys.exit(2)
+    lines = [
+        [
+            row["name"],
+            f"{statistics.mean(row['errors']):.2f} ({_each(row['errors'])})",
+            len(row["errors"]),
+            f"{row['pflop']:.3g}",
+            f"{statistics.mean(row['hours']):.2f}",
+            row["hardware"],
+        ]
+        for row in rows
+    ]
+    records = [[name, f"{error:.2f}", "", f"{pflop:.3g}", "", ""] for name, error, pflop in RECORDS]
+    header = ["what", "test error, %", "n", "PFLOP", "hours", "hardware"]
+    print(markdown(header, lines + records))
+    write(flags.FLAGS.json, {"rows": rows, "records": RECORDS})
+
+
+def _each(errors: list[float]) -> str:
+    return ", ".join(f"{error:.2f}" for error in errors)
+
+
+def measured(folders: list[str]) -> list[dict]:
+    """The runs in folders, those of one recipe together, in the order of their operations."""
+    rows: dict[str, dict] = {}
+    for folder in folders:
+        card = read_card(Path(folder))
+        flop = card.get("training_flop") or training_flop(card)
+        if flop is None:
+            raise InputError(f"{folder} does not say by which recipe it was trained.")
+        key = json.dumps({**card["recipe"], "seed": 0, "evaluate_every": 0})
+        row = rows.setdefault(
+            key,
+            {
+                "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}",
+                "errors": [],
+                "hours": [],
+                "pflop": flop / 1e15,
+                "hardware": card["hardware"],
+                "recipe": card["recipe"],
+            },
+        )
+        row["errors"].append(100 * card["metrics"]["error"])
+        row["hours"].append(card["hours"])
+    return sorted(rows.values(), key=lambda row: row["pflop"])
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("json", None, "write the figures there")
+    app.run(main)
