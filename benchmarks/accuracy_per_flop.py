@@ -1,6 +1,6 @@
 """Test error against the arithmetic that a training run took, beside the public records.
 
-    python benchmarks/accuracy_per_flop.py runs/16-1-seed1 runs/16-1-seed2 saved_models/wrn-16-4-cifar10
+    python benchmarks/accuracy_per_flop.py runs/seed1 runs/seed2 saved_models/wrn-16-4-cifar10
 
 Reads the cards of finished runs or published weights; runs that differ in the seed alone are one
 row, with n. Operations are those of convolutions and dense layers, forward and backward. The
