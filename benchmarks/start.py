@@ -28,9 +28,9 @@ IMPORTS = {
     "import torch": "import torch",
 }
 OURS = """
-import json, tempfile, keras, numpy as np, keras_wrn
+import json, pathlib, tempfile, keras, numpy as np, keras_wrn
 t = mark(); model = keras_wrn.WideResNet({depth}, {width}); built = mark() - t
-path = tempfile.mkdtemp() + "/w.weights.h5"
+path = pathlib.Path(tempfile.mkdtemp(), "w.weights.h5")
 model.save_weights(path)
 from keras_wrn.weights import load_exactly
 t = mark(); load_exactly(model, path); ours = mark() - t
