@@ -11,7 +11,6 @@ keras-cv is frozen at 0.9.0, and is used around four of its traps:
 * the shown `percent_boxes_matched_with_anchor` is inverted: 0 says that all are.
 """
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from keras_wrn import coco
 from keras_wrn import wide_resnet_imagenet as networks
 from keras_wrn.errors import InputError
+from keras_wrn.exporting import version_folder, write_version
 from keras_wrn.preprocessing import normalization, preprocessing_of
 from keras_wrn.run_folder import write_whole
 
@@ -261,9 +261,7 @@ def export_detector(
     """
     import tensorflow as tf
 
-    target = directory / str(version)
-    if target.exists():
-        raise InputError(f"{target} exists, and a served model is never overwritten. Remove it.")
+    target = version_folder(directory, version)
     size, labels = detector.backbone.image_size, tf.constant(["", *class_names])
 
     def serving_default(images: Any) -> dict[str, Any]:
@@ -289,8 +287,4 @@ def export_detector(
     archive.add_endpoint("serving_default", serving_default, input_signature=[images])
     encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
     archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[encoded])
-    directory.mkdir(parents=True, exist_ok=True)
-    # TF Serving passes over folders whose name is not a number.
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=directory) as beside:
-        archive.write_out(f"{beside}/{version}", verbose=False)
-        Path(beside, str(version)).rename(target)
+    write_version(archive, target)

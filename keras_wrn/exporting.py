@@ -64,11 +64,16 @@ def export(
             "'keras-wide-resnet[tf-cpu]', set KERAS_BACKEND=tensorflow and export again; the "
             f"weights are the same. Received: KERAS_BACKEND={keras.backend.backend()}."
         )
+    target = version_folder(Path(directory), version)
+    write_version(_archive(model, preprocessing), target)
+    return target
+
+
+def write_version(archive: keras.export.ExportArchive, target: Path) -> None:
+    """Write an archive into a `version_folder`, whole or not at all; see `export`."""
     import tensorflow as tf
 
-    directory = Path(directory)
-    target = _version_folder(directory, version)
-    archive = _archive(model, preprocessing)
+    directory = target.parent
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -88,10 +93,10 @@ def export(
             reason = error.message.rsplit("; ", 1)[-1].split(" [Op:")[0]
             raise OSError(f"{target} could not be written: {reason}.") from error
         raise
-    return target
 
 
-def _version_folder(directory: Path, version: int | None) -> Path:
+def version_folder(directory: Path, version: int | None) -> Path:
+    """The folder of a new version; None takes the next free one. Raises InputError for an old."""
     taken = {int(entry.name) for entry in directory.glob("*") if entry.name.isdecimal()}
     if version is None:
         version = max(taken, default=0) + 1
