@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     options = flags.FLAGS
     import jax
 
-    from keras_wrn.cost import multiply_adds
+    from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds
     from keras_wrn.wide_resnet import WideResNet
 
     rows, facts = [], []
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
             variants[TORCH] = peer
         timings = interleave(variants, options.rounds, warm_ups=2)
         count = options.batch_size * options.steps
-        flop = 6 * multiply_adds(WideResNet(depth, width)) * count
+        flop = FLOP_OF_TRAINING * multiply_adds(WideResNet(depth, width)) * count
         speeds = sorted(count / seconds for seconds in timings.seconds[OURS])
         rows.append(
             [

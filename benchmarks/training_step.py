@@ -70,11 +70,10 @@ def measure(depth: int, width: int) -> tuple[Timings, float, dict[str, Any]]:
                 channels_last=channels_last,
             )
     variants[MATRIX] = matrix_run(bfloat16)
-    from keras_wrn.cost import multiply_adds
+    from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds
     from keras_wrn.wide_resnet import WideResNet
 
-    # Two floating-point operations a multiply-add; the backward pass is twice the forward one.
-    gflop = 2 * 3 * multiply_adds(WideResNet(depth, width)) * count / 1e9
+    gflop = FLOP_OF_TRAINING * multiply_adds(WideResNet(depth, width)) * count / 1e9
     return interleave(variants, options.rounds), gflop, {"gflop": gflop, "images": count}
 
 

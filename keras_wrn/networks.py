@@ -117,3 +117,22 @@ def find_network(name: str, dataset: object = "cifar10") -> tuple[str, dict[str,
         f"{', '.join(network.builder for network in NETWORKS.values() if not network.arguments)}. "
         f"Received: {name!r}."
     )
+
+
+def build_network(card: dict[str, Any], **options: Any) -> Any:
+    """Build the network that a card describes.
+
+    Args:
+        card: "builder", a function of keras_wrn, and its arguments.
+        **options: arguments that replace the card's.
+
+    Returns:
+        The Keras model.
+    """
+    import keras_wrn
+
+    arguments = {**card, **options}
+    builder = getattr(keras_wrn, arguments.pop("builder"))
+    if arguments.get("input_shape"):
+        arguments["input_shape"] = tuple(arguments["input_shape"])
+    return builder(**arguments)

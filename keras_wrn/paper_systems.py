@@ -36,7 +36,7 @@ IMAGENET = Recipe(
     batch_size=256,
     drop_epochs=(31, 61),
     drop_factor=0.1,
-    reset_velocity=False,
+    reset_velocity=False,  # fb.resnet.torch keeps its optimiser's state
     weight_decay=1e-4,
 )
 BASES = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN, "imagenet": IMAGENET}

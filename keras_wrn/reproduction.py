@@ -227,7 +227,8 @@ def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[
     import keras
 
     from keras_wrn.cost import multiply_adds
-    from keras_wrn.trainer import build_network, network_card
+    from keras_wrn.networks import build_network
+    from keras_wrn.trainer import network_card
 
     counted: dict[str, tuple[int, int]] = {}
     for row in rows:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.errors import InputError
-from keras_wrn.networks import NETWORKS, architecture_name, find_network
+from keras_wrn.networks import NETWORKS, architecture_name, build_network, find_network
 from keras_wrn.run_folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE, read_json, sha256
 
 if TYPE_CHECKING:
@@ -186,13 +186,7 @@ def check_card(card: Any, source: object) -> None:
 
 
 def _build(network: dict[str, Any], source: str) -> keras.Model:
-    import keras_wrn
-
-    arguments = dict(network)
-    builder = arguments.pop("builder")
-    if arguments.get("input_shape"):
-        arguments["input_shape"] = tuple(arguments["input_shape"])
     try:
-        return getattr(keras_wrn, builder)(**arguments, classifier_activation="softmax")
+        return build_network(network, classifier_activation="softmax")
     except (TypeError, InputError) as error:
         raise InputError(f"{source} describes no network: {error}") from error

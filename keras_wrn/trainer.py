@@ -7,12 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
-import keras_wrn
 from keras_wrn import losses, schedules
 from keras_wrn.augment import Cutout, RandomCropFlip
 from keras_wrn.distillation import load_teacher
 from keras_wrn.errors import InputError
 from keras_wrn.fused_batch_norm import training_clone
+from keras_wrn.networks import build_network
 from keras_wrn.optimizers import TorchSGD
 from keras_wrn.photometric import ColorJitter, Lighting
 from keras_wrn.preprocessing import Preprocessing, normalization
@@ -166,11 +166,3 @@ def network_card(recipe: Recipe, shape: tuple[int, ...], classes: int) -> dict[s
             f"Received: depth={recipe.depth}, width={recipe.width:g}."
         )
     return {**card, "classes": classes, "input_shape": list(shape)}
-
-
-def build_network(card: dict[str, Any], **options: Any) -> keras.Model:
-    """Build the network of a `network_card`; options replace what it says."""
-    arguments = {**card, **options}
-    builder = getattr(keras_wrn, arguments.pop("builder"))
-    arguments["input_shape"] = tuple(arguments["input_shape"])
-    return builder(**arguments)

@@ -14,9 +14,10 @@ from keras_wrn import callbacks, run_folder, tensorboard_logs
 from keras_wrn.averaging import WeightAverage
 from keras_wrn.errors import InputError
 from keras_wrn.feeds import Feed, open_feed
+from keras_wrn.networks import build_network
 from keras_wrn.recipe import Recipe
 from keras_wrn.resized_crop import broken_images_told
-from keras_wrn.trainer import Trainer, build, build_network, network_card
+from keras_wrn.trainer import Trainer, build, network_card
 
 SAMPLE_IMAGES = 16  # augmented images shown in TensorBoard
 

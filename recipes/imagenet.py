@@ -25,27 +25,10 @@ error 69.0 %, top-1 and top-5 test error 85.8/67.7 %, with
     --precision mixed_bfloat16
 """
 
-from keras_wrn.recipe import Recipe
+from keras_wrn.paper_systems import recipe_of
 from keras_wrn.recipe_flags import run
 
-RECIPE = Recipe(
-    dataset="imagenet",
-    form="imagenet",
-    depth=50,
-    width=2,
-    image_size=224,
-    resize=256,
-    random_resized_crop=True,
-    color_jitter=0.4,
-    lighting=0.1,
-    pad=0,
-    epochs=90,
-    batch_size=256,
-    drop_epochs=(31, 61),
-    drop_factor=0.1,
-    reset_velocity=False,  # fb.resnet.torch keeps its optimiser's state
-    weight_decay=1e-4,
-)
+RECIPE = recipe_of("imagenet", "50-2")
 
 if __name__ == "__main__":
     run(RECIPE)
