@@ -56,7 +56,7 @@ _HOMES = {
     "runs": ("load_trained",),
     "converters": ("convert",),
     "weights": ("load_weights",),
-    "published": ("list_weights",),
+    "published_list": ("list_weights",),
     "publishing": ("publish",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -183,7 +183,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     from keras_wrn.networks import NETWORKS
-    from keras_wrn.published import list_weights, table
+    from keras_wrn.published_list import list_weights, markdown, table
 
     weights = list_weights()
     if arguments.json:
@@ -193,6 +193,9 @@ def _list(arguments: argparse.Namespace) -> None:
             for key, of in NETWORKS.items()
         }
         print(json.dumps({"networks": networks, "published": weights}))
+        return
+    if arguments.markdown:
+        print(markdown(weights))
         return
     print(f"{'--model':<17}{'function':<25}{'residual blocks':<30}{'classes':>7}{'parameters':>13}")
     for key, of in NETWORKS.items():

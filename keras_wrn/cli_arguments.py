@@ -69,7 +69,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
     listing = commands.add_parser("list", help="name the networks and the published weights")
     listing.set_defaults(command="list")
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    form = listing.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--markdown", action="store_true", help="the published weights in Markdown")
     return parser.parse_args(argv)
 
 

@@ -40,7 +40,7 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
         f"Runs: {card['runs']}, seed {card.get('seed', 'not said')}. "
         f"Kept: {card.get('kept', 'the last epoch')}. "
         f"Chosen by: {card.get('chosen_by', 'not said')}.",
-        f"```python\nimport keras_wrn\n\nmodel = keras_wrn.{_call(network, keyword)}\n"
+        f"```python\nimport keras_wrn\n\nmodel = keras_wrn.{call(network, keyword)}\n"
         f"{_normalise(card)}  # before: 0 to 255\n```",
         "## Intended use\n\n" + card["intended_use"],
         "## Known failures\n\n" + "\n".join(f"- {line}" for line in card["known_failures"]),
@@ -64,8 +64,16 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _call(network: dict[str, Any], keyword: str) -> str:
-    """The Python that builds the network with its weights, as short as it can be."""
+def call(network: dict[str, Any], keyword: str) -> str:
+    """The Python that builds a network with its weights, as short as it can be.
+
+    Args:
+        network: "network" of a card: the function "builder" and its arguments.
+        keyword: what `weights=` takes.
+
+    Returns:
+        Such as 'WideResNet16_4(weights="cifar10")'.
+    """
     arguments = {k: v for k, v in network.items() if k != "builder"}
     # None of these changes what the weights compute.
     for name in ("dropout", "stochastic_depth", "input_shape"):
@@ -74,7 +82,7 @@ def _call(network: dict[str, Any], keyword: str) -> str:
         arguments.pop("block")
     if arguments.get("blocks_per_group") is None:
         arguments.pop("blocks_per_group", None)
-    if arguments.get("classes") == 10 and network["builder"] == "WideResNet":
+    if arguments.get("classes") == (10 if network["builder"] == "WideResNet" else 1000):
         arguments.pop("classes")
     builder = network["builder"]
     if builder == "WideResNet" and "block" not in arguments and "blocks_per_group" not in arguments:

@@ -3,7 +3,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 
 import numpy as np
@@ -225,50 +224,6 @@ def test_one_damaged_folder_leaves_the_others(saved_models):
     (saved_models / ".publish-x" / "b").mkdir(parents=True)
     keras_wrn.WideResNet(10, 1, weights="digits")
     assert [row["folder"] for row in list_weights() if row["folder"]] == [str(saved_models / NAME)]
-
-
-def test_list_weights(saved_models, original):
-    folder = write_run(saved_models / NAME)
-    metrics = {"n": 360, "error": 0.05, "top5_error": 0.0, "nll": 0.2, "ece": 0.01}
-    recipe = {"epochs": 20, "schedule": "cosine"}
-    change_card(folder, metrics=metrics, parameters=77_850, recipe=recipe)
-    write_run(published.cache() / NAME)  # hidden by the one that came with the package
-    [row] = [row for row in list_weights() if row["dataset"] == "digits"]
-    card = row.pop("card")
-    assert row == metrics | {
-        "name": "WRN-10-1",
-        "architecture": "WRN-10-1",
-        "weights": "digits",
-        "dataset": "digits",
-        "parameters": 77_850,
-        "recipe": "20 epochs, cosine",
-        "size": (folder / "model.weights.h5").stat().st_size,
-        "sha256": run_folder.sha256(folder / "model.weights.h5"),
-        "measured_by": "keras_wrn, on the full test set",
-        "licence": None,
-        "folder": str(folder),
-    }
-    assert card == runs.read_card(folder)
-    shown = published.table(list_weights()).splitlines()
-    assert shown[0].split() == "name data error NLL ECE parameters size sha256 recipe".split()
-    [line] = [line for line in shown if line.startswith("WRN-10-1 ")]
-    size = f"{row['size'] / 1e6:.1f}"
-    assert line.split() == [
-        *("WRN-10-1", "digits", "5.00%", "0.2000", "1.00%", "77,850", size, "MB"),
-        *(row["sha256"][:16], "20", "epochs,", "cosine"),
-    ]
-
-
-def test_list_weights_starts_no_framework():
-    program = (
-        "import sys\nfrom keras_wrn import published\n"
-        "print(published.table(published.list_weights()))\n"
-        "print(sorted({'keras', 'tensorflow', 'jax', 'torch', 'h5py'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.endswith("\n[]\n")
 
 
 def test_folders_are_named_after_network_and_data():
