@@ -112,7 +112,7 @@ def keras_engines(trained: Any) -> dict[str, Engine]:
     import tensorflow as tf
 
     from keras_wrn.evaluation import with_preprocessing
-    from keras_wrn.fused_batch_norm import training_clone
+    from keras_wrn.training_clone import training_clone
 
     clones = {
         BASE: trained.model,

@@ -5,13 +5,16 @@ the rounds are what is reported. Not a program: the benchmarks beside it use it.
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Clock = Callable[[], float]
+from absl import app, flags
+
+from keras_wrn.errors import InputError
 
 
 @dataclass
@@ -31,6 +34,11 @@ class Timings:
         times = getattr(self, clock)
         found = sorted(b / a for a, b in zip(times[faster], times[slower], strict=True))
         return statistics.median(found), found[0], found[-1]
+
+    def fastest(self, names: Iterable[str]) -> str | None:
+        """The one of least median time among those that were timed; None if none was."""
+        timed = [name for name in names if name in self.seconds]
+        return min(timed, key=lambda name: statistics.median(self.seconds[name]), default=None)
 
 
 def interleave(
@@ -62,13 +70,44 @@ def markdown(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def write(path: str | None, facts: dict[str, Any]) -> None:
-    """Write a benchmark's figures with the machine and the versions, if a path is given."""
+def parse_network(text: str) -> tuple[int, int]:
+    """Depth and width of "16-4".
+
+    Raises:
+        InputError: it is none of depth 6N + 4, or the width is not a whole number.
+    """
+    depth, _, width = text.partition("-")
+    if not (depth.isdigit() and width.isdigit() and int(width)):
+        raise InputError(f"A network is a depth and a width, such as 16-4. Received: {text}.")
+    if int(depth) < 10 or (int(depth) - 4) % 6:
+        raise InputError(f"The depth of a network must be 6N + 4. Received: {text}.")
+    return int(depth), int(width)
+
+
+def run(measure: Callable[[list[str]], None]) -> None:
+    """Start a benchmark; what the user can mend is one sentence and exit status 2."""
+
+    def main(argv: list[str]) -> None:
+        try:
+            measure(argv[1:])
+        except InputError as error:
+            print(f"{argv[0]}: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    flags.DEFINE_string("json", None, "write the figures there")
+    app.run(main)
+
+
+def write(facts: dict[str, Any]) -> None:
+    """Write figures with the machine, the versions and all options, if --json says where."""
+    path = flags.FLAGS.json
     if path is None:
         return
     from keras_wrn.run_folder import hardware, versions, write_json
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     measured = time.strftime("%Y-%m-%d")
+    own = flags.FLAGS.get_flags_for_module(sys.argv[0])
+    options = {flag.name: flag.value for flag in own if flag.name != "json"}
     about = {"measured": measured, "hardware": hardware(), "versions": versions()}
-    write_json(Path(path), {**about, **facts})
+    write_json(Path(path), {**about, "options": options, **facts})

@@ -5,9 +5,9 @@ from pathlib import Path
 import keras
 
 from keras_wrn.errors import InputError
-from keras_wrn.fused_batch_norm import training_clone
 from keras_wrn.preprocessing import Preprocessing
 from keras_wrn.runs import load_trained
+from keras_wrn.training_clone import training_clone
 
 
 def load_teacher(folder: str | Path, preprocessing: Preprocessing, precision: str) -> keras.Model:

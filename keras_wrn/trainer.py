@@ -11,13 +11,13 @@ from keras_wrn import losses, schedules
 from keras_wrn.augment import Cutout, RandomCropFlip
 from keras_wrn.distillation import load_teacher
 from keras_wrn.errors import InputError
-from keras_wrn.fused_batch_norm import training_clone
 from keras_wrn.networks import build_network
 from keras_wrn.optimizers import TorchSGD
 from keras_wrn.photometric import ColorJitter, Lighting
 from keras_wrn.preprocessing import Preprocessing, normalization
 from keras_wrn.recipe import Recipe
 from keras_wrn.sharpness_aware import SharpnessAwareModel
+from keras_wrn.training_clone import training_clone
 
 
 @dataclass

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_wrn.errors import InputError
-from keras_wrn.fused_batch_norm import FusedBatchNormalization, training_clone
+from keras_wrn.fused_batch_norm import FusedBatchNormalization
+from keras_wrn.training_clone import training_clone
 from keras_wrn.wide_resnet import WideResNet
 
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"

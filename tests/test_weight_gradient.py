@@ -1,0 +1,75 @@
+"""The products compute the gradient that TensorFlow's own operation computes."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_wrn.training_clone import training_clone
+from keras_wrn.weight_gradient import FlatGradientConv2D, is_suitable, weight_gradient
+from keras_wrn.wide_resnet import WideResNet
+
+pytestmark = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the gradient is TensorFlow's"
+)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6, 7), (2, 1, 1, 3, 2), (1, 8, 8, 16, 8)])
+def test_it_is_the_gradient(shape):
+    import tensorflow as tf
+
+    count, height, width, channels, filters = shape
+    images = normal(count, height, width, channels)
+    upstream = normal(count, height, width, filters, seed=1)
+    expected = tf.raw_ops.Conv2DBackpropFilter(
+        input=images,
+        filter_sizes=[3, 3, channels, filters],
+        out_backprop=upstream,
+        strides=[1, 1, 1, 1],
+        padding="SAME",
+    )
+    got = weight_gradient(tf.constant(images), tf.constant(upstream))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [6, 9])
+def test_a_layer_learns_as_the_stock_layer_does(side, monkeypatch):
+    import tensorflow as tf
+
+    from keras_wrn import weight_gradient as module
+
+    calls = []
+    ours = module.weight_gradient
+    monkeypatch.setattr(module, "weight_gradient", lambda *of: calls.append(1) or ours(*of))
+    images, gradients = tf.constant(normal(4, side, side, 128)), []
+    for kind in (keras.layers.Conv2D, FlatGradientConv2D):
+        layer = kind(128, 3, padding="same", use_bias=False)
+        layer.build(images.shape)
+        layer.set_weights([normal(3, 3, 128, 128, seed=2) / 34])
+
+        @tf.function
+        def step(layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                loss = tf.reduce_sum(tf.square(layer(images)))
+            return tape.gradient(loss, [images, layer.kernel.value])
+
+        gradients.append(step())
+    assert len(calls) == (side == 6)  # the products are for small planes
+    for stock, flat in zip(*gradients, strict=True):
+        np.testing.assert_allclose(flat, stock, rtol=1e-4, atol=1e-4 * np.abs(stock).max())
+
+
+def test_only_the_bfloat16_clone_has_it_and_only_where_it_fits():
+    network = WideResNet(10, 2, input_shape=(16, 16, 3))
+    suitable = [layer.name for layer in network.layers if is_suitable(layer)]
+    assert "group1_block1_conv1" in suitable
+    assert "group1_block1_proj" not in suitable  # 1x1
+    assert "group2_block1_conv1" not in suitable  # strided
+    for precision, expected in (("mixed_bfloat16", suitable), ("float32", [])):
+        clone = training_clone(network, precision=precision)
+        flat = [layer.name for layer in clone.layers if isinstance(layer, FlatGradientConv2D)]
+        assert flat == expected
