@@ -46,6 +46,7 @@ _HOMES = {
         "PreActResNet164",
         "PreActResNet1001",
     ),
+    "block_types": ("Conventions",),
     "errors": ("InputError",),
     "preprocessing": ("preprocess_input", "decode_predictions"),
     "recipe": ("Recipe",),

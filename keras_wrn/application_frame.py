@@ -15,7 +15,7 @@ import keras
 from keras import layers
 
 from keras_wrn.errors import InputError
-from keras_wrn.weight_files import is_keyword
+from keras_wrn.keywords import is_keyword
 
 KerasTensor = Any  # keras.KerasTensor, for which Keras ships no useful type
 
@@ -76,10 +76,11 @@ def check_width(width: object, base: int) -> None:
         )
 
 
-def check_dropout(name: str, rate: float) -> None:
-    """A drop rate is a probability below 1."""
-    if not isinstance(rate, int | float) or not 0 <= rate < 1:
+def drop_rate(name: str, rate: object) -> float:
+    """A probability below 1, as Python's float; NumPy's numbers count too."""
+    if not isinstance(rate, numbers.Real) or not 0 <= rate < 1:
         raise InputError(f"`{name}` must be in [0, 1). Received: {name}={rate!r}")
+    return float(rate)
 
 
 def open_input(

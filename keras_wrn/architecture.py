@@ -7,11 +7,9 @@ from typing import Any
 
 import keras
 
-from keras_wrn.block_types import BOTTLENECK, GROUPS, Block
+from keras_wrn.block_types import BOTTLENECK, GROUPS, IMAGENET_GROUPS, PAPER, Block
 from keras_wrn.errors import InputError
 from keras_wrn.networks import IMAGENET_FORM
-from keras_wrn.wide_resnet import PAPER
-from keras_wrn.wide_resnet_imagenet import GROUPS as IMAGENET_GROUPS
 
 _CONVOLUTION = re.compile(r"group(\d+)_block(\d+)_conv(\d+)")
 

@@ -1,4 +1,4 @@
-"""What a wide residual network is made of: the groups of Table 1, the block types B(M), the depth.
+"""What a network is made of: the groups of Table 1, the block types B(M), depth, conventions.
 
 Two rules stand in the paper for the number of blocks per group; `count_blocks` is Table 3's.
 """
@@ -10,7 +10,47 @@ from dataclasses import dataclass
 from keras_wrn import application_frame as frame
 from keras_wrn.errors import InputError
 
-GROUPS = ((16, 1), (32, 2), (64, 2))  # (planes before widening, stride), conv2 to conv4 of Table 1
+# (planes before widening, stride) of each group: conv2 to conv4 of Table 1, and ImageNet's.
+GROUPS = ((16, 1), (32, 2), (64, 2))
+IMAGENET_GROUPS = ((64, 1), (128, 2), (256, 2), (512, 2))
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What the paper's network leaves to its implementation.
+
+    Attributes:
+        activation: the nonlinearity after each batch normalisation.
+        strided_padding: zeros before and after each side of a strided 3x3 convolution. The
+            authors' Torch pads (1, 1), TensorFlow's "same" pads (0, 1) where sizes are even
+            (32, 16), and (0, 1) fits no others.
+        projection_input: "activated" (after the shared BN-ReLU) or "raw".
+        bn_epsilon: added to the variance.
+        bn_momentum: how much of the moving statistics is kept a step (Torch's 0.1 is 0.9 here).
+    """
+
+    activation: str = "relu"
+    strided_padding: tuple[int, int] = (1, 1)
+    projection_input: str = "activated"
+    bn_epsilon: float = 1e-5
+    bn_momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse what no network is built with."""
+        if self.projection_input not in ("activated", "raw"):
+            raise InputError(
+                "`projection_input` must be 'activated' or 'raw'. "
+                f"Received: projection_input={self.projection_input!r}"
+            )
+        zeros = self.strided_padding
+        if not isinstance(zeros, tuple) or [type(n) for n in zeros] != [int] * 2 or min(zeros) < 0:
+            raise InputError(
+                "`strided_padding` must be two whole numbers, such as (0, 1). "
+                f"Received: strided_padding={zeros!r}"
+            )
+
+
+PAPER = Conventions()
 
 
 @dataclass(frozen=True)

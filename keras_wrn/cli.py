@@ -153,7 +153,7 @@ def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
 
 
 def _publish(arguments: argparse.Namespace) -> None:
-    from keras_wrn.runs import read_card
+    from keras_wrn.cards import read_card
 
     read_card(Path(arguments.run))
     _start_keras()
@@ -225,7 +225,8 @@ def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
         raise InputError("--weights needs --model, such as --model 16-4.")
     if not named and not arguments.paths:
         raise InputError(f"A model is needed: {MODEL}.")
-    from keras_wrn.runs import load_model, load_trained, read_card
+    from keras_wrn.cards import read_card
+    from keras_wrn.runs import load_model, load_trained
 
     if not named:
         # Read here too, so that a wrong folder is told at once and not after Keras' start.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MODEL, _WEIGHTS = ".keras", ".weights.h5"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Converted:
     """A converted network, and how to build it again.
 
@@ -61,13 +61,23 @@ class Converted:
         )
         if whole:
             return told
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        told += f"\nLoad it into keras_wrn.{self.builder}({arguments})"
+        told += f"\nLoad it into {self._call()}"
         if self.statistics is not None:
             mean, std = (tuple(round(value, 6) for value in of) for of in self.statistics)
             told += f"\nIts images are (x - mean) / std of [0, 1] with mean {mean}, std {std};"
             told += f" a {_MODEL} file does that itself."
         return told
+
+    def _call(self) -> str:
+        """The Python that builds the network again."""
+        arguments = dict(self.arguments)
+        conventions = arguments.pop("conventions", None)
+        given = [f"{name}={value!r}" for name, value in arguments.items()]
+        of = dataclasses.fields(conventions) if conventions else ()
+        ours = ((field.name, getattr(conventions, field.name), field.default) for field in of)
+        if differences := [f"{name}={value!r}" for name, value, paper in ours if value != paper]:
+            given.append(f"conventions=keras_wrn.Conventions({', '.join(differences)})")
+        return f"keras_wrn.{self.builder}({', '.join(given)})"
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:

@@ -15,9 +15,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from keras_wrn.block_types import PAPER, Conventions
 from keras_wrn.errors import InputError
 from keras_wrn.layer_names import Layers, Renamer, fill, number_layers, pattern_of
-from keras_wrn.wide_resnet import PAPER, Conventions
 
 OUR_LAYER = re.compile(
     r"stem_conv|stem_bn|head_bn|predictions|group\d+_block\d+_(conv\d+|bn\d+|proj|proj_bn)"

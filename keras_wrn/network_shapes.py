@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_wrn import block_types, wide_resnet_imagenet
+from keras_wrn import block_types
 from keras_wrn.errors import InputError
 
 Weights = dict[str, dict[str, np.ndarray]]  # layer -> name of a weight -> array, as Keras has it
@@ -114,7 +114,7 @@ def _imagenet(
     source: str,
 ) -> tuple[str, dict[str, Any]]:
     counts = tuple(blocks.get(group, 0) for group in range(1, max(blocks) + 1))
-    width = _first(kernels, r"group1_block\d+_conv1")[-1] / wide_resnet_imagenet.GROUPS[0][0]
+    width = _first(kernels, r"group1_block\d+_conv1")[-1] / block_types.IMAGENET_GROUPS[0][0]
     builder = _IMAGENET.get((convolutions, counts))
     # The width of the bottleneck networks is in their names, that of the others is free.
     if builder is None or (convolutions == 3 and width != 2):

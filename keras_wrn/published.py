@@ -19,10 +19,10 @@ from typing import Any
 from absl import logging
 
 from keras_wrn import downloads
+from keras_wrn.cards import check_card, read_card
 from keras_wrn.errors import InputError
 from keras_wrn.networks import architecture_name
 from keras_wrn.run_folder import CARD_FILE, WEIGHTS_FILE, sha256, write_json
-from keras_wrn.runs import check_card, read_card
 
 # The address under which the folders of saved_models/ lie, for what is too large to come with the
 # package. Empty until there is a release: an address that is not ours could hold anything.

@@ -13,18 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_wrn.cards import read_card
 from keras_wrn.errors import InputError
-from keras_wrn.networks import NETWORKS, architecture_name, build_network, find_network
-from keras_wrn.run_folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE, read_json, sha256
+from keras_wrn.keywords import is_keyword
+from keras_wrn.networks import architecture_name, build_network, find_network
+from keras_wrn.run_folder import CARD_FILE, WEIGHTS_FILE, sha256
 
 if TYPE_CHECKING:
     import keras
 
     from keras_wrn.preprocessing import Preprocessing
-
-_FORMAT = 1
-_BUILDERS = {"WideResNet", *(network.builder for network in NETWORKS.values())}
-_KEYS = ("name", "network", "dataset", "preprocessing", "weights_sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +113,6 @@ def load_model(
         >>> load_model("16-4", "my.weights.h5", dataset="cifar100")  # doctest: +SKIP
         Trained(...)
     """
-    from keras_wrn.weight_files import is_keyword
-
     file = Path(weights)
     if is_keyword(weights):
         from keras_wrn.published import find
@@ -138,51 +134,6 @@ def load_model(
     load_exactly(model, file)
     data = dataset if isinstance(dataset, str) else None
     return Trained(model, {"name": title, "network": network, "dataset": data}, preprocessing, file)
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """Read and check the card of a run.
-
-    Args:
-        folder: the run folder.
-
-    Returns:
-        The card.
-
-    Raises:
-        InputError: there is no card, or not one of this format.
-    """
-    path = folder / CARD_FILE
-    if not folder.is_dir():
-        raise InputError(f"A run folder must be a folder that exists. Received: {folder}.")
-    if not path.is_file():
-        if (folder / RECIPE_FILE).is_file():
-            raise InputError(
-                f"{folder} is a run that is not finished: it has {RECIPE_FILE} but no {CARD_FILE}. "
-                "Start its training again, it goes on where it was."
-            )
-        raise InputError(f"{folder} is not a run folder: it has no {CARD_FILE}.")
-    card = read_json(path)
-    check_card(card, path)
-    return card
-
-
-def check_card(card: Any, source: object) -> None:
-    """Refuse what is no card of this format; `source` is where it came from."""
-    found = card.get("format") if isinstance(card, dict) else type(card).__name__
-    if found != _FORMAT:
-        raise InputError(
-            f"{source} must be a card of format {_FORMAT}. Received: format={found!r}; another "
-            "version of keras_wrn wrote it."
-        )
-    if missing := [key for key in _KEYS if key not in card]:
-        raise InputError(f"{source} is damaged: it has no {', '.join(missing)}.")
-    network = card["network"]
-    builder = network.get("builder") if isinstance(network, dict) else None
-    if not isinstance(builder, str) or builder not in _BUILDERS:
-        raise InputError(
-            f"{source} must name a network of keras_wrn. Received: builder={builder!r}."
-        )
 
 
 def _build(network: dict[str, Any], source: str) -> keras.Model:

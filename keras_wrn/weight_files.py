@@ -8,9 +8,8 @@ import numpy as np
 
 from keras_wrn.checkpoint_files import read_safetensors
 from keras_wrn.errors import InputError
+from keras_wrn.keywords import SUFFIXES
 
-SUFFIXES = (".h5", ".safetensors")
-OTHERS_SUFFIXES = (".keras", ".npz", ".pt", ".pth", ".bin", ".ckpt")  # of other programs' files
 # Where Keras 3 keeps the variables of a layer; a model inside a model has layers of its own.
 # Beside them lie the states of random generators, of optimizers and of metrics.
 _LAYER = re.compile(r"(layers/[^/]+/)+vars")
@@ -18,14 +17,6 @@ _LAYER = re.compile(r"(layers/[^/]+/)+vars")
 # Per layer name its tensors: by number ("0", "1", ...) in `.weights.h5`, by the names of the
 # variables ("kernel", "gamma", ...) in `.safetensors`.
 Layers = dict[str, dict[str, np.ndarray]]
-
-
-def is_keyword(source: object) -> bool:
-    """Whether this names published weights: a bare word. A path has a folder or a suffix."""
-    if not isinstance(source, str):
-        return False
-    path = Path(source)
-    return path.name == source and path.suffix not in (*SUFFIXES, *OTHERS_SUFFIXES)
 
 
 def read_weights(path: Path) -> Layers:

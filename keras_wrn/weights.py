@@ -17,9 +17,10 @@ from absl import logging
 
 from keras_wrn.architecture import architecture, layers_by_name
 from keras_wrn.errors import InputError
+from keras_wrn.keywords import is_keyword
 from keras_wrn.published import find
 from keras_wrn.run_folder import WEIGHTS_FILE
-from keras_wrn.weight_files import Layers, is_keyword, read_weights
+from keras_wrn.weight_files import Layers, read_weights
 
 if TYPE_CHECKING:
     import keras

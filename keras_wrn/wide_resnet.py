@@ -13,7 +13,6 @@ Every layer is a stock Keras layer: a saved `.keras` file loads where keras_wrn 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -23,7 +22,9 @@ from keras_wrn import application_frame as frame
 from keras_wrn.application_frame import KerasTensor
 from keras_wrn.block_types import (
     GROUPS,
+    PAPER,
     Block,
+    Conventions,
     count_blocks,
     default_name,
     group_planes,
@@ -32,30 +33,6 @@ from keras_wrn.block_types import (
 
 STEM_PLANES = 16  # "16 in all experiments": never multiplied by the width
 MIN_SIZE = 8  # pixels: the last group then sees 2x2
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """What the paper's network leaves to its implementation.
-
-    Attributes:
-        activation: the nonlinearity after each batch normalisation.
-        strided_padding: zeros before and after each side of a strided 3x3 convolution. The
-            authors' Torch pads (1, 1), TensorFlow's "same" pads (0, 1) where sizes are even
-            (32, 16), and (0, 1) fits no others.
-        projection_input: "activated" (after the shared BN-ReLU) or "raw".
-        bn_epsilon: added to the variance.
-        bn_momentum: how much of the moving statistics is kept a step (Torch's 0.1 is 0.9 here).
-    """
-
-    activation: str = "relu"
-    strided_padding: tuple[int, int] = (1, 1)
-    projection_input: str = "activated"
-    bn_epsilon: float = 1e-5
-    bn_momentum: float = 0.9
-
-
-PAPER = Conventions()
 
 
 def WideResNet(
@@ -125,8 +102,8 @@ def WideResNet(
     shape = parse_block(block)
     blocks = count_blocks(depth, shape, blocks_per_group)
     planes = group_planes(width, shape)
-    frame.check_dropout("dropout", dropout)
-    frame.check_dropout("stochastic_depth", stochastic_depth)
+    dropout = frame.drop_rate("dropout", dropout)
+    stochastic_depth = frame.drop_rate("stochastic_depth", stochastic_depth)
     frame.check_arguments(
         weights=weights,
         include_top=include_top,

@@ -14,11 +14,11 @@ from keras import layers
 
 from keras_wrn import application_frame as frame
 from keras_wrn.application_frame import KerasTensor
-from keras_wrn.weight_files import is_keyword
+from keras_wrn.block_types import IMAGENET_GROUPS as GROUPS
+from keras_wrn.keywords import is_keyword
 from keras_wrn.wide_resnet import batch_norm, conv
 
 STEM_PLANES = 64
-GROUPS = ((64, 1), (128, 2), (256, 2), (512, 2))  # (planes before widening, stride)
 BOTTLENECK_EXPANSION = 4  # block outputs 256, 512, 1024, 2048, whatever the width
 SIZE = 224  # pixels
 MIN_SIZE = 32  # pixels: five halvings

@@ -99,9 +99,11 @@ def test_a_model_takes_one_tensor_without_a_warning(recwarn):
     assert not [str(w.message) for w in recwarn if "structure" in str(w.message)]
 
 
-def test_counts_may_come_out_of_numpy():
+def test_counts_and_rates_may_come_out_of_numpy():
     labels = np.array([0, 4, 2])
-    model = WideResNet(np.int64(10), np.float32(1), classes=labels.max() + 1)
+    rates = {"dropout": np.float32(0.25), "stochastic_depth": np.float32(0.5)}
+    model = WideResNet(np.int64(10), np.float32(1), **rates, classes=labels.max() + 1)
+    assert model.get_layer("group1_block1_drop2").rate == 0.25
     assert model.output_shape == (None, 5)
     keras.models.model_from_json(model.to_json())
 
@@ -289,6 +291,20 @@ def test_mistakes_are_answered_in_a_sentence(arguments, sentence):
         WideResNet(**options)
     assert "Received: " in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"projection_input": "activatd"}, "'activated' or 'raw'. Received: .*'activatd'"),
+        ({"strided_padding": (1, 1, 1)}, r"two whole numbers.*Received: .*\(1, 1, 1\)"),
+        ({"strided_padding": (0, -1)}, "two whole numbers"),
+        ({"strided_padding": 1}, "two whole numbers"),
+    ],
+)
+def test_conventions_that_nobody_has_are_refused(arguments, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Conventions(**arguments)
 
 
 def test_an_input_tensor_of_wrong_shape_is_refused():

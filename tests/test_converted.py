@@ -14,13 +14,11 @@ from foreign_checkpoints import (
     write_npz,
     write_pth,
 )
-from kept_keras import fresh_keras  # noqa: F401 - a fixture
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
 import keras_wrn
 from keras_wrn import cli
 from keras_wrn.converters import convert, convert_checkpoint
-from keras_wrn.wide_resnet import Conventions
 
 pytestmark = pytest.mark.usefixtures("zero_kernels")
 
@@ -43,6 +41,13 @@ def test_converted_networks_are_saved_and_read_again(tmp_path):
     mean, std = (np.float32(of) for of in found.statistics)
     probabilities = logits(plain, (images() - mean) / std)
     np.testing.assert_allclose(probabilities, logits(found.model, images()), rtol=1e-4)
+
+
+def test_the_papers_own_conventions_go_without_saying(tmp_path, tensors):
+    found = convert_checkpoint(write_npz(tmp_path / "a.npz", tensors))
+    told = found.save(tmp_path / "a.weights.h5")
+    assert "\nLoad it into keras_wrn.WideResNet(depth=10, width=1" in told
+    assert "onventions" not in told
 
 
 # The command line.
@@ -70,8 +75,10 @@ def test_the_command_tells_what_a_weights_file_does_not_say(tmp_path, capsys):
     words = ("--dialect", "deepmind", "--key_map", tmp_path / "map.json")
     assert call(path, tmp_path / "a.weights.h5", *words) == 0
     _, load, images_are = capsys.readouterr().out.strip().split("\n")
-    code = load.removeprefix("Load it into keras_wrn.")
-    model = eval(code, {"WideResNet": keras_wrn.WideResNet, "Conventions": Conventions})
+    code = load.removeprefix("Load it into ")
+    changed = "conventions=keras_wrn.Conventions(activation='silu', strided_padding=(0, 1))"
+    assert changed in code
+    model = eval(code, {"keras_wrn": keras_wrn})
     model.load_weights(tmp_path / "a.weights.h5")
     assert model.get_layer("head_relu").activation is keras.activations.silu
     assert "with mean (0.49, 0.48, 0.45), std (0.25, 0.24, 0.26); a .keras file" in images_are

@@ -8,7 +8,8 @@ from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
 import keras_wrn
 from keras_wrn.errors import InputError
-from keras_wrn.weight_files import is_keyword, read_weights, write_float16
+from keras_wrn.keywords import is_keyword
+from keras_wrn.weight_files import read_weights, write_float16
 
 pytestmark = pytest.mark.usefixtures("zero_kernels")
 

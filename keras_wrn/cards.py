@@ -1,0 +1,57 @@
+"""card.json: what lies beside weights and says which network they are of; read and checked."""
+
+from pathlib import Path
+from typing import Any
+
+from keras_wrn.errors import InputError
+from keras_wrn.networks import NETWORKS
+from keras_wrn.run_folder import CARD_FILE, RECIPE_FILE, read_json
+
+_FORMAT = 1
+_BUILDERS = {"WideResNet", *(network.builder for network in NETWORKS.values())}
+_KEYS = ("name", "network", "dataset", "preprocessing", "weights_sha256")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read and check the card of a run.
+
+    Args:
+        folder: the run folder.
+
+    Returns:
+        The card.
+
+    Raises:
+        InputError: there is no card, or not one of this format.
+    """
+    path = folder / CARD_FILE
+    if not folder.is_dir():
+        raise InputError(f"A run folder must be a folder that exists. Received: {folder}.")
+    if not path.is_file():
+        if (folder / RECIPE_FILE).is_file():
+            raise InputError(
+                f"{folder} is a run that is not finished: it has {RECIPE_FILE} but no {CARD_FILE}. "
+                "Start its training again, it goes on where it was."
+            )
+        raise InputError(f"{folder} is not a run folder: it has no {CARD_FILE}.")
+    card = read_json(path)
+    check_card(card, path)
+    return card
+
+
+def check_card(card: Any, source: object) -> None:
+    """Refuse what is no card of this format; `source` is where it came from."""
+    found = card.get("format") if isinstance(card, dict) else type(card).__name__
+    if found != _FORMAT:
+        raise InputError(
+            f"{source} must be a card of format {_FORMAT}. Received: format={found!r}; another "
+            "version of keras_wrn wrote it."
+        )
+    if missing := [key for key in _KEYS if key not in card]:
+        raise InputError(f"{source} is damaged: it has no {', '.join(missing)}.")
+    network = card["network"]
+    builder = network.get("builder") if isinstance(network, dict) else None
+    if not isinstance(builder, str) or builder not in _BUILDERS:
+        raise InputError(
+            f"{source} must name a network of keras_wrn. Received: builder={builder!r}."
+        )
