@@ -78,9 +78,10 @@ def check_width(width: object, base: int) -> None:
 
 def drop_rate(name: str, rate: object) -> float:
     """A probability below 1, as Python's float; NumPy's numbers count too."""
-    if not isinstance(rate, numbers.Real) or not 0 <= rate < 1:
+    number = float(rate) if isinstance(rate, numbers.Real) else math.nan
+    if not 0 <= number < 1:
         raise InputError(f"`{name}` must be in [0, 1). Received: {name}={rate!r}")
-    return float(rate)
+    return number
 
 
 def open_input(
