@@ -51,7 +51,7 @@ def export_file(
     Args:
         model: a classifier that ends in a softmax and takes normalised images.
         path: the file to write, which must not exist: .tflite, .onnx, or .xml (OpenVINO writes a
-            .bin with the weights beside it).
+            .bin with the weights beside it, which must not exist either).
         preprocessing: the statistics and size that the model was trained with.
         file_format: "litert", "onnx" or "openvino".
         quantize: None for float32; "dynamic" (LiteRT alone) for 8-bit weights, and activations
@@ -85,7 +85,7 @@ def export_file(
             # Keras looks for an attribute of old NumPy before it converts to ONNX.
             warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
             _WRITERS[file_format](classifier, part, quantize, calibration)
-        for written in sorted(Path(beside).glob(f"{path.stem}.*")):  # .bin before .xml
+        for written in sorted(Path(beside).iterdir()):  # .bin before .xml
             written.replace(path.with_name(written.name))
     return path
 
@@ -103,8 +103,9 @@ def check(path: Path, file_format: str, quantize: str | None) -> None:
         )
     if path.suffix != suffix:
         raise InputError(f"A file of {file_format} must end in {suffix}. Received: {path}.")
-    if path.exists():
-        raise InputError(f"{path} exists. Give a new name, or delete it.")
+    files = [path, path.with_suffix(".bin")] if file_format == "openvino" else [path]
+    if there := [file for file in files if file.exists()]:
+        raise InputError(f"{there[0]} exists. Give a new name, or delete it.")
     if quantize == "int8" and file_format != "litert":
         packages = (*packages, "onnxruntime", "tf2onnx", "onnx")
     missing = sorted({name for name in packages if importlib.util.find_spec(name) is None})

@@ -132,6 +132,25 @@ def test_calibration_must_be_images_of_the_networks_size(trained, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_name_is_no_pattern(tmp_path, monkeypatch):
+    def write(classifier, path, quantize, calibration):
+        path.write_text("weights")
+        path.with_suffix(".bin").write_text("more weights")
+
+    monkeypatch.setitem(inference_files._WRITERS, "openvino", write)
+    monkeypatch.setattr(inference_files, "check", lambda *_: None)
+    monkeypatch.setattr(inference_files, "_classifier", lambda *_: None)
+    path = tmp_path / "out" / "wrn[16-1].xml"
+    inference_files.export_file(None, path, DIGITS, file_format="openvino")
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["wrn[16-1].bin", path.name]
+
+
+def test_weights_beside_an_openvino_file_are_not_overwritten(tmp_path):
+    (tmp_path / "model.bin").write_text("somebody's weights")
+    with pytest.raises(InputError, match=r"model\.bin exists. Give a new name, or delete it"):
+        inference_files.check(tmp_path / "model.xml", "openvino", None)
+
+
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs onnx, tensorflow, tf2onnx.*engines"):
