@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from keras_wrn.errors import InputError
+from keras_wrn.hdf5_files import numbers, visit_datasets
 from keras_wrn.torch_files import is_torch_zip, read_torch_pickle
 
 HUB = "hf://"
 _FORMATS = "PyTorch's .pt or .pth, .safetensors, .npz or .h5"
 _CAREFUL_TORCH = (2, 6)  # before it, weights_only could be made to run code (CVE-2025-32434)
+# What a header of nonsense can end in; JSON in JSON in JSON, in a RecursionError.
+_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error)
 _HEADER_LIMIT = 100_000_000  # bytes; what the safetensors library allows
 _DTYPES = {
     "F64": "<f8",
@@ -107,7 +110,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
             header = json.loads(file.read(length))
             header.pop("__metadata__", None)
             return {name: _safetensor(path, 8 + length, **entry) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except _NONSENSE as error:
         raise InputError(f"{path} is a damaged .safetensors file: {error}") from error
 
 
@@ -132,28 +135,19 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # an archive of nonsense can end in any of Python's errors
         raise InputError(f"{path} cannot be read as an .npz file: {error}") from error
 
 
 def _read_h5(path: Path) -> dict[str, np.ndarray]:
     """Every data set, by its path; of a whole Keras model the weights alone."""
-    import h5py
-
     tensors: dict[str, np.ndarray] = {}
 
     def collect(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer_weights/"):
-            return
-        if item.external:
-            raise InputError(f"{path} is refused: {name} would be read from another file.")
-        tensors[name] = np.asarray(item[()])
+        if not name.startswith("optimizer_weights/"):
+            tensors[name] = numbers(item)
 
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(collect)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as an HDF5 file: {error}") from error
+    visit_datasets(path, collect)
     if any(name.rpartition("/")[0].endswith("vars") for name in tensors):
         raise InputError(
             f"{path} is a weights file of Keras 3, which says nothing about its network. Build the "
@@ -175,7 +169,12 @@ def _read_torch(path: Path) -> Any:
     except Exception:
         # Ours knows some harmless things more, and says the rest in a sentence.
         return read_torch_pickle(path)
-    return _from_torch(tree, torch)
+    try:
+        return _from_torch(tree, torch)
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{path} holds a tensor of a kind that NumPy lacks, such as sparse or float8: {error}"
+        ) from error
 
 
 def _from_torch(tree: Any, torch: Any) -> Any:

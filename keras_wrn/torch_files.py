@@ -73,9 +73,12 @@ def read_torch_pickle(path: Path) -> Any:
 
 
 def is_torch_zip(path: Path) -> bool:
-    """Whether a zip archive is what `torch.save` writes."""
-    with zipfile.ZipFile(path) as archive:
-        return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
+    """Whether a zip archive is what `torch.save` writes. Raises InputError for a damaged one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
 
 
 # What a pickle can name is a tuple, because it may also set the attributes of what it names.

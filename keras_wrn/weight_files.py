@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_wrn.checkpoint_files import read_safetensors
 from keras_wrn.errors import InputError
+from keras_wrn.hdf5_files import numbers, visit_datasets
 from keras_wrn.keywords import SUFFIXES
 
 # Where Keras 3 keeps the variables of a layer; a model inside a model has layers of its own.
@@ -50,14 +51,11 @@ def read_weights(path: Path) -> Layers:
 
 
 def _read_h5(path: Path) -> Layers:
-    import h5py
-
     layers: Layers = {}
 
-    # `visititems` follows no links, so that a file cannot point at other files of the reader's.
-    def visit(name: str, item: Any) -> None:
+    def take(name: str, item: Any) -> None:
         place = PurePosixPath(name)
-        if not isinstance(item, h5py.Dataset) or not _LAYER.fullmatch(str(place.parent)):
+        if not _LAYER.fullmatch(str(place.parent)):
             return
         layer = item.parent.attrs.get("name")
         if not isinstance(layer, str):
@@ -65,22 +63,14 @@ def _read_h5(path: Path) -> Layers:
                 f"{path} stores no layer names; it was written by a Keras that is too old. Load it "
                 "there with model.load_weights, and save it with Keras 3.10 or later."
             )
-        if item.external or item.is_virtual:
-            raise InputError(f"{path} is refused: {name} would be read from another file.")
         tensors = layers.setdefault(layer, {})
         if place.name in tensors:
             raise InputError(f"{path} has two layers that are named {layer}.")
-        values = np.asarray(item[()])
+        values = numbers(item)
         bfloat16 = item.attrs.get("dtype") == "bfloat16"
         tensors[place.name] = _from_bfloat16(values) if bfloat16 else values
 
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except InputError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is damaged or only half there: {error}.") from error
+    visit_datasets(path, take)
     if not layers:
         raise InputError(f"{path} holds no layers as Keras 3 writes them (.weights.h5).")
     return layers
