@@ -1,225 +1,106 @@
 """What each export format is worth: speed, latency, file size and test error on real weights.
 
-    python benchmarks/inference.py RUN --images 10000 --threads 1
+    python benchmarks/inference.py saved_models/wrn-16-1-digits --threads 1
+    python benchmarks/inference.py --network 28-10 --batch_sizes 32,1
 
-RUN is the folder of a finished run or of published weights. Writes every format of
-`keras-wrn export`, runs each on its own engine over the data set's test images, and times all of
-them in turn, with float32 Keras and PyTorch (its own network, random weights) as peers. Speeds are
-ratios to float32 Keras in one run.
+Takes the folder of a finished run or of published weights, or a network with random weights, whose
+speed is the same. Writes every format of `keras-wrn export`, runs each on its own engine over the
+data set's test images, and times all in turn with float32 Keras and PyTorch (its own network,
+random weights) as peers. Ratios are to float32 Keras in the same rounds.
 """
 
-import importlib
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from absl import app, flags
-from interleaved import Timings, interleave, markdown, said, write
+from absl import flags
+from engines import BASE, Engine, file_engines, keras_engines, torch_engines
+from interleaved import Timings, interleave, markdown, parse_network, run, said, write
 
 from keras_wrn.errors import InputError
 
-BASE = "Keras float32"
-FILES = (
-    ("LiteRT float32", "litert", None),
-    ("LiteRT dynamic", "litert", "dynamic"),
-    ("LiteRT int8", "litert", "int8"),
-    ("ONNX Runtime float32", "onnx", None),
-    ("ONNX Runtime int8", "onnx", "int8"),
-    ("OpenVINO float32", "openvino", None),
-    ("OpenVINO int8", "openvino", "int8"),
-)
 
-
-class Engine(NamedTuple):
-    """A way to classify: uint8 images (n, 32, 32, 3) to probabilities (n, classes)."""
-
-    classify: Callable[[Any], Any]
-    megabytes: float | None
-
-
-def main(argv: list[str]) -> None:
-    """Write the files, check their answers, time them, print a table."""
-    try:
-        if len(argv) != 2:
-            raise InputError("Give one run folder, such as saved_models/wrn-16-4-cifar10.")
-        _run(argv[1])
-    except InputError as error:
-        print(f"{argv[0]}: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def _run(folder: str) -> None:
+def measure(arguments: list[str]) -> None:
+    """Write the files, check their answers, time them, print the tables."""
     options = flags.FLAGS
+    if len(arguments) != (not options.network):
+        raise InputError("Give one run folder, or --network such as --network 16-4.")
+    sizes = [int(size) for size in options.batch_sizes if size.isdigit() and int(size)]
+    if not sizes or len(sizes) != len(options.batch_sizes):
+        raise InputError(f"Batch sizes are whole numbers. Received: {options.batch_sizes}.")
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    from keras_wrn import datasets
-    from keras_wrn.runs import load_trained
-
-    trained = load_trained(folder)
-    data = datasets.load(trained.card["dataset"])
+    name, model, preprocessing, data, network = _load(arguments)
     images, labels = (part[: options.images] for part in data.test)
     with tempfile.TemporaryDirectory() as scratch:
-        engines = keras_engines(trained) | file_engines(trained, data, Path(scratch))
-        probabilities = {name: in_batches(of, images) for name, of in engines.items()}
-        torch = {} if trained.card["network"].get("depth") is None else torch_engines(trained)
-        engines |= torch
-        throughput = _timed(engines, images[: options.batch_size], repeats=options.repeats)
-        single = _timed(engines, images[:1], repeats=20 * options.repeats)
-        latencies = {name: latency(of, images[:1]) for name, of in engines.items()}
-    said_by = probabilities[BASE].argmax(1)
-    rows, facts = [], []
-    for name, engine in engines.items():
-        answer = probabilities[name].argmax(1) if name in probabilities else None
-        fact = {
-            "engine": name,
-            "throughput": throughput.ratio(name, BASE),
-            "single": single.ratio(name, BASE),
-            "latency_ms": latencies[name],
-            "megabytes": engine.megabytes,
-            "error": None if answer is None else float((answer != labels).mean()),
-            "agreement": None if answer is None else float((answer == said_by).mean()),
-        }
-        facts.append(fact)
-        p50, p99 = fact["latency_ms"]
-        base50 = latencies[BASE][0]
-        rows.append(
-            [
-                name,
-                said(fact["throughput"]),
-                said(fact["single"]),
-                f"{p50 / base50:.2f} / {p99 / base50:.2f}",
-                "" if engine.megabytes is None else f"{engine.megabytes:.2f}",
-                "random weights" if answer is None else f"{fact['error']:.2%}",
-                "" if answer is None else f"{fact['agreement']:.2%}",
-            ]
-        )
-    header = ["engine", f"images/s at batch {options.batch_size}", "images/s at batch 1"]
-    header += ["latency p50 / p99 at batch 1", "MB", "test error", "top-1 agreement"]
-    print(f"{trained.card['name']}, {len(labels):,} test images, {options.threads} thread(s);")
-    print(f"speeds and latencies are ratios to {BASE}, n = {options.rounds} rounds\n")
-    print(markdown(header, rows))
-    write(options.json, {"network": trained.card["name"], "n": len(labels), "rows": facts})
+        engines = keras_engines(model, preprocessing)
+        calibration = _some(data.train.images)
+        files = file_engines(model, preprocessing, calibration, Path(scratch), options.threads)
+        engines |= files
+        known = {of: _in_batches(engine, images, max(sizes)) for of, engine in engines.items()}
+        engines |= _torch(network)
+        timings = {size: _timed(engines, images[:size]) for size in sizes}
+        latencies = _latencies(engines, images[:1])
+    facts = [
+        _facts(of, engine, known, labels, timings, latencies) for of, engine in engines.items()
+    ]
+    print(f"{name}, {options.threads} thread(s), n = {options.rounds} rounds; ratios to {BASE}\n")
+    print(_speeds(facts, sizes), "\n")
+    if not options.network:
+        print(f"{len(labels):,} test images\n\n{_answers(facts)}")
+    write({"name": name, "rows": facts})
 
 
-def keras_engines(trained: Any) -> dict[str, Engine]:
-    """The network in graphs of TensorFlow: as it is, and as training's clone in bfloat16."""
-    import tensorflow as tf
+def _load(arguments: list[str]) -> tuple[str, Any, Any, Any, tuple[int, int] | None]:
+    """Name, model, preprocessing, images, and PyTorch's depth and width where it has them."""
+    import keras_wrn
+    from keras_wrn import datasets
+    from keras_wrn.preprocessing import PREPROCESSING
 
-    from keras_wrn.evaluation import with_preprocessing
-    from keras_wrn.training_clone import training_clone
-
-    clones = {
-        BASE: trained.model,
-        "Keras bfloat16, fused BN": training_clone(trained.model, precision="mixed_bfloat16"),
-    }
-    engines = {}
-    for name, model in clones.items():
-        full = with_preprocessing(model, trained.preprocessing)
-        spec = [tf.TensorSpec((None, *full.input_shape[1:]), tf.uint8)]
-        graph = tf.function(lambda x, full=full: full(x, training=False), input_signature=spec)
-        engines[name] = Engine(lambda x, graph=graph: graph(x).numpy(), None)
-    return engines
-
-
-def torch_engines(trained: Any) -> dict[str, Engine]:
-    """PyTorch's own network of the same depth and width."""
-    import torch
-    import torch_peer
-
-    torch.set_num_threads(flags.FLAGS.threads)
+    if flags.FLAGS.network:
+        depth, width = parse_network(flags.FLAGS.network)
+        preprocessing = PREPROCESSING["digits"]
+        model = keras_wrn.WideResNet(depth, width)
+        name = f"WRN-{depth}-{width} with random weights"
+        return name, model, preprocessing, datasets.load("digits"), (depth, width)
+    trained = keras_wrn.load_trained(arguments[0])
     network = trained.card["network"]
-    depth, width = network["depth"], int(network["width"])
-    engines = {}
-    for name, bfloat16 in (("PyTorch float32", False), ("PyTorch bfloat16", True)):
-        runs: dict[int, Callable[[], object]] = {}
-
-        def classify(x: Any, runs: Any = runs, bfloat16: bool = bfloat16) -> None:
-            if len(x) not in runs:
-                runs[len(x)] = torch_peer.inference_run(
-                    depth, width, len(x), 1, bfloat16=bfloat16, channels_last=True
-                )
-            runs[len(x)]()
-
-        engines[name] = Engine(classify, None)
-    return engines
+    # The peer has the paper's blocks only.
+    alike = network.get("block") == "B(3,3)" and network["width"] == int(network["width"])
+    alike = alike and network.get("blocks_per_group") is None
+    peer = (network["depth"], int(network["width"])) if alike else None
+    data = datasets.load(trained.card["dataset"])
+    return trained.card["name"], trained.model, trained.preprocessing, data, peer
 
 
-def file_engines(trained: Any, data: Any, folder: Path) -> dict[str, Engine]:
-    """Every export format on its own engine."""
+def _some(images: Any) -> Any:
     import numpy as np
 
-    from keras_wrn.inference_files import FORMATS, export_file
-
-    chosen = np.random.default_rng(0).permutation(len(data.train.images))[: flags.FLAGS.calibration]
-    calibration = data.train.images[np.sort(chosen)]
-    opened = {"litert": _litert, "onnx": _onnx, "openvino": _openvino}
-    engines = {}
-    for name, file_format, quantize in FILES:
-        path = folder / f"{name.replace(' ', '-')}{FORMATS[file_format][0]}"
-        export_file(
-            trained.model,
-            path,
-            trained.preprocessing,
-            file_format=file_format,
-            quantize=quantize,
-            calibration=calibration if quantize == "int8" else None,
-        )
-        size = sum(part.stat().st_size for part in folder.glob(f"{path.stem}.*")) / 1e6
-        if file_format == "openvino" and quantize is None:
-            engines[name] = Engine(_openvino(path, "f32"), size)
-            engines["OpenVINO bfloat16"] = Engine(_openvino(path, "bf16"), size)
-            continue
-        engines[name] = Engine(opened[file_format](path), size)
-    return engines
+    chosen = np.random.default_rng(0).permutation(len(images))[: flags.FLAGS.calibration]
+    return images[np.sort(chosen)]
 
 
-def _litert(path: Path) -> Callable[[Any], Any]:
-    interpreters: dict[int, Any] = {}
-    module = importlib.import_module("ai_edge_litert.interpreter")
-
-    def classify(images: Any) -> Any:
-        # An interpreter keeps one batch size; to change it is to plan its memory anew.
-        if len(images) not in interpreters:
-            made = module.Interpreter(str(path), num_threads=flags.FLAGS.threads)
-            made.resize_tensor_input(made.get_input_details()[0]["index"], images.shape)
-            made.allocate_tensors()
-            interpreters[len(images)] = made
-        interpreter = interpreters[len(images)]
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
-        interpreter.invoke()
-        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-
-    return classify
+def _torch(network: tuple[int, int] | None) -> dict[str, Engine]:
+    if network is None:
+        print("PyTorch: not measured: its network has the paper's blocks only")
+        return {}
+    try:
+        return torch_engines(*network, flags.FLAGS.threads, flags.FLAGS.compile)
+    except ModuleNotFoundError:
+        print('PyTorch is not installed: pip install -e ".[bench]"')
+        return {}
 
 
-def _onnx(path: Path) -> Callable[[Any], Any]:
-    runtime = importlib.import_module("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = flags.FLAGS.threads
-    session = runtime.InferenceSession(str(path), options)
-    return lambda images: session.run(["probabilities"], {"images": images})[0]
-
-
-def _openvino(path: Path, precision: str | None = None) -> Callable[[Any], Any]:
-    openvino = importlib.import_module("openvino")
-    config: dict[str, Any] = {"INFERENCE_NUM_THREADS": flags.FLAGS.threads}
-    if precision:
-        config["INFERENCE_PRECISION_HINT"] = precision
-    model = openvino.Core().compile_model(str(path), "CPU", config)
-    return lambda images: model({"images": images})["probabilities"].copy()
-
-
-def in_batches(engine: Engine, images: Any) -> Any:
+def _in_batches(engine: Engine, images: Any, size: int) -> Any:
     """The probabilities of all images, in whole batches of one size."""
     import numpy as np
 
-    size = min(flags.FLAGS.batch_size, len(images))
+    size = min(size, len(images))
     parts = []
     for start in range(0, len(images), size):
         part = images[start : start + size]
@@ -228,31 +109,90 @@ def in_batches(engine: Engine, images: Any) -> Any:
     return np.concatenate(parts)
 
 
-def _timed(engines: dict[str, Engine], images: Any, repeats: int) -> Timings:
-    def run(engine: Engine) -> Callable[[], object]:
+def _timed(engines: dict[str, Engine], images: Any) -> Timings:
+    """So many images of each in a round, whatever the batch."""
+    repeats = max(1, flags.FLAGS.images_per_round // len(images))
+
+    def timed(engine: Engine) -> Callable[[], object]:
         return lambda: [engine.classify(images) for _ in range(repeats)]
 
-    return interleave({name: run(of) for name, of in engines.items()}, flags.FLAGS.rounds)
+    timings = interleave({name: timed(of) for name, of in engines.items()}, flags.FLAGS.rounds)
+    for seconds in (*timings.seconds.values(), *timings.cpu_seconds.values()):
+        seconds[:] = [of / (repeats * len(images)) for of in seconds]
+    return timings
 
 
-def latency(engine: Engine, image: Any) -> tuple[float, float]:
-    """Median and 99th percentile of single calls, in milliseconds."""
-    times = []
+def _latencies(engines: dict[str, Engine], image: Any) -> dict[str, tuple[float, float]]:
+    """Median and 99th percentile of single calls, in milliseconds, the engines in turn."""
+    times: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(flags.FLAGS.latency_calls):
-        start = time.perf_counter()
-        engine.classify(image)
-        times.append(1000 * (time.perf_counter() - start))
-    times.sort()
-    return statistics.median(times), times[int(0.99 * (len(times) - 1))]
+        for name, engine in engines.items():
+            start = time.perf_counter()
+            engine.classify(image)
+            times[name].append(1000 * (time.perf_counter() - start))
+    return {
+        name: (statistics.median(of), sorted(of)[int(0.99 * (len(of) - 1))])
+        for name, of in times.items()
+    }
+
+
+def _facts(
+    name: str,
+    engine: Engine,
+    known: dict[str, Any],
+    labels: Any,
+    timings: dict[int, Timings],
+    latencies: dict[str, tuple[float, float]],
+) -> dict[str, Any]:
+    answer = known[name].argmax(1) if engine.answers else None
+    return {
+        "engine": name,
+        "images_per_second": {
+            size: 1 / statistics.median(of.seconds[name]) for size, of in timings.items()
+        },
+        "ratio": {size: of.ratio(name, BASE) for size, of in timings.items()},
+        "latency_ms": latencies[name],
+        "megabytes": engine.megabytes,
+        "error": None if answer is None else float((answer != labels).mean()),
+        "agreement": None if answer is None else float((answer == known[BASE].argmax(1)).mean()),
+    }
+
+
+def _speeds(facts: list[dict[str, Any]], sizes: list[int]) -> str:
+    header = ["engine"]
+    for size in sizes:
+        header += [f"images/s, batch {size}", "ratio"]
+    rows = []
+    for fact in facts:
+        row = [fact["engine"]]
+        for size in sizes:
+            row += [f"{fact['images_per_second'][size]:,.0f}", said(fact["ratio"][size])]
+        rows.append([*row, *(f"{milliseconds:.2f}" for milliseconds in fact["latency_ms"])])
+    return markdown([*header, "one image, ms: p50", "p99"], rows)
+
+
+def _answers(facts: list[dict[str, Any]]) -> str:
+    rows = [
+        [
+            fact["engine"],
+            "-" if fact["megabytes"] is None else f"{fact['megabytes']:.2f}",
+            f"{fact['error']:.2%}",
+            f"{fact['agreement']:.2%}",
+        ]
+        for fact in facts
+        if fact["error"] is not None
+    ]
+    return markdown(["engine", "MB", "test error", f"top-1 agreement with {BASE}"], rows)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("images", 10_000, "test images for the error")
-    flags.DEFINE_integer("calibration", 512, "training images for int8")
-    flags.DEFINE_integer("threads", 1, "of every engine")
-    flags.DEFINE_integer("batch_size", 64, "images a call")
-    flags.DEFINE_integer("repeats", 3, "calls of one timing")
-    flags.DEFINE_integer("rounds", 5, "timings of each")
-    flags.DEFINE_integer("latency_calls", 200, "single images for the percentiles")
-    flags.DEFINE_string("json", None, "write the figures there")
-    app.run(main)
+    flags.DEFINE_string("network", None, "depth and width, for random weights instead of a run's")
+    flags.DEFINE_integer("images", 10_000, "test images for the error", lower_bound=1)
+    flags.DEFINE_integer("calibration", 512, "training images for int8", lower_bound=1)
+    flags.DEFINE_integer("threads", 1, "of every engine", lower_bound=1)
+    flags.DEFINE_list("batch_sizes", ["128", "32", "1"], "images a call")
+    flags.DEFINE_integer("images_per_round", 256, "images of one timing", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
+    flags.DEFINE_integer("latency_calls", 200, "single images for the percentiles", lower_bound=1)
+    flags.DEFINE_bool("compile", True, "time PyTorch's compiled network too")
+    run(measure)

@@ -9,17 +9,24 @@ on one thread. The share of a training step is that of WRN-16-4 in bfloat16.
 
 from collections.abc import Callable
 
-from absl import app, flags
-from interleaved import interleave, markdown, said, write
+from absl import flags
+from interleaved import interleave, markdown, run, said, write
+
+from keras_wrn.errors import InputError
 
 PEER = "tf.data, image by image"
 STEP = "WRN-16-4 training step"
+STEPS = 4  # of one timing
 
 
-def main(argv: list[str]) -> None:
+def measure(arguments: list[str]) -> None:
     """Time the ways in turn and print a table."""
-    del argv
+    del arguments
     options = flags.FLAGS
+    if options.images % options.batch_size:
+        raise InputError(
+            f"--images must be whole batches of {options.batch_size}. Received: {options.images}."
+        )
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -30,12 +37,15 @@ def main(argv: list[str]) -> None:
     variants = layer_runs(images) | {
         "batch stream": stream_run(images),
         PEER: tf_data_run(images),
-        STEP: training_run(images),
+        STEP: training_run(images[: STEPS * options.batch_size]),
     }
+    counts = dict.fromkeys(variants, len(images)) | {STEP: STEPS * options.batch_size}
     timings = interleave(variants, options.rounds)
+    for name, seconds in timings.cpu_seconds.items():
+        seconds[:] = [of / counts[name] for of in seconds]  # of one image
     rows = []
     for name in variants:
-        speeds = sorted(len(images) / seconds for seconds in timings.cpu_seconds[name])
+        speeds = sorted(1 / seconds for seconds in timings.cpu_seconds[name])
         middle = speeds[len(speeds) // 2]
         rows.append(
             [
@@ -48,7 +58,7 @@ def main(argv: list[str]) -> None:
     header = ["way", "images per CPU-second", f"against {PEER}", f"share of a {STEP}"]
     print(f"{options.images:,} images, batch {options.batch_size}, n = {options.rounds} rounds\n")
     print(markdown(header, rows))
-    write(options.json, {"images": len(images), "cpu_seconds": timings.cpu_seconds})
+    write({"cpu_seconds_an_image": timings.cpu_seconds})
 
 
 def layer_runs(images) -> dict[str, Callable[[], object]]:
@@ -62,7 +72,6 @@ def layer_runs(images) -> dict[str, Callable[[], object]]:
     runs = {}
     for name, compiled in (("layer, graph", False), ("layer, XLA", True)):
         layer = RandomCropFlip(pad=4, seed=1)
-        # uint8 in and out: the sum stands for what reads the result.
         augmented = tf.function(lambda x, of=layer: of(x, training=True), jit_compile=compiled)
         runs[name] = lambda of=augmented: [of(batch) for batch in batches]
     return runs
@@ -97,22 +106,24 @@ def tf_data_run(images) -> Callable[[], object]:
 
 
 def training_run(images) -> Callable[[], object]:
-    """A training step of WRN-16-4 on as many images as one way of augmenting takes."""
+    """Training steps of WRN-16-4 without augmentation."""
     import numpy as np
 
     from keras_wrn import trainer
     from keras_wrn.preprocessing import preprocessing_of
     from keras_wrn.recipe import Recipe
 
-    recipe = Recipe(depth=16, width=4, precision="mixed_bfloat16", pad=0, flip=False)
+    size = flags.FLAGS.batch_size
+    recipe = Recipe(
+        depth=16, width=4, batch_size=size, precision="mixed_bfloat16", pad=0, flip=False
+    )
     model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
     labels = np.zeros(len(images), np.int64)
     return lambda: model.fit(images, labels, batch_size=recipe.batch_size, verbose=0)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("images", 1280, "images of one timing")
-    flags.DEFINE_integer("batch_size", 128, "images a batch")
-    flags.DEFINE_integer("rounds", 5, "timings of each")
-    flags.DEFINE_string("json", None, "write the figures there")
-    app.run(main)
+    flags.DEFINE_integer("images", 12_800, "images of one timing", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 128, "images a batch", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
+    run(measure)

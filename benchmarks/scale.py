@@ -6,7 +6,7 @@ Each network is measured in a fresh process of its own, in turn: CPU-seconds of 
 first step beyond a later one (tracing), of a step at batch 32, and the peak of resident memory
 over that of a program that has only imported TensorFlow. Then pre-activation ResNet-1001 against
 WRN-40-4, as in Figure 4 of the paper. The fits are least squares: a power of the width at depth
-16, a line in the depth at width 4.
+16 (and the exponent from each width to the next), a line in the depth at width 4.
 """
 
 import json
@@ -14,8 +14,8 @@ import statistics
 import subprocess
 import sys
 
-from absl import app, flags
-from interleaved import markdown, write
+from absl import flags
+from interleaved import markdown, parse_network, run, write
 
 WIDTHS = ("16-1", "16-2", "16-4", "16-8")
 DEPTHS = ("16-4", "22-4", "28-4", "40-4")
@@ -25,6 +25,7 @@ import json, os, resource, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np, tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
@@ -45,19 +46,21 @@ print(json.dumps({{"build": built, "first": first - later, "step": later, "mb": 
 """
 
 
-def main(argv: list[str]) -> None:
+def measure(arguments: list[str]) -> None:
     """Measure every network, print the tables and the fits."""
-    del argv
+    del arguments
     options = flags.FLAGS
     networks = list(dict.fromkeys((*WIDTHS, *DEPTHS, *([THIN] if options.thin else []))))
     found: dict[str, list[dict[str, float]]] = {network: [] for network in networks}
     for _ in range(options.rounds):
         for network in networks:
-            found[network].append(_measure(network))
-            print(network, found[network][-1], file=sys.stderr, flush=True)
+            if facts := _measure(network):
+                found[network].append(facts)
+                print(network, facts, file=sys.stderr, flush=True)
     middle = {
         network: {key: statistics.median(of[key] for of in runs) for key in runs[0]}
         for network, runs in found.items()
+        if runs
     }
     header = ["network", "build", "tracing", "step", "MB", "n"]
     rows = [
@@ -65,27 +68,31 @@ def main(argv: list[str]) -> None:
             name,
             *(f"{of[key]:.2f}" for key in ("build", "first", "step")),
             f"{of['mb']:.0f}",
-            options.rounds,
+            len(found[name]),
         ]
         for name, of in middle.items()
     ]
     print(f"CPU-seconds, one thread, batch 32, {options.precision}; medians\n")
     print(markdown(header, rows))
     print(_fits(middle))
-    write(options.json, {"precision": options.precision, "networks": found})
+    write({"networks": found})
 
 
 def _measure(network: str) -> dict[str, float]:
-    """What a fresh process measured of one network."""
+    """What a fresh process measured of one network; nothing where it could not."""
     if network == THIN:
         arguments = {"depth": 1001, "width": 1, "block": "bottleneck"}
     else:
-        depth, width = map(int, network.split("-"))
+        depth, width = parse_network(network)
         arguments = {"depth": depth, "width": width}
     code = PROGRAM.format(
         arguments=arguments, precision=flags.FLAGS.precision, steps=flags.FLAGS.steps
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        print(f"{network}: not measured: {last}", file=sys.stderr, flush=True)
+        return {}
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -94,20 +101,25 @@ def _fits(middle: dict[str, dict[str, float]]) -> str:
 
     lines = [""]
     for what, key in (("time", "step"), ("memory", "mb")):
-        widths = np.log([int(name.split("-")[1]) for name in WIDTHS])
-        slopes = np.diff(np.log([middle[name][key] for name in WIDTHS])) / np.diff(widths)
-        steps = ", ".join(f"{slope:.2f}" for slope in slopes)
-        lines.append(f"{what} against width at depth 16: exponents {steps} from one to the next")
-        depths = [int(name.split("-")[0]) for name in DEPTHS]
-        values = [middle[name][key] for name in DEPTHS]
-        slope, start = np.polyfit(depths, values, 1)
-        line = np.polyval((slope, start), depths)
-        worst = max(abs(line - values) / values)
-        lines.append(
-            f"{what} against depth at width 4: {6 * slope:+.3g} for 6 layers, "
-            f"{start:+.3g} at none, off by {worst:.0%} at most"
-        )
-    if THIN in middle:
+        if all(name in middle for name in WIDTHS):
+            widths = np.log([int(name.split("-")[1]) for name in WIDTHS])
+            values = np.log([middle[name][key] for name in WIDTHS])
+            power, _ = np.polyfit(widths, values, 1)
+            steps = ", ".join(f"{slope:.2f}" for slope in np.diff(values) / np.diff(widths))
+            lines.append(
+                f"{what} against width at depth 16: to the power of {power:.2f}; {steps} from "
+                "one width to the next"
+            )
+        if all(name in middle for name in DEPTHS):
+            depths = [int(name.split("-")[0]) for name in DEPTHS]
+            values = np.array([middle[name][key] for name in DEPTHS])
+            slope, start = np.polyfit(depths, values, 1)
+            worst = max(abs(np.polyval((slope, start), depths) - values) / values)
+            lines.append(
+                f"{what} against depth at width 4: {6 * slope:+.3g} for 6 layers, "
+                f"{start:+.3g} at none, off by {worst:.0%} at most"
+            )
+    if THIN in middle and "40-4" in middle:
         wide = middle["40-4"]
         parts = [f"{middle[THIN][key] / wide[key]:.1f} in {key}" for key in wide]
         lines.append(f"{THIN} over WRN-40-4: {', '.join(parts)}")
@@ -115,9 +127,8 @@ def _fits(middle: dict[str, dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("rounds", 3, "fresh processes of each")
-    flags.DEFINE_integer("steps", 5, "steps after the first")
-    flags.DEFINE_string("precision", "float32", "float32 or mixed_bfloat16")
+    flags.DEFINE_integer("rounds", 3, "fresh processes of each", lower_bound=1)
+    flags.DEFINE_integer("steps", 5, "steps after the first", lower_bound=1)
+    flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "of all")
     flags.DEFINE_bool("thin", True, "measure pre-activation ResNet-1001 too")
-    flags.DEFINE_string("json", None, "write the figures there")
-    app.run(main)
+    run(measure)

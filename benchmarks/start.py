@@ -11,9 +11,10 @@ import json
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
-from absl import app, flags
-from interleaved import markdown, write
+from absl import flags
+from interleaved import markdown, parse_network, run, write
 
 SET_UP = """
 import os, time
@@ -39,7 +40,7 @@ print(json.dumps({{"build": built, "load weights, by name": ours, "load weights,
 """
 TORCH = """
 import json, sys
-sys.path.insert(0, "benchmarks")
+sys.path.insert(0, {here!r})
 import torch, torch_peer
 t = mark(); model = torch_peer.WideResNet({depth}, {width})
 print(json.dumps({{"build, PyTorch": mark() - t}}))
@@ -50,55 +51,76 @@ from keras_wrn import trainer
 from keras_wrn.preprocessing import preprocessing_of
 from keras_wrn.recipe import Recipe
 recipe = Recipe(depth={depth}, width={width}, precision="mixed_bfloat16")
+t = mark()
 trainer = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10)
 images, labels = np.zeros((128, 32, 32, 3), "uint8"), np.zeros(128, "int64")
 def steps(n):
-    t = mark()
+    begin = mark()
     for _ in range(n):
         trainer.model.train_on_batch(images, labels)
-    return mark() - t
-first, then = steps(1), steps(3) / 3
-print(json.dumps({{"first step": first - then}}))
+    return mark() - begin
+first = steps(1)
+whole = mark() - t
+then = steps(3) / 3
+print(json.dumps({{"build to first step": whole - then, "first step": first - then}}))
 """
 STOCK_STEP = """
 import json, numpy as np, keras, keras_wrn
 keras.config.set_dtype_policy("mixed_bfloat16")
+t = mark()
 model = keras_wrn.WideResNet({depth}, {width}, classifier_activation=None)
 model.compile(keras.optimizers.SGD(0.1, 0.9, nesterov=True),
               keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 images, labels = np.zeros((128, 32, 32, 3), "float32"), np.zeros(128, "int64")
 def steps(n):
-    t = mark()
+    begin = mark()
     for _ in range(n):
         model.train_on_batch(images, labels)
-    return mark() - t
-first, then = steps(1), steps(3) / 3
-print(json.dumps({{"first step, stock Keras": first - then}}))
+    return mark() - begin
+first = steps(1)
+whole = mark() - t
+then = steps(3) / 3
+print(json.dumps({{"build to first step, stock Keras": whole - then,
+                  "first step, stock Keras": first - then}}))
 """
 
+# What does the same elsewhere.
+PEERS = {
+    "import keras_wrn": "import keras",
+    "import keras": "import torch",
+    "WRN-28-10: build": "WRN-28-10: build, PyTorch",
+    "WRN-28-10: load weights, by name": "WRN-28-10: load weights, Keras",
+    "WRN-16-4: load weights, by name": "WRN-16-4: load weights, Keras",
+    "WRN-16-4: build to first step": "WRN-16-4: build to first step, stock Keras",
+    "WRN-16-4: first step": "WRN-16-4: first step, stock Keras",
+}
 
-def main(argv: list[str]) -> None:
+
+def measure(arguments: list[str]) -> None:
     """Run every program in turn, and print the medians."""
-    del argv
+    del arguments
     programs = {name: f"t = mark(); {code}; took = mark() - t" for name, code in IMPORTS.items()}
     for network, codes in {
         "28-10": (OURS, TORCH),
         "16-4": (OURS, FIRST_STEP, STOCK_STEP),
     }.items():
-        depth, width = map(int, network.split("-"))
-        for code in codes:
-            programs[f"WRN-{network} {codes.index(code)}"] = code.format(depth=depth, width=width)
+        depth, width = parse_network(network)
+        here = str(Path(__file__).parent)
+        for i, code in enumerate(codes):
+            programs[f"WRN-{network} {i}"] = code.format(depth=depth, width=width, here=here)
     found: dict[str, list[float]] = {}
     for _ in range(flags.FLAGS.rounds):
         for name, code in programs.items():
             for what, seconds in _run(name, code).items():
                 found.setdefault(what, []).append(seconds)
-    rows = [
-        [what, f"{statistics.median(of):.2f}", f"{min(of):.2f} to {max(of):.2f}", len(of)]
-        for what, of in found.items()
-    ]
-    print(markdown(["what", "CPU-seconds, median", "range", "n"], rows))
-    write(flags.FLAGS.json, {"cpu_seconds": found})
+    rows = []
+    for what, of in found.items():
+        row = [what, f"{statistics.median(of):.2f}", f"{min(of):.2f} to {max(of):.2f}", len(of)]
+        peer = found.get(PEERS.get(what, ""))
+        row.append(f"{statistics.median(of) / statistics.median(peer):.2f}" if peer else "")
+        rows.append(row)
+    print(markdown(["what", "CPU-seconds, median", "range", "n", "of its peer's"], rows))
+    write({"cpu_seconds": found})
 
 
 def _run(name: str, code: str) -> dict[str, float]:
@@ -109,7 +131,8 @@ def _run(name: str, code: str) -> dict[str, float]:
         [sys.executable, "-c", SET_UP + code], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        print(f"{name}: not measured: {done.stderr.strip().splitlines()[-1]}")
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        print(f"{name}: not measured: {last}", flush=True)
         return {}
     network = name.rsplit(" ", 1)[0] + ": " if name.startswith("WRN") else ""
     answer = json.loads(done.stdout.strip().splitlines()[-1])
@@ -117,6 +140,5 @@ def _run(name: str, code: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("rounds", 5, "fresh processes of each")
-    flags.DEFINE_string("json", None, "write the figures there")
-    app.run(main)
+    flags.DEFINE_integer("rounds", 5, "fresh processes of each", lower_bound=1)
+    run(measure)

@@ -63,15 +63,16 @@ def training_run(
     channels_last: bool,
     device: str = "cpu",
     compiled: bool = False,
+    mode: str = "default",
 ) -> Callable[[], object]:
     """A function that makes so many training steps on one batch that stays where it is."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = WideResNet(depth, width).to(device, memory_format=layout).train()
     images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=layout)
     labels = torch.randint(10, (batch,), device=device)
-    network = torch.compile(model) if compiled else model
+    network = torch.compile(model, mode=mode) if compiled else model
     optimizer = torch.optim.SGD(
-        model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
+        model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
     )
 
     def run() -> None:
@@ -87,16 +88,22 @@ def training_run(
 
 
 def inference_run(
-    depth: int, width: int, batch: int, steps: int, *, bfloat16: bool, channels_last: bool
+    depth: int,
+    width: int,
+    batch: int,
+    *,
+    bfloat16: bool,
+    channels_last: bool,
+    compiled: bool = False,
 ) -> Callable[[], object]:
-    """A function that makes so many predictions of one batch."""
+    """A function that predicts one batch."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = WideResNet(depth, width).to(memory_format=layout).eval()
     images = torch.randn(batch, 3, 32, 32).to(memory_format=layout)
+    network = torch.compile(model) if compiled else model
 
     def run() -> None:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            for _ in range(steps):
-                functional.softmax(model(images).float(), dim=1)
+            functional.softmax(network(images).float(), dim=1)
 
     return run

@@ -2,83 +2,90 @@
 
     python benchmarks/training_step.py --networks 16-4,40-2,40-1 --precision mixed_bfloat16
 
-Times, in turn: ours (`model.fit` of `train`'s model over resident uint8 images: fused batch
-normalisation, crop and flip and normalisation in the step), the same network of stock layers
-with Keras' SGD on ready images, and PyTorch's with its SGD on one ready batch, channels last and
-first. Augmentation is part of our time alone. The limit is a matrix product of the same precision,
-timed in the same rounds.
+Times, in turn: ours (`model.fit` of `train`'s model over resident uint8 images: crop, flip and
+normalisation in the step, on the training clone), the same without each of the clone's two
+layers, the same network of stock layers with Keras' SGD on ready images, and PyTorch's with its
+fused SGD on one ready batch: channels last, channels first, and compiled. Augmentation is part of
+our time alone. The limits are a matrix product of the same precision, and a loop of the CPU's
+widest multiply-adds, in the same rounds.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from unittest import mock
 
-from absl import app, flags
-from interleaved import Timings, interleave, markdown, said, write
+from absl import flags
+from instruction_peak import Unavailable, peak_run
+from interleaved import Timings, interleave, markdown, parse_network, run, said, write
 
 OURS, STOCK = "keras_wrn", "stock Keras"
-TORCH = {"PyTorch channels last": True, "PyTorch channels first": False}
-MATRIX, SIDE = "matrix product", 3072
+STOCK_NORM, STOCK_CONV = "stock batch normalisation", "stock weight gradient"
+# Whether the images are channels last, and whether the network is compiled.
+TORCH = {
+    "PyTorch channels last": (True, False),
+    "PyTorch channels first": (False, False),
+    "PyTorch compiled": (True, True),
+}
+MATRIX, SIDE = "matrix product", 4096
+PEAK = "multiply-adds alone"
 
 
-def main(argv: list[str]) -> None:
-    """Measure each network and print a table."""
-    del argv
+def measure(arguments: list[str]) -> None:
+    """Time each network and print a table."""
+    del arguments
     options = flags.FLAGS
+    networks = {name: parse_network(name) for name in options.networks}
     rows, facts = [], []
-    for network in options.networks:
-        depth, width = map(int, network.split("-"))
-        timings, gflop, parts = measure(depth, width)
-        peers = [name for name in timings.seconds if name in TORCH]
-        best = min(peers, key=lambda name: min(timings.seconds[name]), default=None)
-        share = _share_of_limit(timings, gflop)
+    for name, (depth, width) in networks.items():
+        timings, gflop, limits = _time(depth, width)
+        best = timings.fastest(TORCH)
         rows.append(
             [
-                f"WRN-{network}",
+                f"WRN-{name}",
                 said(timings.ratio(OURS, best)) if best else "not measured",
                 best or "",
-                said(timings.ratio(OURS, STOCK)),
-                f"{share:.0%}",
+                *(
+                    said(timings.ratio(OURS, other)) if other in timings.seconds else "-"
+                    for other in (STOCK, STOCK_NORM, STOCK_CONV)
+                ),
+                *(_share(timings, gflop, limit, limits) for limit in (MATRIX, PEAK)),
             ]
         )
-        facts.append({"network": network, **parts, **dataclasses.asdict(timings)})
-        print(f"WRN-{network}: {rows[-1]}", flush=True)
-    header = ["network", "against PyTorch", "its faster layout", "against stock Keras"]
+        facts.append(
+            {"network": name, "gflop": gflop, "limits": limits, **dataclasses.asdict(timings)}
+        )
+        print(f"WRN-{name}: {rows[-1]}", flush=True)
+    header = ["network", "against PyTorch", "its fastest", f"against {STOCK}"]
+    header += [f"against {STOCK_NORM}", f"against {STOCK_CONV}"]
+    header += [f"share of the rate of a {MATRIX}", f"of {PEAK}"]
     print(f"\n{options.precision}, batch {options.batch_size}, n = {options.rounds} rounds:\n")
-    print(markdown([*header, "share of the matrix product's rate"], rows))
-    write(options.json, {"precision": options.precision, "rows": facts})
+    print(markdown(header, rows))
+    write({"rows": facts})
 
 
-def measure(depth: int, width: int) -> tuple[Timings, float, dict[str, Any]]:
-    """Time all variants of one network; returns also the GFLOP of one of their runs."""
-    options = flags.FLAGS
-    count = options.batch_size * options.steps
-    variants = keras_runs(depth, width, count)
-    bfloat16 = options.precision == "mixed_bfloat16"
-    try:
-        import torch_peer
-    except ModuleNotFoundError:
-        print("PyTorch is not installed: pip install torch")
-    else:
-        for name, channels_last in TORCH.items():
-            variants[name] = torch_peer.training_run(
-                depth,
-                width,
-                options.batch_size,
-                options.steps,
-                bfloat16=bfloat16,
-                channels_last=channels_last,
-            )
-    variants[MATRIX] = matrix_run(bfloat16)
+def _time(depth: int, width: int) -> tuple[Timings, float, dict[str, float]]:
+    """Time all variants; also the GFLOP of one of their runs, and those of the limits'."""
     from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds
     from keras_wrn.wide_resnet import WideResNet
 
+    options = flags.FLAGS
+    bfloat16 = options.precision == "mixed_bfloat16"
+    count = options.batch_size * options.steps
+    variants = keras_runs(depth, width, count) | torch_runs(depth, width, bfloat16)
+    limits = {}
+    variants[MATRIX], limits[MATRIX] = matrix_run(bfloat16)
+    try:
+        variants[PEAK], peak = peak_run(bfloat16)
+        limits[PEAK] = peak / 1e9
+    except Unavailable as reason:
+        print(f"{PEAK}: not measured: {reason}", flush=True)
     gflop = FLOP_OF_TRAINING * multiply_adds(WideResNet(depth, width)) * count / 1e9
-    return interleave(variants, options.rounds), gflop, {"gflop": gflop, "images": count}
+    return interleave(variants, options.rounds), gflop, limits
 
 
 def keras_runs(depth: int, width: int, count: int) -> dict[str, Callable[[], object]]:
-    """Ours and plain Keras'."""
+    """Ours, ours without its faster layers, and plain Keras'."""
     import keras
     import numpy as np
 
@@ -94,7 +101,20 @@ def keras_runs(depth: int, width: int, count: int) -> dict[str, Callable[[], obj
     recipe = Recipe(
         depth=depth, width=width, precision=options.precision, batch_size=options.batch_size
     )
-    ours = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), options.steps).model
+
+    def fit(model: keras.Model, pixels: np.ndarray) -> Callable[[], object]:
+        return lambda: model.fit(pixels, labels, batch_size=options.batch_size, verbose=0)
+
+    def ours() -> Callable[[], object]:
+        built = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), options.steps)
+        return fit(built.model, images)
+
+    runs = {OURS: ours()}
+    with _stock_layer("FusedBatchNormalization", keras.layers.BatchNormalization):
+        runs[STOCK_NORM] = ours()
+    if options.precision == "mixed_bfloat16":
+        with _stock_layer("FlatGradientConv2D", keras.layers.Conv2D):
+            runs[STOCK_CONV] = ours()
     keras.config.set_dtype_policy(options.precision)
     stock = WideResNet(depth, width, classifier_activation=None)
     keras.config.set_dtype_policy("float32")
@@ -102,34 +122,66 @@ def keras_runs(depth: int, width: int, count: int) -> dict[str, Callable[[], obj
         keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=5e-4),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    ready = images.astype("float32") / 127.5 - 1
-
-    def fit(model: keras.Model, pixels: np.ndarray) -> Callable[[], object]:
-        return lambda: model.fit(pixels, labels, batch_size=options.batch_size, verbose=0)
-
-    return {OURS: fit(ours, images), STOCK: fit(stock, ready)}
+    return runs | {STOCK: fit(stock, images.astype("float32") / 127.5 - 1)}
 
 
-def matrix_run(bfloat16: bool) -> Callable[[], object]:
-    """A product of two square matrices, in a graph of TensorFlow."""
+@contextlib.contextmanager
+def _stock_layer(name: str, layer: type) -> Iterator[None]:
+    """Let the training clone have Keras' own layer in the place of one of ours."""
+    from keras_wrn import training_clone
+
+    with mock.patch.object(training_clone, name, layer):
+        yield
+
+
+def torch_runs(depth: int, width: int, bfloat16: bool) -> dict[str, Callable[[], object]]:
+    """PyTorch's variants; none where it is not installed."""
+    try:
+        import torch_peer
+    except ModuleNotFoundError:
+        print('PyTorch is not installed: pip install -e ".[bench]"')
+        return {}
+    options = flags.FLAGS
+    return {
+        name: torch_peer.training_run(
+            depth,
+            width,
+            options.batch_size,
+            options.steps,
+            bfloat16=bfloat16,
+            channels_last=channels_last,
+            compiled=compiled,
+        )
+        for name, (channels_last, compiled) in TORCH.items()
+        if options.compile or not compiled
+    }
+
+
+def matrix_run(bfloat16: bool) -> tuple[Callable[[], object], float]:
+    """Products of two square matrices in a graph of TensorFlow, and their GFLOP."""
     import tensorflow as tf
 
+    repeats = flags.FLAGS.products
     matrix = tf.random.normal((SIDE, SIDE), dtype=tf.bfloat16 if bfloat16 else tf.float32)
-    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
-    return lambda: product().numpy()
+    product = tf.function(lambda: tf.matmul(matrix, matrix)[0, 0])
+    gflop = 2 * SIDE**3 * repeats / 1e9
+    return lambda: [product().numpy() for _ in range(repeats)], gflop
 
 
-def _share_of_limit(timings: Timings, gflop: float) -> float:
-    """Our rate over the matrix product's, the median over the rounds."""
-    ratio = timings.ratio(OURS, MATRIX)[0]
-    return ratio * gflop / (2 * SIDE**3 / 1e9)
+def _share(timings: Timings, gflop: float, limit: str, limits: dict[str, float]) -> str:
+    """Our rate over a limit's, with its range."""
+    if limit not in limits:
+        return "not measured"
+    share = [f"{ratio * gflop / limits[limit]:.0%}" for ratio in timings.ratio(OURS, limit)]
+    return f"{share[0]} ({share[1]} to {share[2]})"
 
 
 if __name__ == "__main__":
     flags.DEFINE_list("networks", ["16-4"], "depths and widths, such as 16-4,40-2")
     flags.DEFINE_enum("precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "of all")
-    flags.DEFINE_integer("batch_size", 128, "images a step")
-    flags.DEFINE_integer("steps", 6, "steps of one timing")
-    flags.DEFINE_integer("rounds", 5, "timings of each")
-    flags.DEFINE_string("json", None, "write the figures there")
-    app.run(main)
+    flags.DEFINE_integer("batch_size", 128, "images a step", lower_bound=1)
+    flags.DEFINE_integer("steps", 6, "steps of one timing", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
+    flags.DEFINE_integer("products", 10, "matrix products of one timing", lower_bound=1)
+    flags.DEFINE_bool("compile", True, "time PyTorch's compiled network too: minutes to compile")
+    run(measure)

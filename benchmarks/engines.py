@@ -1,0 +1,181 @@
+"""The engines that `inference.py` times: Keras, PyTorch, and every file that `export` writes.
+
+Not a program.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_wrn.errors import InputError
+
+BASE = "Keras float32"
+FILES = (
+    ("LiteRT float32", "litert", None),
+    ("LiteRT dynamic", "litert", "dynamic"),
+    ("LiteRT int8", "litert", "int8"),
+    ("ONNX Runtime float32", "onnx", None),
+    ("ONNX Runtime int8", "onnx", "int8"),
+    ("OpenVINO float32", "openvino", None),
+    ("OpenVINO int8", "openvino", "int8"),
+)
+# Precision, channels last, compiled.
+TORCH = {
+    "PyTorch float32": (False, True, False),
+    "PyTorch float32, channels first": (False, False, False),
+    "PyTorch float32, compiled": (False, True, True),
+    "PyTorch bfloat16": (True, True, False),
+    "PyTorch bfloat16, compiled": (True, True, True),
+}
+
+
+class Engine(NamedTuple):
+    """A way to classify.
+
+    Attributes:
+        classify: uint8 images (n, 32, 32, 3) to probabilities (n, classes).
+        megabytes: of the file, if there is one.
+        answers: whether it has the network's weights, so that its answers mean something.
+    """
+
+    classify: Callable[[Any], Any]
+    megabytes: float | None = None
+    answers: bool = True
+
+
+def keras_engines(model: Any, preprocessing: Any) -> dict[str, Engine]:
+    """The network in TensorFlow's graphs, in float32 and bfloat16, and as users call it."""
+    import tensorflow as tf
+
+    from keras_wrn.evaluation import class_probabilities, with_preprocessing
+    from keras_wrn.training_clone import training_clone
+
+    full = with_preprocessing(model, preprocessing)
+    clone = training_clone(model, precision="mixed_bfloat16")
+
+    def graph(of: Any) -> Engine:
+        spec = [tf.TensorSpec((None, *of.input_shape[1:]), tf.uint8)]
+        compute = tf.function(lambda x: of(x, training=False), input_signature=spec)
+        return Engine(lambda x: compute(x).numpy())
+
+    return {
+        BASE: graph(full),
+        "Keras bfloat16, fused BN": graph(with_preprocessing(clone, preprocessing)),
+        "keras_wrn.predict": Engine(lambda x: class_probabilities(model, x, preprocessing)),
+        "Keras, eagerly": Engine(lambda x: full(x, training=False).numpy()),
+    }
+
+
+def torch_engines(depth: int, width: int, threads: int, compiled: bool) -> dict[str, Engine]:
+    """PyTorch's own network of the same depth and width, with random weights."""
+    import torch
+    import torch_peer
+
+    torch.set_num_threads(threads)
+
+    def engine(bfloat16: bool, channels_last: bool, compile_it: bool) -> Engine:
+        runs: dict[int, Callable[[], object]] = {}
+
+        def classify(images: Any) -> None:
+            count = len(images)
+            if count not in runs:
+                runs[count] = torch_peer.inference_run(
+                    depth,
+                    width,
+                    count,
+                    bfloat16=bfloat16,
+                    channels_last=channels_last,
+                    compiled=compile_it,
+                )
+            runs[count]()
+
+        return Engine(classify, answers=False)
+
+    return {name: engine(*how) for name, how in TORCH.items() if compiled or not how[2]}
+
+
+def file_engines(
+    model: Any, preprocessing: Any, calibration: Any, folder: Path, threads: int
+) -> dict[str, Engine]:
+    """Every export format on its own engine, of those that are installed."""
+    engines = {}
+    for name, file_format, quantize in FILES:
+        try:
+            for found, engine in _file_engine(
+                name, file_format, quantize, model, preprocessing, calibration, folder, threads
+            ):
+                engines[found] = engine
+        except (ImportError, InputError) as error:
+            print(f"{name}: not measured: {error}", file=sys.stderr, flush=True)
+    return engines
+
+
+def _file_engine(
+    name: str,
+    file_format: str,
+    quantize: str | None,
+    model: Any,
+    preprocessing: Any,
+    calibration: Any,
+    folder: Path,
+    threads: int,
+) -> Iterator[tuple[str, Engine]]:
+    from keras_wrn.inference_files import FORMATS, export_file
+
+    path = folder / f"{name.replace(' ', '-')}{FORMATS[file_format][0]}"
+    export_file(
+        model,
+        path,
+        preprocessing,
+        file_format=file_format,
+        quantize=quantize,
+        calibration=calibration if quantize == "int8" else None,
+    )
+    size = sum(part.stat().st_size for part in folder.glob(f"{path.stem}.*")) / 1e6
+    if file_format == "litert":
+        yield name, Engine(_litert(path, threads), size)
+    elif file_format == "onnx":
+        yield name, Engine(_onnx(path, threads), size)
+    elif quantize:
+        yield name, Engine(_openvino(path, threads), size)
+    else:
+        yield name, Engine(_openvino(path, threads, "f32"), size)
+        yield "OpenVINO bfloat16", Engine(_openvino(path, threads, "bf16"), size)
+
+
+def _litert(path: Path, threads: int) -> Callable[[Any], Any]:
+    interpreters: dict[int, Any] = {}
+    module = importlib.import_module("ai_edge_litert.interpreter")
+
+    def classify(images: Any) -> Any:
+        # An interpreter keeps one batch size; to change it is to plan its memory anew.
+        if len(images) not in interpreters:
+            made = module.Interpreter(str(path), num_threads=threads)
+            made.resize_tensor_input(made.get_input_details()[0]["index"], images.shape)
+            made.allocate_tensors()
+            interpreters[len(images)] = made
+        interpreter = interpreters[len(images)]
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+    return classify
+
+
+def _onnx(path: Path, threads: int) -> Callable[[Any], Any]:
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = runtime.InferenceSession(str(path), options)
+    return lambda images: session.run(["probabilities"], {"images": images})[0]
+
+
+def _openvino(path: Path, threads: int, precision: str | None = None) -> Callable[[Any], Any]:
+    openvino = importlib.import_module("openvino")
+    config: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
+    if precision:
+        config["INFERENCE_PRECISION_HINT"] = precision
+    model = openvino.Core().compile_model(str(path), "CPU", config)
+    return lambda images: model({"images": images})["probabilities"].copy()
