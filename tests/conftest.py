@@ -1,12 +1,29 @@
 """What every test starts from: quiet logs, a seed, and no leftovers of the test before."""
 
+import gc
 import os
+import tempfile
 
+# One folder a process, so that nobody waits for a lock: JAX compiles the same program once.
+JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_wrn-jax-", ignore_cleanup_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = JAX_CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
 import pytest
+
+
+def pytest_collection_finish(session):
+    """Leave what is imported to itself: Keras would look through it before each test."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure(config):
+    JAX_CACHE.cleanup()
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +33,11 @@ def fresh_keras():
     keras.utils.set_random_seed(1)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Let a run end without the two pictures, which take longer than a small network's steps."""
+    from keras_wrn import training
+
+    monkeypatch.setattr(training, "_draw", lambda *_: None)

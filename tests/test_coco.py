@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 import sys
 
-import kept_keras
 import keras
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ import keras_wrn
 from keras_wrn import coco
 from keras_wrn.errors import InputError
 
-fresh_keras = kept_keras.fresh_keras
 ROOT = str(pathlib.Path(keras_wrn.__file__).parents[1])
 RECIPE = f"{ROOT}/recipes/coco.py"
 PHOTOS = pathlib.Path("~/.keras/datasets/coco_tiny").expanduser()

@@ -24,7 +24,6 @@ from foreign_checkpoints import (
     write_npz,
     write_pth,
 )
-from kept_keras import fresh_keras  # noqa: F401 - a fixture
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from reference_network import (
     PostActivation,

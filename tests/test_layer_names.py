@@ -11,7 +11,6 @@ from foreign_checkpoints import (
     small_weights,
     write_npz,
 )
-from kept_keras import fresh_keras  # noqa: F401 - a fixture
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
 from keras_wrn.converters import convert, convert_checkpoint

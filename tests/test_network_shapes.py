@@ -3,7 +3,6 @@
 import foreign_networks as foreign
 import numpy as np
 import pytest
-from kept_keras import fresh_keras  # noqa: F401 - a fixture
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
 import keras_wrn

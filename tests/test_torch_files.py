@@ -13,7 +13,6 @@ from checkpoint_writer import (
     Payload,
     assert_same,
 )
-from kept_keras import fresh_keras  # noqa: F401 - a fixture
 from torch_absent import torch_or_not, without_torch  # noqa: F401 - fixtures
 from torch_writer import View, write_legacy, write_zip
 

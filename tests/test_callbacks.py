@@ -1,0 +1,48 @@
+"""What a run keeps on the way, without a run: callbacks driven by hand."""
+
+import csv
+import types
+
+import keras
+import pytest
+
+from keras_wrn.callbacks import RunKeeper
+from keras_wrn.recipe import Recipe
+
+STEPS = 8
+
+
+@pytest.fixture
+def keep(tmp_path, monkeypatch):
+    """Keep an epoch of a run; returns the steps after which the state was saved."""
+    saved = []
+    monkeypatch.setattr(RunKeeper, "save", lambda self: saved.append(self.step))
+
+    def keep(**options):
+        keeper = RunKeeper(tmp_path, Recipe(batch_size=32), STEPS, **options)
+        keeper.set_model(types.SimpleNamespace(optimizer=keras.optimizers.SGD(0.05)))
+        keeper.on_train_begin()
+        keeper.on_epoch_begin(0)
+        for batch in range(STEPS):
+            keeper.on_train_batch_end(batch, {"loss": 2.0, "error": 0.5})
+        keeper.on_epoch_end(0, {"loss": 2.0, "error": 0.5, "val_error": 0.25})
+        return saved
+
+    return keep
+
+
+def test_the_state_is_saved_on_the_way(keep):
+    assert keep(save_every=0) == list(range(1, STEPS + 1))
+
+
+def test_it_is_not_saved_more_often_than_asked(keep):
+    assert keep(save_every=3600) == []
+
+
+def test_an_epoch_is_a_row_of_the_history(keep, tmp_path):
+    keep()
+    with (tmp_path / "history.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["epoch"], row["step"], row["error"], row["val_error"]) == ("1", "8", "0.5", "0.25")
+    assert float(row["learning_rate"]) == pytest.approx(0.05)
+    assert float(row["images_per_second"]) > 0 and row["val_loss"] == ""
