@@ -50,6 +50,16 @@ class RandomCropFlip(keras.layers.Layer):
         self.seed = seed
         self.draws = keras.random.SeedGenerator(seed)
 
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Refuse images whose reflection is smaller than the padding."""
+        sides = [side for side in input_shape[1:3] if side is not None]
+        if any(self.pad >= side for side in sides):
+            raise InputError(
+                "`pad` must be below the height and width of the images, which are reflected. "
+                f"Received: pad={self.pad} for images of {sides[0]}x{sides[-1]} pixels."
+            )
+        super().build(input_shape)
+
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Crop and mirror, one draw an image."""
         if not training:

@@ -19,12 +19,20 @@ def load_teacher(folder: str | Path, preprocessing: Preprocessing, precision: st
         precision: of its layers, as `training_clone` takes it.
 
     Raises:
-        InputError: no finished run, or one of other classes or statistics than the student's.
+        InputError: no finished run, or one of another image size, other classes or statistics
+            than the student's.
 
     Source: Hinton et al. 2015, arXiv:1503.02531.
     """
     trained = load_trained(folder)
     theirs = trained.preprocessing
+    size = preprocessing.size
+    if trained.model.input_shape[1:3] != (size, size):
+        height, width = trained.model.input_shape[1:3]
+        raise InputError(
+            f"`teacher` must take the student's images, of {size}x{size} pixels. "
+            f"Received: {folder}, for images of {height}x{width}."
+        )
     if theirs.whitening is not None or (theirs.mean, theirs.std) != (
         preprocessing.mean,
         preprocessing.std,

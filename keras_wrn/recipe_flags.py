@@ -27,14 +27,20 @@ def run(recipe: Recipe, finish: Callable[[str], None] | None = None) -> None:
         finish: called with the run folder when the run is done.
     """
     define(recipe)
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "run folder, where an interrupted run goes on; default runs/DATASET-NETWORK-SEED",
+    )
+    flags.DEFINE_string("data_dir", None, "where the data set is; default ~/.keras/datasets")
     app.run(lambda _: _main(recipe, finish))
 
 
-def define(recipe: Recipe) -> None:
-    """Define a flag for each field of a recipe, with its value as the default."""
-    types_of = typing.get_type_hints(Recipe)
-    for field in dataclasses.fields(Recipe):
-        value = getattr(recipe, field.name)
+def define(defaults: Any) -> None:
+    """Define a flag for each `option` of a dataclass, with its value as the default."""
+    types_of = typing.get_type_hints(type(defaults))
+    for field in dataclasses.fields(defaults):
+        value = getattr(defaults, field.name)
         text = field.metadata["help"]
         kind = types_of[field.name]
         if isinstance(kind, types.UnionType):
@@ -49,19 +55,14 @@ def define(recipe: Recipe) -> None:
             flags.DEFINE_string(field.name, value, text)
         else:
             flags.DEFINE_list(field.name, [str(item) for item in value], text)
-    flags.DEFINE_string(
-        "workdir",
-        None,
-        "run folder, where an interrupted run goes on; default runs/DATASET-NETWORK-SEED",
-    )
-    flags.DEFINE_string("data_dir", None, "where the data set is; default ~/.keras/datasets")
 
 
 def from_flags(recipe: Recipe) -> Recipe:
     """The recipe that the command line describes.
 
-    Where --epochs is given, the drops of the rate and the changes of size keep their share of
-    the run, unless they are given too.
+    Where --epochs is given, the drops of the rate, the changes of size and the warm-up keep their
+    share of the run, unless they are given too. With --norandom_resized_crop there is no resize,
+    unless it is given too.
     """
     values = flags.FLAGS
     given = {f.name: values[f.name].value for f in dataclasses.fields(Recipe)}
@@ -69,9 +70,11 @@ def from_flags(recipe: Recipe) -> Recipe:
         given[name] = _whole_numbers(name, given[name])
     if values["epochs"].present:
         shorter = recipe.shortened(max(1, given["epochs"]))
-        for name in ("drop_epochs", "size_epochs"):
+        for name in ("drop_epochs", "size_epochs", "warmup_epochs"):
             if not values[name].present:
                 given[name] = getattr(shorter, name)
+    if not given["random_resized_crop"] and not values["resize"].present:
+        given["resize"] = 0
     return Recipe(**given)
 
 

@@ -19,7 +19,7 @@ def training_clone(
     Args:
         network: a functional model of stock layers.
         precision: the policy of every layer but those that the network keeps in float32 on
-            purpose: "float32" or "mixed_bfloat16" or "mixed_float16".
+            purpose: "float32" or "mixed_bfloat16".
         synchronized: batch statistics over all replicas instead of each one's own (the paper's
             multi-GPU code has each one's own).
 

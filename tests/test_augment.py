@@ -47,6 +47,12 @@ def test_every_place_is_equally_likely():
     assert min(counts.values()) > 131 and max(counts.values()) < 269
 
 
+def test_padding_that_no_image_can_reflect_is_refused():
+    with pytest.raises(InputError, match="pad=8 for images of 12x8 pixels"):
+        RandomCropFlip(pad=8)(keras.ops.zeros((1, 12, 8, 3)))
+    RandomCropFlip(pad=7)(keras.ops.zeros((1, 12, 8, 3)))
+
+
 def test_nothing_happens_outside_training():
     images = np.random.default_rng(1).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
     layer = RandomCropFlip(seed=1)

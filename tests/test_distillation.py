@@ -97,6 +97,8 @@ def test_wrong_teachers_are_refused(tmp_path):
     folder = write_run(tmp_path / "teacher")
     with pytest.raises(InputError, match="student's statistics"):
         load_teacher(folder, dataclasses.replace(DIGITS, std=(1.0,) * 3), "float32")
+    with pytest.raises(InputError, match="images, of 48x48 pixels. .* for images of 32x32"):
+        load_teacher(folder, dataclasses.replace(DIGITS, size=48), "float32")
     with pytest.raises(InputError, match="student's classes"):
         load_teacher(folder, dataclasses.replace(DIGITS, class_names=("a", "b")), "float32")
     with pytest.raises(InputError, match="`sam` must be 0 with a teacher"):

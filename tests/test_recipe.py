@@ -29,11 +29,20 @@ def test_it_is_frozen_and_every_field_is_explained():
 
 
 @pytest.mark.parametrize(
-    ("epochs", "drops"), [(200, (60, 120, 160)), (50, (16, 31, 41)), (4, (2, 3, 4)), (1, (1, 2))]
+    ("epochs", "drops"),
+    [(200, (60, 120, 160)), (50, (16, 31, 41)), (4, (2, 3, 4)), (2, (2, 2, 3)), (1, (2, 2, 2))],
 )
 def test_a_shortened_run_keeps_the_share_of_its_drops(epochs, drops):
     assert Recipe().shortened(epochs).drop_epochs == drops
     assert Recipe().shortened(epochs).epochs == epochs
+
+
+def test_a_shortened_run_keeps_the_share_of_its_sizes_and_warm_up():
+    recipe = Recipe(train_sizes=(16, 24, 32), size_epochs=(51, 101), warmup_epochs=10)
+    short = recipe.shortened(20)
+    assert (short.size_epochs, short.warmup_epochs) == ((6, 11), 1.0)
+    shortest = recipe.shortened(1)
+    assert shortest.size_epochs == (1, 1) and shortest.size_in(0) == 32
 
 
 @pytest.mark.parametrize(
@@ -60,6 +69,15 @@ def test_the_papers_label(depth, width, block, label):
         {"label_smoothing": 1.0},
         {"schedule": "stairs"},
         {"precision": "int8"},
+        {"precision": "mixed_float16"},
+        {"warmup_epochs": 200},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"block": "B(3,1,3)", "form": "imagenet"},
+        {"resize": 256},
+        {"alternating_flip": True, "flip": False},
+        {"train_sizes": (16,), "teacher": "RUN"},
+        {"random_resized_crop": False, "dataset": "tfds:cifar10"},
         {"drop_epochs": (60, 30)},
         {"drop_epochs": (0, 30)},
         {"pad": -1},

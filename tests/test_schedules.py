@@ -30,6 +30,15 @@ def test_drops_stand_at_the_start_of_the_epochs_counted_from_one(recipe, expecte
             assert _rate(schedule, step) == pytest.approx(rate, rel=1e-5)
 
 
+@pytest.mark.parametrize("warmup", [0, 0.5])
+def test_drops_at_the_start_of_one_epoch_are_all_made(warmup):
+    recipe = Recipe(epochs=3, drop_epochs=(2, 2, 3), warmup_epochs=warmup)
+    schedule = learning_rate(recipe, STEPS)
+    for epoch, rate in {1: 0.1, 2: 0.004, 3: 0.0008}.items():
+        for step in ((epoch - 1) * STEPS + STEPS // 2, epoch * STEPS - 1):
+            assert _rate(schedule, step) == pytest.approx(rate, rel=1e-5)
+
+
 def test_warmup_rises_and_the_drops_follow():
     schedule = learning_rate(Recipe(warmup_epochs=5), STEPS)
     assert _rate(schedule, 0) == 0
