@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from keras_wrn import datasets
+from keras_wrn import datasets, image_folder
 from keras_wrn.batches import BatchStream
 from keras_wrn.evaluation import evaluate
 from keras_wrn.preprocessing import (
@@ -18,6 +18,7 @@ from keras_wrn.preprocessing import (
 from keras_wrn.recipe import Recipe
 
 EVALUATION_BATCH = 500  # images; any size gives the same numbers
+LOOKED_AT = 1000  # test images for pictures of what the network says
 
 
 class Feed(Protocol):
@@ -28,7 +29,7 @@ class Feed(Protocol):
         preprocessing: its statistics and classes.
         images: the number of training images.
         shape: (height, width, 3) of a training image.
-        test: the first test images as stored, uint8, and their labels, at most 1,000, to look at.
+        test: test images as stored, uint8, and their labels, at most 1,000, to look at.
     """
 
     dataset: str
@@ -66,13 +67,26 @@ class InMemory:
         data = datasets.load(recipe.dataset, data_dir, extra=recipe.extra, size=recipe.image_size)
         self.recipe = recipe
         self.dataset = recipe.dataset
-        self._train = tuple(part[: recipe.train_images or None] for part in data.train)
+        self._train = self._some(data.train, recipe.train_images)
         self._test = data.test
         self.images = len(self._train[0])
         self.shape = self._train[0].shape[1:]
-        self.test = (data.test.images[:1000], data.test.labels[:1000])
+        self.test = self._some(data.test, LOOKED_AT)
         self.preprocessing = self._preprocessing(data.class_names)
         self._seen = (self._as_seen(self._train[0]), self._as_seen(self._test[0]))
+
+    def _some(self, images: datasets.Images, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """So many images and their labels; all for 0.
+
+        The first, as the sets come in a random order; but a folder's are sorted by class.
+        """
+        count = len(images.labels)
+        if not 0 < most < count:
+            return images.images, images.labels
+        if self.dataset in datasets.NAMES:
+            return images.images[:most], images.labels[:most]
+        chosen = image_folder.spread(count, most)
+        return images.images[chosen], images.labels[chosen]
 
     def _preprocessing(self, class_names: tuple[str, ...]) -> Preprocessing:
         if self.recipe.whitening:

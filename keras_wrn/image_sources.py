@@ -91,7 +91,7 @@ class FolderSource:
         self._test = _files_and_labels(test)
         if 0 < train_images < len(self._train[0]):
             # The files are in the order of their classes: the first ones would be of one class.
-            chosen = np.arange(train_images) * len(self._train[0]) // train_images
+            chosen = image_folder.spread(len(self._train[0]), train_images)
             self._train = self._train[0][chosen], self._train[1][chosen]
         self.images, self.test_images = len(self._train[0]), len(self._test[0])
 
@@ -119,8 +119,7 @@ class FolderSource:
 
     def sample(self, most: int) -> Any:
         """See `Source`."""
-        count = min(most, self.test_images)
-        return self._in_order(np.arange(count) * self.test_images // count)
+        return self._in_order(image_folder.spread(self.test_images, min(most, self.test_images)))
 
     def read(self, element: Any) -> tuple[Any, Any, Any]:
         """See `Source`."""
@@ -166,7 +165,8 @@ class TfdsSource:
         self._features = builder.info.features
         self._check(tfds, builder.info)
         self.class_names = tuple(self._features["label"].names)
-        self._train = splits[f"train[:{train_images}]" if train_images else "train"]
+        few = 0 < train_images < splits["train"].num_examples
+        self._train = splits[f"train[:{train_images}]" if few else "train"]
         self._test = splits[tests[0]]
         self.images, self.test_images = self._train.num_examples, self._test.num_examples
         self._decoders = {"image": tfds.decode.SkipDecoding()}

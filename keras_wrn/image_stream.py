@@ -17,7 +17,7 @@ from keras_wrn.recipe import Recipe
 
 SAMPLE = 100  # test images that are held in memory, to look at
 EVALUATION_BATCH = 100  # images; any size gives the same numbers
-_ELSEWHERE = ("policy", "mixup", "cutmix", "alternating_flip", "whitening")
+_ELSEWHERE = ("policy", "mixup", "cutmix", "alternating_flip")
 
 
 class ImageStream:
