@@ -213,14 +213,15 @@ def _import(module: str, package: str, purpose: str) -> Any:
         ) from error
 
 
-def _download(url: str, sha256: str, folder: Path, instead: str = "") -> None:
-    """Download a file with Keras, under another name until its hash is found right.
+def _download(url: str, expected: str, folder: Path, instead: str = "") -> None:
+    """Download a file with Keras, under another name until its sha256 is the expected one.
 
     A killed download thus never leaves half a file under the name that is read; Keras starts it
-    again the next time.
+    again the next time. Folders that were made for nothing are removed.
     """
     name = url.rsplit("/", 1)[1]
     part = folder / f"{name}.part"
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         import keras
 
@@ -228,7 +229,7 @@ def _download(url: str, sha256: str, folder: Path, instead: str = "") -> None:
         keras.utils.get_file(
             part.name,
             origin=url,
-            file_hash=sha256,
+            file_hash=expected,
             hash_algorithm="sha256",
             cache_dir=str(folder.resolve()),
             cache_subdir=str(folder.resolve()),
@@ -236,7 +237,9 @@ def _download(url: str, sha256: str, folder: Path, instead: str = "") -> None:
         part.replace(folder / name)
     except Exception as error:  # get_file raises a bare Exception when it cannot download
         with contextlib.suppress(OSError):
-            part.unlink()
+            part.unlink(missing_ok=True)
+            for made in missing:
+                made.rmdir()
         raise InputError(
             f"{name} is not in {folder} and could not be downloaded ({error}). Put {name}"
             f"{instead} into {folder}. It is published at {url}."

@@ -116,15 +116,12 @@ def checked(data: Any, source: Any) -> Any:
     """
     import tensorflow as tf
 
-    values = tf.io.decode_raw(data, tf.uint8)
-    # A JPEG has an end-of-image marker, some have other bytes after it.
-    ends = tf.reduce_any((values[:-1] == 0xFF) & (values[1:] == 0xD9))
     heads = (b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
     known = tf.reduce_any([tf.strings.substr(data, 0, len(head)) == head for head in heads])
     with tf.control_dependencies(
         [
             tf.debugging.Assert(
-                tf.where(tf.io.is_jpeg(data), ends, known),
+                tf.where(tf.io.is_jpeg(data), _ends(data), known),
                 [source, BROKEN],
             )
         ]
@@ -142,6 +139,24 @@ def broken_images_told() -> Iterator[None]:
         if found is None:
             raise
         raise InputError(f"{found[1]} {BROKEN}") from error
+
+
+def _ends(data: Any) -> Any:
+    """Whether a JPEG has an end-of-image marker after its last scan has begun.
+
+    One before it is of a preview in the header; after the end there may be other bytes.
+    """
+    import tensorflow as tf
+
+    values = tf.io.decode_raw(data, tf.uint8)
+
+    def last(places: Any) -> Any:
+        return tf.reduce_max(tf.where(places))  # below any place where there is none
+
+    # A marker and its length, 6 bytes and 2 for each colour: by chance once in 4 GB.
+    scan = (values[:-4] == 0xFF) & (values[1:-3] == 0xDA)
+    scan &= (values[2:-2] == 0) & (values[3:-1] == 6 + 2 * values[4:])
+    return last((values[:-1] == 0xFF) & (values[1:] == 0xD9)) > last(scan)
 
 
 def _decode(data: Any) -> Any:

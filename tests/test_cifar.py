@@ -270,7 +270,17 @@ def test_download_with_the_wrong_hash_is_not_kept(name, made_up, publish, tmp_pa
     publish(cut=100)
     with pytest.raises(InputError, match=r"could not be downloaded .Incomplete or corrupted"):
         datasets.load(name, tmp_path / "data")
-    assert not list((tmp_path / "data").iterdir())
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_was_there_stays_where_a_download_fails(name, made_up, publish, tmp_path):
+    publish(cut=100)
+    (tmp_path / "empty").mkdir()
+    for folder, kept in ((tmp_path / "empty", True), (tmp_path / "mistyped" / "data", False)):
+        with pytest.raises(InputError, match="could not be downloaded"):
+            datasets.load(name, folder)
+        assert folder.exists() == kept
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_missing_data_says_which_file_goes_where(name, made_up, publish, tmp_path):

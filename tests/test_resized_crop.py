@@ -76,6 +76,19 @@ def test_cmyk_comes_out_rgb():
         assert np.abs(found.numpy() - expected).max() < 4
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_half_a_jpeg_is_found_though_its_preview_is_whole(progressive):
+    preview = encoded(Image.fromarray(pixels(16, 16, 1)), "JPEG")
+    exif = b"Exif\0\0" + b"II*\0\x08\0\0\0" + b"\0" * 6 + preview
+    image = Image.fromarray(pixels(40, 40, 2))
+    whole = encoded(image, "JPEG", exif=exif, progressive=progressive)
+    for data in (whole, whole + np.random.default_rng(1).bytes(100_000)):
+        assert resized_crop.checked(tf.constant(data), "a.jpg").numpy() == data
+    for cut in (len(whole) - 2, len(whole) - 200):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="only half there"):
+            resized_crop.checked(tf.constant(whole[:cut]), "a.jpg")
+
+
 @pytest.mark.parametrize(("size", "resize"), [(48, 56), (48, None), (96, 110)])
 @pytest.mark.parametrize("shape", [(150, 101), (90, 203), (64, 64)])
 def test_validation_images_are_pillows_to_less_than_a_level(tmp_path, shape, size, resize):
