@@ -63,9 +63,10 @@ def learning_curves(
     _curve(error, epochs, 100 * columns["val_error"], "test", _TEST)
     error.set_ylim(bottom=0)
     error.set_title("Error, %", loc="left")
-    measured = columns["val_error"][np.isfinite(columns["val_error"])]
+    measured = np.flatnonzero(np.isfinite(columns["val_error"]))
     if len(measured):
-        text = f"test error at the end {measured[-1]:.2%}"
+        last = measured[-1]
+        text = f"test error after epoch {epochs[last]:g}: {columns['val_error'][last]:.2%}"
         error.set_title(text, loc="right", color=_TEST)
 
     rates = columns["learning_rate"]

@@ -56,7 +56,7 @@ def test_curves_show_the_numbers_of_the_history(tmp_path, monkeypatch):
     assert rate.lines[0].get_drawstyle() == "steps-mid"
     np.testing.assert_allclose(rate.lines[0].get_ydata()[[0, 10, 19]], [0.1, 0.02, 0.004])
     assert [tick.get_text() for tick in rate.get_yticklabels()] == ["0.004", "0.02", "0.1"]
-    assert error.get_title(loc="right") == "test error at the end 9.20%"
+    assert error.get_title(loc="right") == "test error after epoch 20: 9.20%"
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
