@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-_PACKAGE_OF = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def require_keras() -> None:
@@ -19,7 +19,7 @@ def require_keras() -> None:
     try:
         import keras  # noqa: F401
     except ModuleNotFoundError as error:
-        if error.name not in {"keras", *_PACKAGE_OF.values()}:
+        if error.name not in {"keras", *BACKENDS}:
             raise
         raise ImportError(_advice(error.name)) from error
 
@@ -27,7 +27,7 @@ def require_keras() -> None:
 def _advice(missing: str) -> str:
     if missing == "keras":
         return "keras_wrn needs Keras 3, which is not installed. Run: pip install keras"
-    installed = [name for name in _PACKAGE_OF if importlib.util.find_spec(name)]
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
     if not installed:
         return (
             "keras_wrn needs a backend for Keras, and none is installed. Run one of: "

@@ -49,6 +49,16 @@ def test_decay_alone_shrinks_a_weight_as_torch_does():
     assert float(keras.ops.convert_to_numpy(weight)[0]) == pytest.approx(0.3678, abs=2e-4)
 
 
+def test_biases_and_batch_normalisation_can_have_a_rate_of_their_own():
+    kernel, bias = (keras.Variable(np.ones(shape, "float32")) for shape in ((1, 2), (2,)))
+    optimizer = TorchSGD(0.1, momentum=0.9, weight_decay=0.5, vector_rate=4.0)
+    optimizer.build([kernel, bias])
+    optimizer.apply([keras.ops.ones((1, 2)), keras.ops.ones((2,))], [kernel, bias])
+    # d = 1 + 0.5 = v, and the step is d + 0.9 v = 2.85.
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), 1 - 0.285, rtol=1e-5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(bias), 1 - 4 * 0.285, rtol=1e-5)
+
+
 def test_decay_reaches_batch_normalisation_and_biases():
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.BatchNormalization(), keras.layers.Dense(2)]
