@@ -6,6 +6,7 @@ The only place of the package that prints. Keras is imported when a command need
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -234,8 +235,10 @@ def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
         _start_keras()
         return load_trained(arguments.paths[0]), arguments.paths[1:]
     _start_keras()
-    weights = arguments.weights or "cifar10"
-    return load_model(arguments.model, weights, arguments.dataset or "cifar10"), arguments.paths
+    weights, dataset = arguments.weights or "cifar10", arguments.dataset or "cifar10"
+    # Standard output is for the answer; what is downloaded is told beside it.
+    with contextlib.redirect_stdout(sys.stderr):
+        return load_model(arguments.model, weights, dataset), arguments.paths
 
 
 def _start_keras() -> None:

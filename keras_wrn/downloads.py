@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import logging
-
 import keras_wrn
 from keras_wrn.errors import InputError
+from keras_wrn.messages import say
 from keras_wrn.run_folder import write_whole
 
 TIMEOUT = 30  # seconds without a byte
@@ -37,7 +36,6 @@ def download(url: str, target: Path, *, sha256: str | None = None, size: int | N
         InputError: there is no network, no such file, it broke off, or it is another file.
         OSError: it cannot be written.
     """
-    logging.info("downloading %s", url)
     with _open(url) as response:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, lambda part: _write(part, response, url, sha256, size))
@@ -54,6 +52,7 @@ def read(url: str, limit: int = 1 << 20) -> bytes:
 
 def _write(part: Path, response: Any, url: str, sha256: str | None, size: int | None) -> None:
     expected = size or int(response.headers.get("Content-Length") or 0)
+    say(f"Downloading {url}" + (f", {expected / 1e6:,.1f} MB" if expected else ""))
     digest, length = hashlib.sha256(), 0
     with part.open("wb") as file, _progress(expected) as show:
         for chunk in _chunks(response, url):

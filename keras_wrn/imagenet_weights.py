@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import logging
-
 from keras_wrn import downloads
 from keras_wrn.backend import float32
 from keras_wrn.errors import InputError
 from keras_wrn.imagenet_table import OWNED, Owned
+from keras_wrn.messages import say
 from keras_wrn.networks import NETWORKS
 from keras_wrn.preprocessing import PREPROCESSING
 from keras_wrn.published import Published, cache, folder_name
@@ -145,7 +144,6 @@ def _owners_file(owned: Owned, beside: Path) -> Path:
                 f"with {owned.sha256}. Delete it to have it downloaded from {owned.url}."
             )
         return by_hand
-    logging.info("fetching %s weights of %s", owned.keyword, owned.owner)
     try:
         file = _through_client(owned) if owned.repository else None
         if file is None:
@@ -172,6 +170,7 @@ def _through_client(owned: Owned) -> Path | None:
         import huggingface_hub
     except ModuleNotFoundError:
         return None
+    say(f"Fetching {owned.url}, {owned.size / 1e6:,.1f} MB")
     try:
         file = huggingface_hub.hf_hub_download(
             owned.repository,

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from absl import logging
 
 from keras_wrn.architecture import architecture, layers_by_name
 from keras_wrn.errors import InputError
 from keras_wrn.keywords import is_keyword
+from keras_wrn.messages import say
 from keras_wrn.published import find
 from keras_wrn.run_folder import WEIGHTS_FILE
 from keras_wrn.weight_files import Layers, read_weights
@@ -49,7 +49,7 @@ def load_weights(
     """Copy weights into the layers that they are stored for, or change nothing.
 
     The classifier is left out where the model has none (`include_top=False`) or has another
-    number of classes; the report and the log say so.
+    number of classes; the report says so, and a line on the screen.
 
     Args:
         model: a network of keras_wrn; with a path any model whose layers have the names.
@@ -73,7 +73,9 @@ def load_weights(
     path = _path(source)
     if path is None:
         path = find(architecture(model), str(source)).weights_file()
-    return _load(model, path, strict=strict)
+    report = _load(model, path, strict=strict)
+    _say(report, model, path)
+    return report
 
 
 def load_pretrained(
@@ -91,8 +93,10 @@ def load_pretrained(
         if include_top and classes != model.output_shape[-1]:
             raise InputError(_other_classes(source, model, f"{classes} classes"))
         path = published.weights_file()
-    if HEAD in _load(model, path).missing and include_top:
+    report = _load(model, path)
+    if HEAD in report.missing and include_top:
         raise InputError(_other_classes(source, model, "another classifier or none"))
+    _say(report, model, path)
 
 
 def load_exactly(model: keras.Model, path: Path) -> None:
@@ -116,10 +120,15 @@ def _load(model: keras.Model, path: Path, *, strict: bool = True) -> LoadReport:
     report, pairs = _match(model, read_weights(path), path, strict)
     for variable, values in pairs:
         variable.assign(values)
-    for names, what in ((report.missing, "not in the file"), (report.unused, "not used")):
-        if names:
-            logging.info("%s, weights from %s: %s %s", model.name, path, ", ".join(names), what)
     return report
+
+
+def _say(report: LoadReport, model: keras.Model, path: Path) -> None:
+    """Tell a person what was left out, if anything."""
+    parts = ((report.missing, "left as the model had it"), (report.unused, "of the file not used"))
+    left_out = [f"{', '.join(names)} {what}" for names, what in parts if names]
+    if left_out:
+        say(f"{model.name} has the weights of {path}: {'; '.join(left_out)}.")
 
 
 def _match(

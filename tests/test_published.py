@@ -13,7 +13,7 @@ from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from tiny_run import change_card, write_run
 
 import keras_wrn
-from keras_wrn import InputError, downloads, list_weights, published, run_folder, runs
+from keras_wrn import InputError, cli, downloads, list_weights, published, run_folder, runs
 from keras_wrn.preprocessing import PREPROCESSING
 
 NAME = "wrn-10-1-digits"
@@ -248,6 +248,16 @@ def test_preprocessing_travels_with_the_weights(saved_models):
     named = keras_wrn.preprocess_input(pixels, card)
     np.testing.assert_array_equal(named, keras_wrn.preprocess_input(pixels, "digits"))
     assert keras_wrn.preprocessing.preprocessing_of(card) == PREPROCESSING["digits"]
+
+
+def test_a_download_is_told_where_nobody_watches(saved_models, original, mirror, capsys):
+    mirror(original.parent.as_uri())
+    assert cli.main(cli.parse(["predict", "--model", "10-1", "--weights", "digits", "no.png"])) == 2
+    shown = capsys.readouterr()
+    size = (original / "model.weights.h5").stat().st_size
+    address = f"{original.parent.as_uri()}/{NAME}/model.weights.h5"
+    assert shown.out == ""  # is for the answer
+    assert shown.err.startswith(f"Downloading {address}, {size / 1e6:.1f} MB\nkeras-wrn: ")
 
 
 def test_a_progress_bar_is_shown_to_a_person(saved_models, original, mirror, monkeypatch, capsys):

@@ -9,7 +9,7 @@ from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from tiny_run import write_run
 
 import keras_wrn
-from keras_wrn import load_weights, weight_files, weights
+from keras_wrn import load_weights, weight_files
 from keras_wrn.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("zero_kernels")
@@ -117,23 +117,29 @@ def test_a_difference_in_shape_changes_nothing(file):
         load_weights(dense, file, strict=False)
 
 
-def test_the_classifier_is_left_out_and_that_is_said(trained, file, monkeypatch):
-    said = []
-    monkeypatch.setattr(weights.logging, "info", lambda text, *of: said.append(text % of))
+def test_the_classifier_is_left_out_and_that_is_said(trained, file, capsys):
     model = keras_wrn.WideResNet(10, 1, classes=7)
     head = keras.ops.convert_to_numpy(model.get_layer("predictions").kernel)
     report = load_weights(model, file)
     assert (report.missing, report.unused) == (HEAD, HEAD)
-    assert any("predictions not in the file" in text for text in said)
+    told = f"wide_resnet10_1 has the weights of {file}: "
+    kept, unused = "predictions left as the model had it", "predictions of the file not used"
+    assert capsys.readouterr().out == f"{told}{kept}; {unused}.\n"
     np.testing.assert_array_equal(model.get_layer("predictions").kernel, head)
     body = {n: v for n, v in values(trained).items() if not n.startswith("predictions")}
     equal({n: v for n, v in values(model).items() if n in body}, body)
 
     topless = keras_wrn.WideResNet(10, 1, include_top=False, pooling="avg", weights=file)
     equal(values(topless), body)
+    assert capsys.readouterr().out == f"{told}{unused}.\n"  # by the builder, too
     report = load_weights(topless, file)
     assert (report.missing, report.unused) == ((), HEAD)
-    assert any("predictions not used" in text for text in said)
+    assert capsys.readouterr().out == f"{told}{unused}.\n"
+    load_weights(keras_wrn.WideResNet(10, 1), file)
+    keras.config.disable_interactive_logging()
+    load_weights(topless, file)
+    keras.config.enable_interactive_logging()
+    assert capsys.readouterr().out == ""
 
 
 def test_a_builder_never_leaves_a_classifier_untrained(file, tmp_path):
