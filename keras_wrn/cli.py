@@ -18,6 +18,7 @@ from absl import app, flags, logging
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.cli_arguments import MODEL, parse
 from keras_wrn.errors import InputError
+from keras_wrn.keywords import is_keyword
 
 if TYPE_CHECKING:
     import argparse
@@ -136,8 +137,9 @@ def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
         raise InputError("--version is for a SavedModel; give a file a new name instead.")
     if not to_file and arguments.quantize:
         raise InputError("A SavedModel is not quantised. Add --format litert, onnx or openvino.")
-    if arguments.calibration and arguments.quantize != "int8":
-        raise InputError("--calibration is for --quantize int8.")
+    for name in ("calibration", "data_dir"):
+        if getattr(arguments, name) is not None and arguments.quantize != "int8":
+            raise InputError(f"--{name} is for --quantize int8.")
 
 
 def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
@@ -226,6 +228,12 @@ def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
         raise InputError("--weights needs --model, such as --model 16-4.")
     if not named and not arguments.paths:
         raise InputError(f"A model is needed: {MODEL}.")
+    weights = arguments.weights or "cifar10"
+    if arguments.dataset and arguments.command != "evaluate" and (not named or is_keyword(weights)):
+        raise InputError(
+            "--dataset is for a .weights.h5 file; runs and published weights come with their own. "
+            f"Received: --dataset {arguments.dataset}."
+        )
     from keras_wrn.cards import read_card
     from keras_wrn.runs import load_model, load_trained
 
@@ -235,7 +243,7 @@ def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
         _start_keras()
         return load_trained(arguments.paths[0]), arguments.paths[1:]
     _start_keras()
-    weights, dataset = arguments.weights or "cifar10", arguments.dataset or "cifar10"
+    dataset = arguments.dataset or "cifar10"
     # Standard output is for the answer; what is downloaded is told beside it.
     with contextlib.redirect_stdout(sys.stderr):
         return load_model(arguments.model, weights, dataset), arguments.paths

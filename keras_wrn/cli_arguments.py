@@ -46,7 +46,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         "--calibration",
         help="for int8: whose training images to measure (the model's own data set)",
     )
-    export.add_argument("--data_dir", help="where that data set's files are")
+    export.add_argument("--data_dir", help="for int8: where that data set's files are")
 
     publish = commands.add_parser("publish", help="make published weights out of a finished run")
     publish.set_defaults(command="publish")
@@ -72,7 +72,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
     form = listing.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--markdown", action="store_true", help="the published weights in Markdown")
-    return parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse takes the paths in one piece: those behind an option are left over.
+    if any(word.startswith("-") for word in rest) or (rest and "paths" not in arguments):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.paths = [*arguments.paths, *rest]
+    return arguments
 
 
 def _add_model_command(commands: Any, name: str, paths: str) -> Any:

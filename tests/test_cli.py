@@ -152,6 +152,12 @@ def test_export_as_a_process_of_its_own(run, tmp_path):
         (["predict", "RUN"], "predict needs image files"),
         (["predict", "RUN", "RUN/card.json"], "card.json cannot be read as an image"),
         (["predict", "RUN", "IMAGE", "--top", "0"], "`top` must be a whole number"),
+        (["predict", "RUN", "IMAGE", "--dataset", "svhn"], "--dataset is for a .weights.h5 file"),
+        (
+            ["export", "--model", "10-1", "--weights", "svhn", "a", "--dataset", "svhn"],
+            "published weights come with their own. Received: --dataset svhn.",
+        ),
+        (["export", "RUN", "a", "--data_dir", "EMPTY"], "--data_dir is for --quantize int8"),
         (["export", "RUN"], "export needs one folder to write to. Received: none."),
         (["export", "RUN", "a", "b"], "Received: a, b."),
     ],
@@ -180,6 +186,21 @@ def test_bad_input_is_one_sentence_and_status_2(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict RUN a.jpg b.jpg --top 3 --json",
+        "predict RUN --top 3 a.jpg --json b.jpg",
+        "predict --json RUN --top=3 a.jpg b.jpg",
+        "predict --top 3 --json RUN a.jpg b.jpg",
+    ],
+)
+def test_options_may_stand_anywhere(words):
+    arguments = cli.parse(words.split())
+    assert arguments.paths == ["RUN", "a.jpg", "b.jpg"]
+    assert (arguments.top, arguments.json) == (3, True)
+
+
 def test_bad_input_in_a_process_of_its_own(tmp_path):
     done = process("predict", tmp_path, "image.png")
     assert done.returncode == 2
@@ -205,7 +226,17 @@ def test_a_bug_keeps_its_traceback(run, image, monkeypatch):
         call("predict", run, image)
 
 
-@pytest.mark.parametrize("words", [[], ["dance"], ["list", "--colour"], ["predict", "--top", "x"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["dance"],
+        ["list", "--colour"],
+        ["predict", "--top", "x"],
+        ["predict", "RUN", "--colour", "red", "a.jpg"],
+        ["list", "--json", "more"],
+    ],
+)
 def test_what_is_no_command_is_status_2(words, capsys):
     with pytest.raises(SystemExit) as stop:
         call(*words)
