@@ -64,7 +64,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "format": 1,
         "scaled": report.scale.describe() if report.scale else None,
         "rows": [_json_row(report, outcome) for outcome in report.outcomes],
-        "figure4": step_time.read_figure_4(report.workdir, report.scale)
+        "figure4": step_time.read_figure_4(report.workdir, report.scale, report.precision)
         if "figure4" in report.figures
         else None,
     }
@@ -89,10 +89,11 @@ def _json_row(report: Report, outcome: Outcome) -> dict[str, Any]:
         "dataset": row.dataset,
         "system": row.system,
         "paper": {
-            "errors": list(row.errors),
+            "errors": list(row.errors) if not row.unit else [],
+            **({row.unit: row.errors[0]} if row.unit else {}),
             "parameters": row.printed,
             "time": row.time,
-            "runs": row.runs,
+            "runs": row.runs if row.recipe else None,
         },
         "parameters": outcome.runs[0].parameters if outcome.runs else row.parameters,
         "ours": ours if ours else NOT_MEASURED,
@@ -125,12 +126,17 @@ def as_markdown(report: Report, relative_to: Path | None = None) -> str:
     if made_on:
         parts.append("Runs were made on: " + "; ".join(made_on) + ".")
     speeds = step_time.read_speeds(report.workdir)
-    places = sorted({f"{of.get('hardware')}, {of.get('date')}" for of in speeds.values()})
+    places = sorted(
+        {
+            f"{of['hardware']}, {of['date']}, {of['batch']} images a step, n = {of['n']}"
+            for of in speeds.values()
+        }
+    )
     if places and not report.scale:
         parts.append(
             "Hours with a ~ are estimates: the images of all epochs over the images per second of "
             "a few training steps, of the network itself or, in proportion, of the timed one "
-            "nearest in multiply-adds. "
+            "of the same image size nearest in multiply-adds. "
             f"Timed: {'; '.join(speeds)}; on {'; '.join(places)}."
         )
     return "\n\n".join(parts) + "\n"
@@ -159,16 +165,22 @@ def _table(report: Report, outcomes: Sequence[Outcome]) -> str:
             _data(report, row),
             row.printed or "-",
             f"{count:,}" if count else "-",
-            " / ".join(f"{error:.2f}" for error in row.errors) or "-",
+            " / ".join(f"{error:.2f}" for error in row.errors) + f" {row.unit}" * bool(row.unit)
+            or "-",
             _ours(outcome),
-            f"{len(runs)}" if outcome.recipe else "-",
+            f"{len(runs)}" if outcome.recipe or row.command else "-",
             *[row.time or "-"] * timed,
             f"{3600 * hours / epochs:.1f}" if hours is not None else "-",
-            f"{hours:.2f}" if hours is not None else f"~{estimate:,.0f}" if estimate else "-",
+            f"{hours:.2f}" if hours is not None else _about(estimate),
             f"`{_command(report, row, short=True)}`" if _command(report, row) else "-",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _about(hours: float | None) -> str:
+    """Hours to two digits: "~2,700"."""
+    return "-" if hours is None else f"~{float(f'{hours:.2g}'):,g}"
 
 
 def _ours(outcome: Outcome) -> str:
@@ -237,7 +249,7 @@ def _figure(report: Report, name: str, relative_to: Path) -> str:
     lines = []
     if name in CURVES:
         lines.append("Solid: test error; dashed: training loss.")
-    elif result := step_time.read_figure_4(report.workdir, report.scale):
+    elif result := step_time.read_figure_4(report.workdir, report.scale, report.precision):
         lines.append(_times(result, report.scale))
     if name in report.pictures:
         picture = Path(os.path.relpath(report.pictures[name], relative_to)).as_posix()
@@ -250,17 +262,18 @@ def _figure(report: Report, name: str, relative_to: Path) -> str:
 def _times(result: Mapping[str, Any], scale: Scale | None) -> str:
     """Figure 4 as a table: ratios, since milliseconds belong to a machine."""
     lines = [
-        "| network | ratio to 40-4, paper | ours: median (lowest to highest) | n | ms, paper "
-        "(Titan X, cuDNN v5) | ms, ours |",
-        "|---|---|---|---|---|---|",
+        "| network | error %, paper | ratio to 40-4, paper | ours: median (lowest to highest) | n "
+        "| ms, paper (Titan X, cuDNN v5) | ms, ours |",
+        "|---|---|---|---|---|---|---|",
     ]
     paper = {timed.system: timed.milliseconds for timed in FIGURE_4}
+    errors = {timed.system: f"{timed.error:.2f}" for timed in FIGURE_4}
     for system, seconds in result["seconds"].items():
         ours = step_time.ratios(result["seconds"], system)
         ratio = f"{paper[system] / paper['40-4']:.2f}" if system in paper else "-"
         lines.append(
-            f"| {system} | {ratio} | {statistics.median(ours):.2f} ({ours[0]:.2f} to "
-            f"{ours[-1]:.2f}) | {len(ours)} | {paper.get(system, '-')} | "
+            f"| {system} | {errors.get(system, '-')} | {ratio} | {statistics.median(ours):.2f} "
+            f"({ours[0]:.2f} to {ours[-1]:.2f}) | {len(ours)} | {paper.get(system, '-')} | "
             f"{1000 * statistics.median(seconds):,.1f} |"
         )
     smaller = f"**{step_time.SCALED_FIGURE_4}** " if scale else ""

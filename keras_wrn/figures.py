@@ -24,13 +24,16 @@ _COLORS = ("#1f4e9c", "#c1272d", "#2b8a3e")
 _THIN, _WIDE = "#7a8ba3", "#c1272d"
 
 
-def draw(names: Sequence[str], workdir: Path, scale: Scale | None = None) -> dict[str, Path]:
+def draw(
+    names: Sequence[str], workdir: Path, scale: Scale | None = None, precision: str = ""
+) -> dict[str, Path]:
     """Draw the figures of which there are runs or times, into the work folder.
 
     Args:
         names: such as "figure2".
         workdir: the folder of all runs.
         scale: how the runs are scaled down, if at all.
+        precision: that Figure 4 was timed in, as `Recipe.precision`; "" for float32.
 
     Returns:
         The pictures, by the names of the figures.
@@ -50,8 +53,9 @@ def draw(names: Sequence[str], workdir: Path, scale: Scale | None = None) -> dic
             if panels := {panel: runs for panel, runs in found.items() if runs}:
                 training_curves(panels, png, title, log_loss=name == "figure3")
                 pictures[name] = png
-        elif result := step_time.read_figure_4(workdir, scale):
-            png = step_time.figure_4_path(workdir, scale).with_name(f"{name}.png")
+        elif result := step_time.read_figure_4(workdir, scale, precision):
+            times = step_time.figure_4_path(workdir, scale, precision)
+            png = times.with_name(times.name.replace("timing", name)).with_suffix(".png")
             pictures[name] = step_times(result, png, title)
     return pictures
 
@@ -63,15 +67,17 @@ def _found(curve: Curve, workdir: Path, scale: Scale | None) -> list[Drawn]:
         return []
     run = outcome.median_run()
     history = run.folder / HISTORY_FILE
-    return [Drawn(history, curve.label, run.errors[0])] if history.exists() else []
+    paper = None if scale else curve.error
+    return [Drawn(history, curve.label, run.errors[0], paper)] if history.exists() else []
 
 
 class Drawn(NamedTuple):
-    """A run in a panel: its history.csv, its name, and its test error at the end in percent."""
+    """A run in a panel: history.csv, its name, its error at the end and the paper's, in percent."""
 
     history: Path
     label: str
     error: float
+    paper: float | None = None
 
 
 def training_curves(
@@ -105,7 +111,8 @@ def _panel(axes: Axes, runs: Sequence[Drawn], log_loss: bool) -> None:
     for run, color in zip(runs, _COLORS, strict=False):
         columns = report.read_history(run.history)
         measured = np.isfinite(columns["val_error"])
-        label = f"{run.label} (error {run.error:.2f} %)"
+        paper = "" if run.paper is None else f"; the paper {run.paper:.2f} %"
+        label = f"{run.label} (error {run.error:.2f} %{paper})"
         epochs = columns["epoch"]
         test = 100 * columns["val_error"][measured]
         axes.plot(epochs[measured], test, color=color, label=label)

@@ -31,7 +31,7 @@ class Run:
     Attributes:
         folder: the run folder.
         seed: of the run.
-        errors: test error in percent, for ImageNet top-1 and top-5.
+        errors: test error in percent, for ImageNet top-1 and top-5; or what the row has instead.
         parameters: trainable parameters.
         hours: of training.
         made_on: hardware, precision and backend, in words.
@@ -177,28 +177,33 @@ def gather(row: Row, workdir: Path, scale: Scale | None = None) -> Outcome:
         InputError: a card that is damaged, or of another recipe.
     """
     recipe = recipe_for(row, scale)
-    if recipe is None:
+    if recipe is None and not row.command:
         return Outcome(row, None)
     cards = sorted(folder_of(row, workdir, scale).glob(f"seed*/{run_folder.CARD_FILE}"))
     found = [_read_run(path, row, recipe) for path in cards]
     return Outcome(row, recipe, tuple(sorted(found, key=lambda run: run.seed)))
 
 
-def _read_run(path: Path, row: Row, recipe: Recipe) -> Run:
+def _read_run(path: Path, row: Row, recipe: Recipe | None) -> Run:
     card = run_folder.read_json(path)
     try:
         theirs, metrics = card["recipe"], card["metrics"]
         names = ("error", "top5_error") if row.dataset == "imagenet" else ("error",)
+        if row.unit:  # a detector's
+            names, metrics = (row.unit,), metrics["pycocotools"]
         run = Run(
             path.parent,
-            int(card["seed"]),
+            int(theirs["seed"]),
             tuple(100 * float(metrics[name]) for name in names),
             int(card["parameters"]),
             float(card["hours"]),
-            f"{card['hardware']}, {theirs['precision']}, {card['versions']['backend']}",
+            f"{card['hardware']}, {theirs.get('precision', 'float32')}, "
+            f"{card['versions']['backend']}",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: it lacks or misstates {error}.") from error
+    if recipe is None:
+        return run
     ours = recipe.to_dict()
     known = Recipe.from_dict(theirs).to_dict()
     other = [key for key, value in ours.items() if key not in _FREE and known[key] != value]

@@ -20,8 +20,8 @@ from keras_wrn.recipe import Recipe
 from keras_wrn.scaled_down import Scale
 
 SPEED_FILE = "speed.json"
-FIGURE_4_FILE = "timing.json"
 REFERENCE = "40-4"  # what Figure 4's ratios are to
+_STEPS, _TIMINGS = 3, 3  # of a row's speed
 # Keras traces 1,001 layers for minutes; on CPUs a third of them shows the same.
 _SCALED_DEPTH = ("pre-resnet-326", {"depth": 326})
 _SCALED_BATCH = 8  # images
@@ -120,20 +120,23 @@ def time_figure_4(
         "precision": changes["precision"],
         **_here(),
     }
-    path = figure_4_path(workdir, scale)
+    path = figure_4_path(workdir, scale, precision)
     path.parent.mkdir(parents=True, exist_ok=True)
     run_folder.write_json(path, result)
     return result
 
 
-def figure_4_path(workdir: Path, scale: Scale | None) -> Path:
-    """Where the times of Figure 4 are stored."""
-    return workdir / ("scaled-figure4" if scale else "figure4") / FIGURE_4_FILE
+def figure_4_path(workdir: Path, scale: Scale | None, precision: str = "") -> Path:
+    """Where the times of Figure 4 are stored; "" is float32."""
+    kind = f"-{precision}" if precision not in ("", "float32") else ""
+    return workdir / ("scaled-figure4" if scale else "figure4") / f"timing{kind}.json"
 
 
-def read_figure_4(workdir: Path, scale: Scale | None = None) -> dict[str, Any] | None:
+def read_figure_4(
+    workdir: Path, scale: Scale | None = None, precision: str = ""
+) -> dict[str, Any] | None:
     """The stored times, or None; raises InputError where they are damaged."""
-    path = figure_4_path(workdir, scale)
+    path = figure_4_path(workdir, scale, precision)
     if not path.exists():
         return None
     result = run_folder.read_json(path)
@@ -163,7 +166,8 @@ def measure_speeds(
 ) -> None:
     """Time a few steps of each row's network, for the hours that the row would take.
 
-    What has been timed is not timed again. The results are in speed.json of the work folder.
+    What has been timed with this batch size is not timed again. The results are in speed.json of
+    the work folder.
 
     Args:
         rows: of `reproduction.select`.
@@ -178,18 +182,19 @@ def measure_speeds(
         if row.recipe is None:
             continue
         recipe = dataclasses.replace(row.recipe, precision=precision or row.recipe.precision)
-        if speed_key(recipe) in speeds:
+        images = batch or recipe.batch_size
+        if speeds.get(speed_key(recipe), {}).get("batch") == images:
             continue
         keras.backend.clear_session()
-        images = batch or recipe.batch_size
-        times = time_steps({row.folder: recipe}, images, 1, 2)[row.folder]
+        times = time_steps({row.folder: recipe}, images, _STEPS, _TIMINGS)[row.folder]
         rate = images / statistics.median(times)
         speeds[speed_key(recipe)] = {
             "images_per_second": rate,
             "multiply_adds": row.multiply_adds,
+            "image_size": recipe.image_size,
             "precision": recipe.precision,
             "batch": images,
-            "n": 2,
+            "n": _TIMINGS,
             **_here(),
         }
         workdir.mkdir(parents=True, exist_ok=True)
@@ -212,8 +217,8 @@ def speed_key(recipe: Recipe) -> str:
 def hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | None:
     """Hours of the training steps of one run, at a measured speed.
 
-    Where the row's own network was not timed, the timed one nearest to it in multiply-adds
-    stands for it, in proportion.
+    Where the row's own network was not timed, the timed one of the same image size that is nearest
+    to it in multiply-adds stands for it, in proportion.
 
     Args:
         row: with a recipe.
@@ -221,7 +226,7 @@ def hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | N
         precision: as `Recipe.precision`; "" for the recipe's own.
 
     Returns:
-        Hours, or None where nothing was timed in this precision.
+        Hours, or None where nothing like it was timed in this precision.
 
     Raises:
         InputError: the speeds are damaged.
@@ -233,7 +238,9 @@ def hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | N
     seen = recipe.epochs * (images - images % recipe.batch_size)
     try:
         own = speeds.get(speed_key(recipe))
-        alike = [own] if own else [s for s in speeds.values() if s["precision"] == recipe.precision]
+        wanted = (recipe.precision, recipe.image_size)
+        alike = [s for s in speeds.values() if (s["precision"], s["image_size"]) == wanted]
+        alike = [own] if own else alike
         if not alike:
             return None
         near = min(alike, key=lambda s: abs(math.log(s["multiply_adds"] / row.multiply_adds)))

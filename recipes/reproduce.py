@@ -22,7 +22,7 @@ from absl import app, flags, logging
 from keras_wrn import comparison, figures, reproduction, run_folder, step_time
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError, Interrupted
-from keras_wrn.paper_tables import FIGURES, TABLES, Row
+from keras_wrn.paper_tables import FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.recipe import PRECISIONS
 from keras_wrn.scaled_down import Scale, parse_scale
 
@@ -47,13 +47,32 @@ def reproduce(experiments: list[str]) -> list[str]:
         rows,
         drawn,
         workdir,
-        pictures=figures.draw(drawn, workdir, scale),
+        pictures=figures.draw(drawn, workdir, scale, options.precision),
         scale=scale,
-        flags=f"--scale {options.scale} --narrow {options.narrow:g}" if scale else "",
+        flags=flags_of_a_row(scale),
         precision=options.precision,
     )
     show(report)
     return failures
+
+
+def check_flags() -> None:
+    """Refuse what would be ignored."""
+    options = flags.FLAGS
+    if options.time and options.scale:
+        raise InputError("--time tells the hours of full rows. Leave --scale away.")
+    if options.time and options.table:
+        raise InputError("--table trains and times nothing. Give it or --time.")
+    if options.time_batch and not options.time:
+        raise InputError("--time_batch is for --time.")
+
+
+def flags_of_a_row(scale: Scale | None) -> str:
+    """What a row's command needs beside the row."""
+    options = flags.FLAGS
+    parts = [f"--scale {options.scale} --narrow {options.narrow:g}"] if scale else []
+    parts += [f"--precision {options.precision}"] if options.precision else []
+    return " ".join(parts)
 
 
 def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) -> list[str]:
@@ -62,16 +81,17 @@ def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) 
     precision = options.precision
     if options.time:
         step_time.measure_speeds(rows, workdir, precision=precision, batch=options.time_batch)
-        return []
-    failures = reproduction.train_rows(
-        rows,
-        workdir,
-        runs=options.runs,
-        data_dir=options.data_dir,
-        scale=scale,
-        precision=precision,
-    )
-    if "figure4" in drawn and step_time.read_figure_4(workdir, scale) is None:
+        failures = []
+    else:
+        failures = reproduction.train_rows(
+            rows,
+            workdir,
+            runs=options.runs,
+            data_dir=options.data_dir,
+            scale=scale,
+            precision=precision,
+        )
+    if "figure4" in drawn and step_time.read_figure_4(workdir, scale, precision) is None:
         step_time.time_figure_4(workdir, scale=scale, precision=precision)
     return failures
 
@@ -114,6 +134,7 @@ def main(argv: list[str]) -> None:
     quiet_tensorflow()
     logging.set_verbosity(logging.INFO)
     try:
+        check_flags()
         if not flags.FLAGS.table:
             with quiet_stderr():
                 require_keras()
@@ -132,7 +153,7 @@ if __name__ == "__main__":
     flags.DEFINE_list("rows", [], "rows of the tables, such as 28-10,16-8; default all")
     flags.DEFINE_list("datasets", [], "data sets, such as cifar10; default all")
     flags.DEFINE_integer("runs", None, "runs a row, seeds 1 to so many; default the paper's", 1)
-    flags.DEFINE_string("workdir", "runs/reproduction", "where all runs are, or go on")
+    flags.DEFINE_string("workdir", WORKDIR, "where all runs are, or go on")
     flags.DEFINE_string("data_dir", None, "where data sets are; default ~/.keras/datasets")
     flags.DEFINE_bool("dry_run", False, "only build each network and count its parameters")
     flags.DEFINE_alias("dry-run", "dry_run")

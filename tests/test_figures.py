@@ -45,8 +45,8 @@ def test_figure_2_has_solid_errors_and_dashed_losses(tmp_path, monkeypatch):
     assert [line.get_linestyle() for line in left.lines] == ["-", "-"]
     assert [line.get_linestyle() for line in losses.lines] == ["--", "--"]
     assert [line.get_label() for line in left.lines] == [
-        "ResNet-164 (error 5.60 %)",
-        "WRN-28-10 (error 4.20 %)",
+        "ResNet-164 (error 5.60 %; the paper 5.46 %)",
+        "WRN-28-10 (error 4.20 %; the paper 4.00 %)",
     ]
     assert losses.get_yscale() == "linear"
 
@@ -60,7 +60,7 @@ def test_figure_3_has_a_logarithmic_loss_and_the_median_run(tmp_path, monkeypatc
     *panels, first_losses, second_losses = drawn[0].axes
     assert first_losses.get_yscale() == second_losses.get_yscale() == "log"
     assert len(panels) == 2
-    assert drawn[0].axes[0].lines[0].get_label() == "WRN-16-4 (error 1.80 %)"
+    assert drawn[0].axes[0].lines[0].get_label() == "WRN-16-4 (error 1.80 %; the paper 1.85 %)"
 
 
 def test_figure_4_is_printed_as_ratios(tmp_path):
@@ -72,8 +72,8 @@ def test_figure_4_is_printed_as_ratios(tmp_path):
     pictures = figures.draw(["figure4"], tmp_path)
     made = comparison.report_on([], ["figure4"], tmp_path, pictures=pictures)
     text = comparison.as_markdown(made, tmp_path)
-    assert "| pre-resnet-164 | 1.25 | 1.50 (1.00 to 2.00) | 2 | 85 | 200.0 |" in text
-    assert "| 28-10 | 4.59 | 4.50 (4.00 to 5.00) | 2 | 312 | 650.0 |" in text
+    assert "| pre-resnet-164 | 5.46 | 1.25 | 1.50 (1.00 to 2.00) | 2 | 85 | 200.0 |" in text
+    assert "| 28-10 | 4.38 | 4.59 | 4.50 (4.00 to 5.00) | 2 | 312 | 650.0 |" in text
     assert "](figure4/figure4.png)" in text and "SCALED" not in text
     assert pictures["figure4"].is_file()
     assert comparison.as_json(made)["figure4"]["minibatch"] == 32
@@ -110,7 +110,11 @@ def test_speeds_are_measured_once(tmp_path, monkeypatch):
     monkeypatch.setattr(step_time, "time_steps", pretend)
     rows = [row_of("table4", "16-8"), row_of("table5", "16-8"), row_of("table5", "nin")]
     step_time.measure_speeds(rows, tmp_path)
-    step_time.measure_speeds(rows, tmp_path, batch=32)
+    step_time.measure_speeds(rows, tmp_path)
     assert asked == ["table4/16-8-cifar10"]
     [speed] = step_time.read_speeds(tmp_path).values()
     assert speed["images_per_second"] == 256
+    step_time.measure_speeds(rows, tmp_path, batch=32)  # another measurement
+    assert len(asked) == 2
+    [speed] = step_time.read_speeds(tmp_path).values()
+    assert (speed["images_per_second"], speed["batch"]) == (64, 32)

@@ -166,7 +166,7 @@ def test_peers_and_missing_runs_say_so(tmp_path):
     text = markdown(tmp_path, "table5", "table9")
     assert text.count("the paper's figure only") == 15
     assert text.count("| not measured |") == 15 + 5
-    assert "`python recipes/coco.py`" in text
+    assert "`python recipes/coco.py --workdir runs/reproduction/table9/34-2-coco/seed1`" in text
     assert "`table5 --rows 28-10 --datasets cifar100`" in text
     assert "trained here by this paper's recipe" in text
 
@@ -174,7 +174,8 @@ def test_peers_and_missing_runs_say_so(tmp_path):
 def test_hours_come_from_a_measured_speed(tmp_path):
     row = row_of("table4", "28-10")
     facts = {"images_per_second": 100.0, "multiply_adds": row.multiply_adds}
-    facts |= {"precision": "float32", "hardware": "a card", "date": "2026-11-23"}
+    facts |= {"precision": "float32", "image_size": 32, "batch": 128, "n": 3}
+    facts |= {"hardware": "a card", "date": "2026-11-23"}
     speeds = {step_time.speed_key(row.recipe): facts}
     (tmp_path / step_time.SPEED_FILE).write_text(json.dumps(speeds))
     own = step_time.hours(row, speeds)
@@ -183,10 +184,13 @@ def test_hours_come_from_a_measured_speed(tmp_path):
     share = shallow.multiply_adds / row.multiply_adds
     assert step_time.hours(shallow, speeds) == pytest.approx(share * own)
     assert step_time.hours(row, speeds, "mixed_bfloat16") is None
+    assert step_time.hours(row_of("table8", "50-2", "imagenet"), speeds) is None  # other pixels
     assert step_time.hours(row_of("table5", "nin"), speeds) is None
     text = markdown(tmp_path, "table4")
     assert text.count("| ~28 |") == 2 and "N=" not in text
-    assert "Timed: WRN-28-10, 32 px, float32; on a card, 2026-11-23." in text
+    assert (
+        "Timed: WRN-28-10, 32 px, float32; on a card, 2026-11-23, 128 images a step, n = 3." in text
+    )
     assert "| ~" not in markdown(tmp_path, "table4", precision="mixed_bfloat16")
     (tmp_path / step_time.SPEED_FILE).write_text('{"WRN-1-1": {"precision": "float32"}}')
     with pytest.raises(InputError, match="speed.json is damaged"):
@@ -268,3 +272,34 @@ def test_on_the_digits_a_table_has_each_run_once():
     assert keys.count("16-4") == 2  # of CIFAR's recipe and of SVHN's
     assert keys.count("28-10") == 1
     assert reproduction.without_twins(rows, None) == rows
+
+
+def test_a_detector_fills_its_row_in_its_own_unit(tmp_path):
+    row = row_of("table9", "34-2", "coco")
+    assert "| 35.20 mAP | not measured |" in markdown(tmp_path, "table9")
+    card = {
+        "metrics": {"pycocotools": {"mAP": 0.361}},
+        "recipe": {"seed": 1, "depth": 34},
+        "parameters": 34_000_000,
+        "hours": 70.0,
+        "hardware": "a card",
+        "versions": {"backend": "tensorflow"},
+    }
+    folder = tmp_path / row.folder / "seed1"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text(json.dumps(card))
+    assert "| 35.20 mAP | 36.10 | 1 |" in markdown(tmp_path, "table9")
+    assert row.command.endswith(f"{row.folder}/seed1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--time", "--scale", "digits"], "Leave --scale away"),
+        (["--time", "--table"], "Give it or --time"),
+        (["--time_batch", "8"], "--time_batch is for --time"),
+    ],
+)
+def test_flags_that_would_be_ignored_are_refused(flags, sentence):
+    done = reproduce("table4", *flags)
+    assert done.returncode == 2 and sentence in done.stderr
