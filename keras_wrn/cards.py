@@ -1,5 +1,6 @@
 """card.json: what lies beside weights and says which network they are of; read and checked."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from keras_wrn.run_folder import CARD_FILE, RECIPE_FILE, read_json
 _FORMAT = 1
 _BUILDERS = {"WideResNet", *(network.builder for network in NETWORKS.values())}
 _KEYS = ("name", "network", "dataset", "preprocessing", "weights_sha256")
+_TEXTS = ("name", "dataset", "weights_sha256", "weights", "architecture", "hardware")
+_NUMBERS = ("parameters", "hours", "weights_bytes")
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -49,6 +52,22 @@ def check_card(card: Any, source: object) -> None:
         )
     if missing := [key for key in _KEYS if key not in card]:
         raise InputError(f"{source} is damaged: it has no {', '.join(missing)}.")
+    odd = [key for key in _TEXTS if not isinstance(card.get(key, ""), str)]
+    odd += [key for key in _NUMBERS if not isinstance(card.get(key, 0), int | float)]
+    metrics = card.get("metrics", {})
+    if not isinstance(card["preprocessing"], dict):
+        odd.append("preprocessing")
+    if not isinstance(metrics, dict) or not all(
+        isinstance(value, int | float | None) for value in metrics.values()
+    ):
+        odd.append("metrics")
+    if odd:
+        raise InputError(f"{source} is damaged. Received: {odd[0]}={card[odd[0]]!r}.")
+    if not re.fullmatch("[0-9a-f]{64}", card["weights_sha256"]):
+        raise InputError(
+            f"{source} is damaged: weights_sha256 must have 64 hexadecimal digits. "
+            f"Received: {card['weights_sha256']!r}."
+        )
     network = card["network"]
     builder = network.get("builder") if isinstance(network, dict) else None
     if not isinstance(builder, str) or builder not in _BUILDERS:

@@ -131,6 +131,8 @@ def find(architecture: str, keyword: str) -> Published:
         pass
     except InputError as error:
         reason = f" The release address gave none: {error}"
+    if Path(keyword).is_dir():
+        reason += f" To load the folder {keyword}, write './{keyword}'."
     known = [*there, *imagenet_weights.published()]
     listed = sorted({f"{of.architecture} {of.keyword}" for of in known})
     raise InputError(

@@ -53,7 +53,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         error, nll, ece, parameters = (cell.strip() for cell in _cells(row)[2:6])
         card = row["card"]
         took = (
-            f"{card['hours']:.2g} hours, {card['hardware']}" if "hours" in card else "by its owner"
+            f"{card['hours']:.2g} hours, {card.get('hardware', 'hardware not said')}"
+            if "hours" in card
+            else "by its owner"
         )
         loads = f"`{call(card['network'], row['weights'])}`"
         lines.append((loads, error, nll, ece, parameters, took))

@@ -73,7 +73,7 @@ def WideResNet(
         include_top: whether to add average pooling and the classifier.
         weights: None; the data set of published weights ("cifar10", "cifar100", "svhn"; see
             `keras_wrn.list_weights`) of exactly this network, dropout aside; or the path of a
-            .weights.h5 or .safetensors file or of a run folder.
+            .weights.h5 or .safetensors file or of a run folder ("./run": a bare word is a name).
         input_tensor: a Keras tensor (batch, height, width, channels) to build on.
         input_shape: (height, width, channels), at least 8x8 pixels. Default (32, 32, 3), or
             (None, None, 3) without top.

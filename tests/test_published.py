@@ -218,6 +218,14 @@ def test_another_architecture_is_told_which_weights_there_are(saved_models):
     keras_wrn.WideResNet(28, 1, blocks_per_group=1, weights="digits")
 
 
+def test_a_folder_that_is_called_like_a_name_is_told_from_one(saved_models, tmp_path, monkeypatch):
+    write_run(tmp_path / "RUN")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"To load the folder RUN, write '\./RUN'"):
+        keras_wrn.WideResNet(10, 1, weights="RUN")
+    keras_wrn.WideResNet(10, 1, weights="./RUN")
+
+
 def test_one_damaged_folder_leaves_the_others(saved_models):
     write_run(saved_models / NAME)
     change_card(write_run(saved_models / "a"), format=2)

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,31 @@ def test_list_weights(saved_models):
         *("WRN-10-1", "digits", "5.00%", "0.2000", "1.00%", "77,850", size, "MB"),
         *(row["sha256"][:16], "20", "epochs,", "cosine"),
     ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"metrics": None},
+        {"metrics": {"error": "small"}},
+        {"preprocessing": 5},
+        {"weights_sha256": 5},
+        {"parameters": "many"},
+        {"hours": None},
+    ],
+)
+def test_one_odd_card_leaves_the_others(saved_models, damage):
+    write_run(saved_models / NAME)
+    odd = write_run(saved_models / "odd")
+    card = json.loads((odd / "card.json").read_text()) | damage
+    (odd / "card.json").write_text(json.dumps(card))
+    [row] = [row for row in list_weights() if row["dataset"] == "digits"]
+    assert row["folder"] == str(saved_models / NAME)
+
+
+def test_hardware_that_a_card_does_not_say(saved_models):
+    change_card(write_run(saved_models / NAME), hours=0.5)
+    assert "| 0.5 hours, hardware not said |" in markdown(list_weights())
 
 
 def test_list_weights_starts_no_framework():

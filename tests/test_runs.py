@@ -52,6 +52,10 @@ def test_a_run_comes_back_with_its_weights_softmax_card_and_preprocessing(run):
             "card.json is damaged: The preprocessing",
         ),
         (
+            lambda run: change_card(run, weights_sha256="0" * 63),
+            "must have 64 hexadecimal digits",
+        ),
+        (
             lambda run: (run / "model.weights.h5").write_bytes(b"half"),
             "damaged or is another run's: its sha256 is",
         ),
