@@ -64,15 +64,33 @@ class Published:
         path = self.folder / WEIGHTS_FILE
         if not path.is_file():
             self.fetch()
+        if (wrong := self._difference()) and self.folder.parent == cache():
+            # An earlier version of the package has left its own, or half a file.
+            aside = path.replace(path.with_name(f".old-{path.name}"))
+            try:
+                self.fetch()
+            except BaseException as error:
+                aside.replace(path)
+                if isinstance(error, InputError):
+                    raise InputError(f"{wrong} {error}") from error
+                raise
+            aside.unlink(missing_ok=True)
+            wrong = self._difference()
+        if wrong:
+            raise InputError(f"{wrong} Delete its folder, or install keras_wrn again.")
+        return path
+
+    def _difference(self) -> str | None:
+        """What is wrong with the file of weights, if anything."""
         # Owners' files are converted on first use; only then does the card know the result.
         expected = self.card.get("weights_sha256") or read_card(self.folder)["weights_sha256"]
-        digest = sha256(path)
-        if digest != expected:
-            raise InputError(
-                f"{path} is damaged or is another file: its sha256 is {digest}, and its card says "
-                f"{expected}. It was not read. Delete its folder to have it fetched again."
-            )
-        return path
+        digest = sha256(self.folder / WEIGHTS_FILE)
+        if digest == expected:
+            return None
+        return (
+            f"{self.folder / WEIGHTS_FILE} is damaged or is another file: its sha256 is {digest}, "
+            f"and its card says {expected}. It was not read."
+        )
 
 
 def homes() -> tuple[Path, ...]:

@@ -166,6 +166,14 @@ def test_torchvision_s_file_is_converted_on_first_use(owners, weights, pth):
     assert_has(plain, weights, tolerance=2e-3)
 
 
+def test_a_damaged_conversion_is_made_again(owners, weights):
+    build(weights="imagenet-v1")
+    kept = published.cache() / "wrn-18-0.25-imagenet-v1" / "model.weights.h5"
+    kept.write_bytes(b"half")
+    assert_has(build(weights="imagenet-v1"), weights, tolerance=2e-3)
+    assert sorted(path.name for path in kept.parent.iterdir()) == ["card.json", kept.name]
+
+
 def test_imagenet_is_timm_s_here_and_runs_as_its_card_says(owners, weights):
     model = build(weights="imagenet", include_top=False)
     body = {name: values for name, values in weights.items() if name != "predictions"}

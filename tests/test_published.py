@@ -104,10 +104,22 @@ def test_a_card_may_come_without_weights_that_are_too_large_to_ship(saved_models
         keras_wrn.WideResNet(10, 1, weights="digits")
         assert asked == [f"/{NAME}/model.weights.h5"]
     # The hash that counts is the one that was shipped.
-    (published.cache() / NAME / "model.weights.h5").write_bytes(b"other")
-    change_card(published.cache() / NAME, weights_sha256=run_folder.sha256(shipped / "card.json"))
-    with pytest.raises(InputError, match="damaged or is another file"):
+    other = published.cache() / NAME / "model.weights.h5"
+    other.write_bytes(b"other")
+    change_card(other.parent, weights_sha256=run_folder.sha256(other))
+    with pytest.raises(InputError, match="damaged or is another file.*could not be reached"):
         keras_wrn.WideResNet(10, 1, weights="digits")
+    assert everything(other.parent) == ["card.json", "model.weights.h5"]
+    with serve(folder_files(original)) as (url, asked):
+        mirror(url)
+        keras_wrn.WideResNet(10, 1, weights="digits")
+        assert asked == [f"/{NAME}/model.weights.h5"]
+        # What is served is another file too: asked once, and refused.
+        change_card(shipped, weights_sha256=64 * "0")
+        with pytest.raises(InputError, match="not the file that was published"):
+            keras_wrn.WideResNet(10, 1, weights="digits")
+        assert len(asked) == 2
+    assert everything(other.parent) == ["card.json", "model.weights.h5"]
 
 
 def test_a_changed_file_is_refused_before_it_is_read(saved_models, monkeypatch):
