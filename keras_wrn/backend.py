@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,14 +15,23 @@ def require_keras() -> None:
     """Import Keras, or say in one sentence what is missing.
 
     Raises:
-        ImportError: no backend is installed, or not the one that was asked for.
+        ImportError: no backend is installed, not the one that was asked for, or there is none
+            of that name.
     """
     try:
         import keras  # noqa: F401
     except ModuleNotFoundError as error:
-        if error.name not in {"keras", *BACKENDS}:
+        if error.name not in {"keras", "openvino", *BACKENDS}:
             raise
         raise ImportError(_advice(error.name)) from error
+    except ValueError as error:
+        asked = re.fullmatch("Unable to import backend : (.*)", str(error))
+        if asked is None:
+            raise
+        raise ImportError(
+            f"Keras has no such backend. Set the environment variable KERAS_BACKEND to one of "
+            f"{', '.join(BACKENDS)}. Received: {asked[1]}."
+        ) from error
 
 
 def _advice(missing: str) -> str:

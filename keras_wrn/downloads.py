@@ -43,10 +43,12 @@ def download(url: str, target: Path, *, sha256: str | None = None, size: int | N
 
 def read(url: str, limit: int = 1 << 20) -> bytes:
     """Fetch a short file into memory; raises as `download` does."""
+    content = b""
     with _open(url) as response:
-        content = b"".join(_chunks(response, url))
-    if len(content) > limit:
-        raise InputError(f"{url} must be a short file. Received: {len(content):,} bytes.")
+        for chunk in _chunks(response, url):
+            content += chunk
+            if len(content) > limit:
+                raise InputError(f"{url} must be a short file, of {limit:,} bytes at most.")
     return content
 
 

@@ -93,6 +93,11 @@ def test_the_other_backend_is_named_where_one_is_installed():
     assert f"KERAS_BACKEND={installed}" in said
 
 
+def test_a_backend_that_keras_does_not_have_is_a_sentence():
+    said = sentence("keras_wrn.WideResNet", backend="mars")
+    assert said.endswith("KERAS_BACKEND to one of tensorflow, jax, torch. Received: mars.")
+
+
 def test_without_keras_one_sentence_says_so():
     said = sentence("from keras_wrn import WideResNet", hidden=("keras",))
     assert said == "keras_wrn needs Keras 3, which is not installed. Run: pip install keras"

@@ -1,4 +1,5 @@
 import errno
+import io
 import json
 import os
 import re
@@ -186,6 +187,19 @@ def test_a_server_that_falls_silent_is_given_up(saved_models, mirror, monkeypatc
         mirror(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(InputError, match="could not be reached: timed out"):
             keras_wrn.WideResNet(10, 1, weights="digits")
+
+
+def test_a_card_without_end_is_not_read_to_its_end(saved_models, mirror, monkeypatch):
+    class Endless(io.BytesIO):
+        def read(self, size):
+            self.given = getattr(self, "given", 0) + size
+            assert self.given < 10_000_000
+            return bytes(size)
+
+    monkeypatch.setattr(downloads.urllib.request, "urlopen", lambda *_, **__: Endless())
+    mirror("http://mirror")
+    with pytest.raises(InputError, match="must be a short file, of 1,048,576 bytes at most"):
+        published.find("WRN-10-1", "digits")
 
 
 def test_a_full_disk_leaves_nothing(saved_models, original, mirror, monkeypatch):
