@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from keras_wrn.runs import Trained
 
-CALIBRATION_IMAGES = 512  # drawn from the training images, for int8
+CALIBRATION_IMAGES = 512  # of the training images, for int8
 
 
 def run() -> None:
@@ -61,17 +61,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     trained, rest = _load(arguments)
     if rest:
         raise InputError(f"evaluate takes one model. Received also: {', '.join(rest)}.")
-    from keras_wrn import datasets
     from keras_wrn.evaluation import evaluate
+    from keras_wrn.run_images import check_classes, images_of
 
-    name = arguments.dataset or trained.card["dataset"]
-    data = datasets.load(name, arguments.data_dir, size=trained.preprocessing.size)
-    if data.class_names != trained.preprocessing.class_names:
-        raise InputError(
-            f"The model must have the classes of the data set. Received: {data.name} with "
-            f"{_some(data.class_names)} for a model with "
-            f"{_some(trained.preprocessing.class_names)}."
-        )
+    data = images_of(trained, "test", dataset=arguments.dataset, data_dir=arguments.data_dir)
+    check_classes(data, trained)
     metrics = evaluate(
         trained.model, *data.test, trained.preprocessing, batch_size=arguments.batch_size
     )
@@ -144,15 +138,11 @@ def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
 
 def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
     """Training images that stand for all, the same each time."""
-    import numpy as np
+    from keras_wrn.run_images import images_of
 
-    from keras_wrn import datasets
-
-    name = arguments.calibration or trained.card["dataset"]
-    data = datasets.load(name, arguments.data_dir, size=trained.preprocessing.size)
-    images = data.train.images
-    count = min(CALIBRATION_IMAGES, len(images))
-    return images[np.sort(np.random.default_rng(0).permutation(len(images))[:count])]
+    of, where = arguments.calibration, arguments.data_dir
+    data = images_of(trained, "train", dataset=of, data_dir=where, most=CALIBRATION_IMAGES)
+    return data.train.images
 
 
 def _publish(arguments: argparse.Namespace) -> None:
@@ -264,8 +254,3 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     return " ".join(str(error).split())
-
-
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{len(names)} classes ({shown}{', ...' if len(names) > 3 else ''})"

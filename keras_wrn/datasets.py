@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_wrn import cifar, image_folder
 from keras_wrn.errors import InputError
-from keras_wrn.preprocessing import PREPROCESSING
+from keras_wrn.preprocessing import INTERPOLATIONS, PREPROCESSING
 from keras_wrn.run_folder import sha256
 
 NAMES = ("cifar10", "cifar100", "svhn", "digits")
@@ -67,17 +67,26 @@ def load(
     *,
     extra: bool = False,
     size: int = 32,
+    resize: int | None = None,
+    interpolation: str = "bilinear",
+    split: str | None = None,
+    most: int | None = None,
 ) -> Dataset:
     """Load a data set into memory.
 
     Args:
         name: "cifar10", "cifar100", "svhn", "digits", or a folder of class sub-folders with
             images, with or without train/ and test/ above them (`image_folder.read`).
-        data_dir: where the files of CIFAR and SVHN are, or are downloaded to. Default: datasets/
-            in $KERAS_HOME, or ~/.keras/datasets.
+        data_dir: where the files of CIFAR and SVHN are, or are downloaded to, and where a folder
+            is looked for that is not here. Default: datasets/ in $KERAS_HOME, or ~/.keras/datasets.
         extra: add SVHN's 531,131 extra images to its training set, as the paper does. Needs about
             4 GB of memory while reading.
         size: height and width to which the images of a folder are brought, in pixels.
+        resize: pixels that the shorter side of these is first brought to, `size` or more; None
+            for the largest square in the middle.
+        interpolation: of these, "bilinear" or "bicubic".
+        split: "train" or "test" to read that alone; the other has no images then.
+        most: at most so many images of each, evenly out of all; None for all.
 
     Returns:
         The data set: train and test images, labels and class names.
@@ -93,25 +102,57 @@ def load(
     """
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise _unknown(name)
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-        raise InputError(f"`size` must be a whole number of pixels. Received: size={size!r}.")
+    _check_crop(size, resize, interpolation)
+    if split not in (None, "train", "test"):
+        raise InputError(f"`split` must be 'train', 'test' or None. Received: split={split!r}.")
     if extra and name != "svhn":
         raise InputError(f"Only svhn has an extra set. Received: name={str(name)!r}, extra=True.")
     if name not in NAMES:
-        return _folder(name, data_dir, int(size))
-    if size != 32:
+        folder = find_folder(name, data_dir)
+        train, test, class_names = image_folder.read(
+            folder, int(size), resize=resize, interpolation=interpolation, split=split, most=most
+        )
+        return Dataset(folder.resolve().name, Images(*train), Images(*test), class_names)
+    if size != 32 or resize is not None:
         raise InputError(
-            f"The images of {name} are 32x32; `size` is for folders of images. "
-            f"Received: size={size}."
+            f"The images of {name} are 32x32; `size` and `resize` are for folders of images. "
+            f"Received: size={size}, resize={resize}."
         )
     folder = default_dir() if data_dir is None else Path(data_dir).expanduser()
     if name == "digits":
         train, test = _digits()
     elif name == "svhn":
-        train, test = _svhn(folder, extra)
+        train, test = _svhn(folder, extra, split)
     else:
         train, test = _cifar(str(name), folder)
+    train, test = _some(train, split != "test", most), _some(test, split != "train", most)
     return Dataset(str(name), Images(*train), Images(*test), PREPROCESSING[str(name)].class_names)
+
+
+def _check_crop(size: object, resize: object, interpolation: str) -> None:
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        raise InputError(f"`size` must be a whole number of pixels. Received: size={size!r}.")
+    if resize is not None and (not isinstance(resize, (int, np.integer)) or resize < size):
+        raise InputError(
+            "`resize` must be None or at least `size`, which is cut out of the resized image. "
+            f"Received: resize={resize!r}, size={size}."
+        )
+    if interpolation not in INTERPOLATIONS:
+        raise InputError(
+            f"`interpolation` must be one of {', '.join(INTERPOLATIONS)}. "
+            f"Received: interpolation={interpolation!r}."
+        )
+
+
+def _some(images: cifar.Split, wanted: bool, most: int | None) -> cifar.Split:
+    """At most so many of the images and their labels; none where they are not wanted."""
+    count = len(images[1]) if wanted else 0
+    if most is not None:
+        count = min(most, count)
+    if count == len(images[1]):
+        return images
+    chosen = image_folder.spread(len(images[1]), count)
+    return images[0][chosen], images[1][chosen]
 
 
 def _unknown(name: object) -> InputError:
@@ -119,7 +160,8 @@ def _unknown(name: object) -> InputError:
     near = difflib.get_close_matches(plain, NAMES, n=1, cutoff=0.7)
     return InputError(
         f"`name` must be one of {', '.join(NAMES)}, or an existing folder of class sub-folders "
-        f"with images. Received: name={name!r}.{f' Nearest: {near[0]}.' if near else ''}"
+        "with images, here or in `data_dir` (--data_dir). "
+        f"Received: name={name!r}.{f' Nearest: {near[0]}.' if near else ''}"
     )
 
 
@@ -129,16 +171,32 @@ def default_dir() -> Path:
     return Path(home).expanduser() / "datasets"
 
 
-def _folder(
-    name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None, size: int
-) -> Dataset:
-    folder = Path(name).expanduser()
-    if data_dir is not None and not folder.is_dir():
-        folder = Path(data_dir).expanduser() / folder
-    if not folder.is_dir():
-        raise _unknown(name)
-    train, test, class_names = image_folder.read(folder, size)
-    return Dataset(folder.resolve().name, Images(*train), Images(*test), class_names)
+def find_folder(
+    name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
+) -> Path:
+    """Find a folder of images by its path, or in `data_dir`.
+
+    In a `data_dir` that is given the last part of the path is enough, because a run remembers
+    the path that it was trained with, perhaps on another machine.
+
+    Args:
+        name: the path, as a person gave it.
+        data_dir: a folder that may hold it; default ~/.keras/datasets.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    root = default_dir() if data_dir is None else Path(data_dir).expanduser()
+    places = [Path(name).expanduser(), root / name]
+    if data_dir is not None:
+        places.append(root / Path(name).name)
+    for folder in places:
+        if folder.is_dir():
+            return folder
+    raise _unknown(name)
 
 
 def _cifar(name: str, folder: Path) -> tuple[cifar.Split, cifar.Split]:
@@ -154,12 +212,13 @@ def _cifar(name: str, folder: Path) -> tuple[cifar.Split, cifar.Split]:
     return splits
 
 
-def _svhn(folder: Path, extra: bool) -> tuple[cifar.Split, cifar.Split]:
-    train = _svhn_file("train_32x32.mat", folder)
-    if extra:
+def _svhn(folder: Path, extra: bool, split: str | None) -> tuple[cifar.Split, cifar.Split]:
+    nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
+    train = nothing if split == "test" else _svhn_file("train_32x32.mat", folder)
+    if extra and split != "test":
         more = _svhn_file("extra_32x32.mat", folder)
         train = np.concatenate([train[0], more[0]]), np.concatenate([train[1], more[1]])
-    return train, _svhn_file("test_32x32.mat", folder)
+    return train, nothing if split == "train" else _svhn_file("test_32x32.mat", folder)
 
 
 def _svhn_file(name: str, folder: Path) -> cifar.Split:

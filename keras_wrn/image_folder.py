@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,16 @@ _TEST_FOLDERS = ("test", "val", "validation", "valid")
 _ANNOTATIONS = "val_annotations.txt"  # Tiny ImageNet's list of file, class and box
 
 
-def read(folder: Path, size: int) -> tuple[Split, Split, tuple[str, ...]]:
-    """Read every image of a folder, in a layout that `scan` understands, into memory.
+def read(
+    folder: Path,
+    size: int,
+    *,
+    resize: int | None = None,
+    interpolation: str = "bilinear",
+    split: str | None = None,
+    most: int | None = None,
+) -> tuple[Split, Split, tuple[str, ...]]:
+    """Read the images of a folder, in a layout that `scan` understands, into memory.
 
     Each image is read as `prediction.read_images` reads it, so that a network is trained on what
     it will be asked about.
@@ -25,6 +34,10 @@ def read(folder: Path, size: int) -> tuple[Split, Split, tuple[str, ...]]:
     Args:
         folder: the folder.
         size: height and width that every image is brought to, in pixels.
+        resize: pixels that the shorter side is first brought to; None for the largest square.
+        interpolation: of the resizing, "bilinear" or "bicubic".
+        split: "train" or "test" to read that alone; the other has no images then.
+        most: at most so many images of each, evenly out of all classes; None for all.
 
     Returns:
         (train images, labels), (test images, labels), class names in alphabetical order.
@@ -37,7 +50,15 @@ def read(folder: Path, size: int) -> tuple[Split, Split, tuple[str, ...]]:
             "Reading images needs Pillow, which is not installed. Run: pip install pillow"
         )
     names, train, test = scan(folder)
-    return _read_all(train, size), _read_all(test, size), names
+
+    def image(path: Path) -> np.ndarray:
+        return read_images([path], size, resize=resize, interpolation=interpolation)[0]
+
+    def part(name: str, files: PerClass) -> Split:
+        wanted = sum(map(len, files)) if split in (None, name) else 0
+        return _read(files, wanted if most is None else min(most, wanted), size, image)
+
+    return part("train", train), part("test", test), names
 
 
 def scan(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass]:
@@ -146,10 +167,10 @@ def _files(class_folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _read_all(files: PerClass, size: int) -> Split:
-    counts = [len(of_class) for of_class in files]
-    images = np.empty((sum(counts), size, size, 3), dtype=np.uint8)
-    every = (path for of_class in files for path in of_class)
-    for target, path in zip(images, every, strict=True):
-        target[...] = read_images([path], size)[0]
-    return images, np.repeat(np.arange(len(files), dtype=np.int64), counts)
+def _read(files: PerClass, count: int, size: int, image: Callable[[Path], np.ndarray]) -> Split:
+    every = [(path, label) for label, of_class in enumerate(files) for path in of_class]
+    chosen = [every[place] for place in spread(len(every), count)]
+    images = np.empty((count, size, size, 3), dtype=np.uint8)
+    for target, (path, _) in zip(images, chosen, strict=True):
+        target[...] = image(path)
+    return images, np.array([label for _, label in chosen], np.int64)

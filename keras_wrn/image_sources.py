@@ -248,15 +248,15 @@ def _tfds() -> Any:
 
 
 def _find_folder(name: str, data_dir: str | Path | None) -> Path:
-    root = datasets.default_dir() if data_dir is None else Path(data_dir).expanduser()
-    for folder in (Path(name).expanduser(), root / name):
-        if folder.is_dir():
-            return folder
-    raise InputError(
-        f"There is no folder {name}, neither here nor in {root}. It must have train/CLASS/*.JPEG "
-        f"and val/CLASS/*.JPEG. {IMAGENET} Unpack them into such folders, one for each class; "
-        f"or {TFDS_BUILD}"
-    )
+    try:
+        return datasets.find_folder(name, data_dir)
+    except InputError as error:
+        root = datasets.default_dir() if data_dir is None else data_dir
+        raise InputError(
+            f"There is no folder {name}, neither here nor in {root} (--data_dir). It must have "
+            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG. {IMAGENET} Unpack them into such folders, "
+            f"one for each class; or {TFDS_BUILD}"
+        ) from error
 
 
 def _files_and_labels(per_class: image_folder.PerClass) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from keras_wrn import datasets
 from keras_wrn.backend import float32
 from keras_wrn.cost import multiply_adds, training_flop
 from keras_wrn.errors import InputError
@@ -69,6 +68,7 @@ def publish(
         PosixPath('saved_models/wrn-16-4-cifar10')
     """
     from keras_wrn.architecture import architecture
+    from keras_wrn.run_images import check_classes, images_of
     from keras_wrn.runs import load_trained
     from keras_wrn.weight_files import write_float16
 
@@ -91,13 +91,8 @@ def publish(
         raise InputError(
             f"{target} exists, and published weights are never overwritten. Remove it first."
         )
-    data = datasets.load(
-        trained.card["dataset"],
-        None if data_dir is None else Path(data_dir),
-        size=trained.preprocessing.size,
-    )
-    if data.class_names != trained.preprocessing.class_names:
-        raise InputError(f"The classes of {data.name} are not those that {run} was trained with.")
+    data = images_of(trained, "test", data_dir=data_dir)
+    check_classes(data, trained)
 
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=home) as beside:

@@ -1,7 +1,9 @@
 """Where ImageNet comes from: layouts, tensorflow_datasets, and sentences where it is missing."""
 
+import dataclasses
 import importlib.util
 import sys
+import types
 import warnings
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from PIL import Image
 from keras_wrn import image_sources
 from keras_wrn.errors import InputError
 from keras_wrn.image_stream import ImageStream
+from keras_wrn.run_images import images_of
 
 
 def batches(stream, count):
@@ -131,6 +134,22 @@ def test_tfds_is_read_undecoded_shuffled_and_resumed_exactly(tfds_dir, quiet_tfd
         np.testing.assert_array_equal(b, d)
     for asked, given in ((10, 10), (41, 40)):
         assert ImageStream(recipe_for("tfds:toy", train_images=asked), tfds_dir).images == given
+
+
+def test_what_measures_a_run_on_tfds_sees_its_pixels(tfds_dir, quiet_tfds):
+    recipe = recipe_for("tfds:toy", resize=36)
+    feed = ImageStream(recipe, tfds_dir)
+    card = {"dataset": "toy", "recipe": recipe.to_dict()}
+    run = types.SimpleNamespace(card=card, preprocessing=feed.preprocessing)
+    data = images_of(run, "test", data_dir=tfds_dir)
+    assert (data.name, data.class_names) == ("toy", ("ant", "bee"))
+    np.testing.assert_array_equal(data.test.images, feed.test[0])
+    np.testing.assert_array_equal(data.test.labels, feed.test[1])
+    train = images_of(run, "train", data_dir=tfds_dir, most=5).train
+    assert train.images.shape == (5, 32, 32, 3)
+    run.preprocessing = dataclasses.replace(feed.preprocessing, interpolation="bilinear")
+    with pytest.raises(InputError, match="tfds:toy is resized by bicubic interpolation only"):
+        images_of(run, "test", data_dir=tfds_dir)
 
 
 def test_tfds_without_the_data_set_says_how_to_prepare_it(tfds_dir, tmp_path, quiet_tfds):
