@@ -174,20 +174,11 @@ def default_dir() -> Path:
 def find_folder(
     name: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None = None
 ) -> Path:
-    """Find a folder of images by its path, or in `data_dir`.
+    """Find a folder of images by its path, or in `data_dir` (default ~/.keras/datasets).
 
     In a `data_dir` that is given the last part of the path is enough, because a run remembers
-    the path that it was trained with, perhaps on another machine.
-
-    Args:
-        name: the path, as a person gave it.
-        data_dir: a folder that may hold it; default ~/.keras/datasets.
-
-    Returns:
-        The folder.
-
-    Raises:
-        InputError: there is none.
+    the path that it was trained with, perhaps on another machine. Raises InputError where there
+    is none.
     """
     root = default_dir() if data_dir is None else Path(data_dir).expanduser()
     places = [Path(name).expanduser(), root / name]

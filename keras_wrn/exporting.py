@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from keras_wrn.errors import InputError
 from keras_wrn.evaluation import with_preprocessing
+from keras_wrn.messages import say
+from keras_wrn.preprocessing import Preprocessing, class_names
 
 if TYPE_CHECKING:
     import keras
-
-    from keras_wrn.preprocessing import Preprocessing
 
 
 def export(
@@ -32,8 +32,10 @@ def export(
     The signature "serving_bytes" takes `image_bytes`, strings (n,), each an encoded PNG,
     JPEG, GIF, BMP or WebP file, and returns `probabilities`, `top5_scores`, float32 (n, 5),
     `top5_classes`, int64 (n, 5), and `top5_labels`, strings (n, 5), best first; k instead of
-    5 where the model has k < 5 classes. Images are resized and cropped as in
-    `keras_wrn.predict`, except that an EXIF orientation is not followed.
+    5 where the model has k < 5 classes. ImageNet's names come from Keras, which downloads them
+    once; where it cannot, the labels are the numbers of the classes, and that is said. Images are
+    resized and cropped as in `keras_wrn.predict`, except that an EXIF orientation is not
+    followed.
 
     The folder appears under its number only when it is complete: it is written beside and
     then renamed, and a failure leaves nothing behind.
@@ -110,6 +112,16 @@ def version_folder(directory: Path, version: int | None) -> Path:
     return directory / str(version)
 
 
+def _labels(preprocessing: Preprocessing, classes: int) -> list[str]:
+    """The names of the classes, or their numbers where there are none to be had."""
+    try:
+        names = class_names(preprocessing)
+    except InputError as error:
+        say(f"The labels are numbers. {error}")
+        names = ()
+    return list(names) if len(names) == classes else [str(index) for index in range(classes)]
+
+
 def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.ExportArchive:
     import keras
     import tensorflow as tf
@@ -122,7 +134,7 @@ def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.E
             "`model` must take grey or RGB images, with 1 or 3 channels, so that image files "
             f"can be decoded for it. Received: {channels} channels."
         )
-    labels = tf.constant(preprocessing.class_names or [str(index) for index in range(classes)])
+    labels = tf.constant(_labels(preprocessing, classes))
 
     def probabilities_of(images: Any) -> Any:
         return tf.cast(full(images, training=False), tf.float32)

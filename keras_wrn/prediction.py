@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ def predict(
         For each file a list of (class index, class name, probability), best first.
 
     Raises:
-        InputError: a file is missing or is no image, or `top` is below 1.
+        InputError: a file is missing or is no image, or `top` is below 1; or the names of
+            ImageNet's classes cannot be had.
 
     Example:
         >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
@@ -46,10 +48,12 @@ def predict(
         [[(6, 'frog', 0.998), (2, 'bird', 0.001), ...]]
     """
     from keras_wrn.evaluation import class_probabilities
-    from keras_wrn.preprocessing import decode_predictions
+    from keras_wrn.preprocessing import class_names, decode_predictions
 
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise InputError(f"`top` must be a whole number from 1. Received: {top!r}.")
+    # First, because ImageNet's may have to be fetched.
+    named = replace(preprocessing, class_names=class_names(preprocessing))
     files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not files:
         return []
@@ -61,7 +65,7 @@ def predict(
     )
     probabilities = class_probabilities(model, images, preprocessing)
     top = min(top, probabilities.shape[1])
-    return decode_predictions(probabilities, top=top, dataset=preprocessing)
+    return decode_predictions(probabilities, top=top, dataset=named)
 
 
 def read_images(

@@ -257,10 +257,7 @@ def decode_predictions(
         >>> decode_predictions([[0, 0, 0, 0.9, 0, 0.1, 0, 0, 0, 0]], top=2)
         [[(3, 'cat', 0.9), (5, 'dog', 0.1)]]
     """
-    row = preprocessing_of(dataset)
-    names = row.class_names
-    if not names and row.mean == PREPROCESSING["imagenet"].mean:
-        names = _imagenet_names()
+    names = class_names(preprocessing_of(dataset))
     if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or top < 1:
         raise InputError(f"`top` must be a whole number of at least 1. Received: top={top!r}.")
     if hasattr(probabilities, "shape") and not isinstance(probabilities, np.ndarray):
@@ -283,6 +280,13 @@ def decode_predictions(
     ]
 
 
+def class_names(preprocessing: Preprocessing) -> tuple[str, ...]:
+    """The names of the classes; ImageNet's from Keras, which raises InputError offline."""
+    names = preprocessing.class_names
+    is_imagenet = preprocessing.mean == PREPROCESSING["imagenet"].mean
+    return _imagenet_names() if not names and is_imagenet else names
+
+
 @functools.cache
 def _imagenet_names() -> tuple[str, ...]:
     from keras.applications import imagenet_utils
@@ -291,8 +295,7 @@ def _imagenet_names() -> tuple[str, ...]:
     try:
         certain = imagenet_utils.decode_predictions(np.eye(1000, dtype="float32"), top=1)
     except Exception as error:  # get_file raises a bare Exception when it cannot download
-        raise InputError(
-            "The names of the ImageNet classes come from Keras, which downloads "
-            f"imagenet_class_index.json into ~/.keras/models. That failed: {error}"
-        ) from error
+        told = "The names of the ImageNet classes come from Keras, which downloads"
+        where = "imagenet_class_index.json into ~/.keras/models"
+        raise InputError(f"{told} {where}. That failed: {error}") from error
     return tuple(name for [(_, name, _)] in certain)

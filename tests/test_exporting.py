@@ -10,10 +10,10 @@ from PIL import Image
 from tiny_run import DIGITS, random_images
 
 import keras_wrn
-from keras_wrn import evaluation, exporting
+from keras_wrn import evaluation, exporting, preprocessing
 from keras_wrn.errors import InputError
 from keras_wrn.prediction import read_images
-from keras_wrn.preprocessing import Preprocessing
+from keras_wrn.preprocessing import PREPROCESSING, Preprocessing
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 needs_tensorflow = pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModel needs TensorFlow")
@@ -156,6 +156,20 @@ def test_three_classes_without_names_have_a_top_three(tmp_path):
     answer = signatures["serving_bytes"](image_bytes=tf.constant([encoded(random_images(1)[0])]))
     assert answer["top5_scores"].shape == (1, 3)
     assert sorted(answer["top5_labels"].numpy()[0]) == [b"0", b"1", b"2"]
+
+
+def test_imagenets_labels_are_keras_names_or_numbers(monkeypatch, capsys):
+    nameless = PREPROCESSING["imagenet"]
+    monkeypatch.setattr(preprocessing, "_imagenet_names", lambda: ("tench", "goldfish"))
+    assert exporting._labels(nameless, 2) == ["tench", "goldfish"]
+    assert exporting._labels(nameless, 3) == ["0", "1", "2"]
+
+    def offline():
+        raise InputError("No network.")
+
+    monkeypatch.setattr(preprocessing, "_imagenet_names", offline)
+    assert exporting._labels(nameless, 2) == ["0", "1"]
+    assert capsys.readouterr().out == "The labels are numbers. No network.\n"
 
 
 @needs_tensorflow

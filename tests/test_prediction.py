@@ -7,10 +7,11 @@ from PIL import Image
 from tiny_run import DIGITS, random_images
 
 import keras_wrn
+from keras_wrn import preprocessing
 from keras_wrn.errors import InputError
 from keras_wrn.evaluation import class_probabilities
 from keras_wrn.prediction import read_images
-from keras_wrn.preprocessing import Preprocessing
+from keras_wrn.preprocessing import PREPROCESSING, Preprocessing
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,17 @@ def test_predict_follows_the_preprocessing_of_the_weights(tmp_path, model):
     expected = keras_wrn.predict(model, save(tmp_path / "b.png", cut), DIGITS, top=10)
     assert keras_wrn.predict(model, path, owners, top=10) == expected
     assert keras_wrn.predict(model, path, DIGITS, top=10) != expected
+
+
+def test_names_that_cannot_be_had_are_told_before_the_network_runs(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    preprocessing._imagenet_names.cache_clear()
+    monkeypatch.setattr("keras.applications.imagenet_utils.decode_predictions", offline)
+    nameless = PREPROCESSING["imagenet"]
+    with pytest.raises(InputError, match="names of the ImageNet classes come from Keras"):
+        keras_wrn.predict(None, save(tmp_path / "a.png", random_images(1)[0]), nameless)
 
 
 def test_a_large_image_is_resized_with_antialiasing(tmp_path):
