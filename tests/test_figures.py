@@ -1,12 +1,13 @@
 """Figures 2 to 4, from histories and times."""
 
 import json
+import types
 
 import pytest
 from paper_runs import row_of, write_card
 from tiny_run import write_history
 
-from keras_wrn import comparison, figures, report, step_time
+from keras_wrn import comparison, figures, report, step_time, trainer
 from keras_wrn.errors import InputError
 from keras_wrn.paper_systems import recipe_of
 from keras_wrn.scaled_down import Scale
@@ -92,12 +93,49 @@ def test_damaged_times_are_refused_in_a_sentence(tmp_path):
             step_time.read_figure_4(tmp_path)
 
 
-def test_steps_are_timed_in_turn():
-    recipes = {name: recipe_of("cifar10", "16-4", depth=10, width=1.0) for name in ("40-4", "b")}
-    seconds = step_time.time_steps(recipes, batch=4, steps=1, repeats=2)
-    assert [len(of) for of in seconds.values()] == [2, 2]
-    assert all(value > 0 for of in seconds.values() for value in of)
-    assert len(step_time.ratios(seconds, "b")) == 2
+def test_steps_are_timed_in_turn(monkeypatch):
+    """And the first timing of each network, which compiles it, does not count."""
+    fitted = []
+
+    def build(recipe, *_):
+        def fit(images, labels, **options):
+            assert len(images) == len(labels) == 2 * options["batch_size"] == 8
+            fitted.append(recipe.width)
+            clock[0] += 100 if len(fitted) <= 2 else recipe.width
+
+        return types.SimpleNamespace(model=types.SimpleNamespace(fit=fit))
+
+    clock = [0.0]
+    monkeypatch.setattr(trainer, "build", build)
+    monkeypatch.setattr(step_time.time, "perf_counter", lambda: clock[0])
+    recipes = {
+        name: recipe_of("cifar10", "16-4", width=w) for name, w in (("40-4", 2.0), ("b", 3.0))
+    }
+    seconds = step_time.time_steps(recipes, batch=4, steps=2, repeats=2)
+    assert fitted == [2.0, 3.0] * 3
+    assert seconds == {"40-4": [1.0, 1.0], "b": [1.5, 1.5]}
+    assert step_time.ratios(seconds, "b") == [1.5, 1.5]
+
+
+def test_what_is_timed_is_a_network_without_its_augmentation(monkeypatch):
+    built = []
+
+    def build(recipe, preprocessing, shape, steps):
+        built.append((recipe, len(preprocessing.class_names), shape))
+        return types.SimpleNamespace(model=types.SimpleNamespace(fit=lambda *_, **__: None))
+
+    monkeypatch.setattr(trainer, "build", build)
+    recipes = {"a": recipe_of("cifar100", "16-4"), "b": recipe_of("imagenet", "50-2")}
+    step_time.time_steps(recipes, batch=2, steps=1, repeats=1)
+    assert [of[1:] for of in built] == [(100, (32, 32, 3)), (1000, (224, 224, 3))]
+    for recipe, *_ in built:
+        assert (recipe.batch_size, recipe.pad, recipe.flip, recipe.schedule) == (
+            2,
+            0,
+            False,
+            "constant",
+        )
+        assert not (recipe.whitening or recipe.color_jitter or recipe.random_resized_crop)
 
 
 def test_speeds_are_measured_once(tmp_path, monkeypatch):
