@@ -137,11 +137,11 @@ def _convert(owned: Owned) -> None:
 def _owners_file(owned: Owned, beside: Path) -> Path:
     """The owner's file, verified: one that the user has put into the cache, or downloaded."""
     by_hand = cache() / owned.file
-    if owned.sha256 and by_hand.is_file():
-        if not (digest := sha256(by_hand)).startswith(owned.sha256):
+    if by_hand.is_file():
+        if wrong := _difference(by_hand, owned):
             raise InputError(
-                f"{by_hand} is damaged or only half there: its sha256 is {digest}, and must start "
-                f"with {owned.sha256}. Delete it to have it downloaded from {owned.url}."
+                f"{by_hand} is damaged or only half there: {wrong}. Delete it to have it "
+                f"downloaded from {owned.url}."
             )
         return by_hand
     try:
@@ -150,18 +150,22 @@ def _owners_file(owned: Owned, beside: Path) -> Path:
             file = beside / owned.file
             downloads.download(owned.url, file, sha256=owned.sha256 or None, size=owned.exact_size)
     except InputError as error:
-        where = f", or put {owned.file} into {cache()}" if owned.sha256 else ""
         raise InputError(
             f"The {owned.keyword} weights of {owned.architecture} are {owned.owner}'s and are "
-            f"fetched from its address on first use{where}. {error}"
+            f"fetched from its address on first use, or put {owned.file} of {owned.url} into "
+            f"{cache()}. {error}"
         ) from error
+    return file
+
+
+def _difference(file: Path, owned: Owned) -> str | None:
+    """What tells a file from the owner's: its hash, or its length where no hash is known."""
+    if owned.sha256 and not (digest := sha256(file)).startswith(owned.sha256):
+        return f"its sha256 is {digest}, and must start with {owned.sha256}"
     size = file.stat().st_size
     if owned.exact_size and size != owned.exact_size:
-        raise InputError(
-            f"{owned.url} is not the file that was published: it has {size:,} bytes, and must "
-            f"have {owned.exact_size:,}."
-        )
-    return file
+        return f"it has {size:,} bytes, and must have {owned.exact_size:,}"
+    return None
 
 
 def _through_client(owned: Owned) -> Path | None:
@@ -182,4 +186,6 @@ def _through_client(owned: Owned) -> Path | None:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{owned.url} could not be fetched: {reason}") from error
+    if wrong := _difference(Path(file), owned):
+        raise InputError(f"{owned.url} is not the file that was published: {wrong}.")
     return Path(file)

@@ -238,9 +238,9 @@ def test_another_network_in_the_file_is_refused(owners, monkeypatch):
 def test_a_file_put_there_by_hand_is_taken(owners, weights, pth):
     """The way without a network."""
     files, asked = owners
-    name = imagenet_weights.OWNED[0].file
+    name, timm = imagenet_weights.OWNED[0].file, files[next(n for n in files if "timm" in n)]
     files.clear()
-    with pytest.raises(InputError, match=f"or put {name} into {published.cache()}"):
+    with pytest.raises(InputError, match=f"or put {name} of .*/{name} into {published.cache()}"):
         build(weights="imagenet-v1")
     asked.clear()
     (published.cache() / name).write_bytes(pth[:-1])
@@ -248,6 +248,12 @@ def test_a_file_put_there_by_hand_is_taken(owners, weights, pth):
         build(weights="imagenet-v1")
     (published.cache() / name).write_bytes(pth)
     assert_has(build(weights="imagenet-v1"), weights, tolerance=2e-3)
+    # timm's hash is not known, its length is; and it is what "imagenet" stands for.
+    (published.cache() / "model.safetensors").write_bytes(timm + b" ")
+    with pytest.raises(InputError, match=rf"it has {len(timm) + 1:,} bytes, and must have"):
+        build(weights="imagenet")
+    (published.cache() / "model.safetensors").write_bytes(timm)
+    assert_has(build(weights="imagenet"), weights)
     assert asked == []
 
 
