@@ -5,6 +5,7 @@ from typing import Any
 
 from keras_wrn.networks import NETWORKS
 from keras_wrn.preprocessing import PREPROCESSING, preprocessing_of
+from keras_wrn.published import folder_name
 from keras_wrn.run_folder import HISTORY_FILE, WEIGHTS_FILE
 
 README_FILE = "README.md"
@@ -21,7 +22,7 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
         The text of README.md.
     """
     keyword = card.get("weights", card["dataset"])
-    metrics, network = card["metrics"], card["network"]
+    metrics = card["metrics"]
     parts = [
         f"# {card['architecture']} on {keyword}",
         "<!-- Generated from card.json by keras_wrn. -->",
@@ -40,8 +41,7 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
         f"Runs: {card['runs']}, seed {card.get('seed', 'not said')}. "
         f"Kept: {card.get('kept', 'the last epoch')}. "
         f"Chosen by: {card.get('chosen_by', 'not said')}.",
-        f"```python\nimport keras_wrn\n\nmodel = keras_wrn.{call(network, keyword)}\n"
-        f"{_normalise(card)}  # before: 0 to 255\n```",
+        f"```python\n{_use(card, keyword)}  # before: 0 to 255\n```",
         "## Intended use\n\n" + card["intended_use"],
         "## Known failures\n\n" + "\n".join(f"- {line}" for line in card["known_failures"]),
         "## Preprocessing\n\n" + _preprocessing(card["preprocessing"]),
@@ -96,15 +96,20 @@ def call(network: dict[str, Any], keyword: str) -> str:
     return f"{builder}({given})"
 
 
-def _normalise(card: dict[str, Any]) -> str:
-    """The Python that normalises images as the card says."""
-    named = PREPROCESSING.get(card["dataset"])
-    if named is not None and named == preprocessing_of(card):
-        return f'images = keras_wrn.preprocess_input(images, "{card["dataset"]}")'
-    return (
-        'card = json.loads(pathlib.Path("card.json").read_text())\n'
-        "images = keras_wrn.preprocess_input(images, card)"
-    )
+def _use(card: dict[str, Any], keyword: str) -> str:
+    """The Python that loads the network, and normalises images as the card says."""
+    dataset = card["dataset"]
+    if PREPROCESSING.get(dataset) == preprocessing_of(card):
+        lines = (
+            f"model = keras_wrn.{call(card['network'], keyword)}",
+            f'images = keras_wrn.preprocess_input(images, "{dataset}")',
+        )
+    else:
+        lines = (
+            f'trained = keras_wrn.load_trained("{folder_name(card["architecture"], keyword)}")',
+            "images = keras_wrn.preprocess_input(images, trained.preprocessing)",
+        )
+    return "\n".join(("import keras_wrn\n", *lines))
 
 
 def _preprocessing(values: dict[str, Any]) -> str:

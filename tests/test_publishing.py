@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import h5py
 import keras
@@ -129,10 +130,21 @@ def test_the_readme_shows_the_shortest_call(folder, network, call):
     assert f"model = keras_wrn.{call}\n" in readme(card | {"network": whole, "weights": "svhn"})
 
 
-def test_own_statistics_are_taken_from_the_card(folder):
+@pytest.mark.parametrize("mean", [78.895, 1.0])
+def test_the_python_of_the_readme_runs(folder, tmp_path, monkeypatch, mean):
+    """In the folder above, with own statistics or those of a data set in the table."""
+    saved_models = only_here(monkeypatch, tmp_path)
+    shutil.copytree(folder.parent, saved_models)
     card = runs.read_card(folder)
-    card["preprocessing"]["mean"] = [1.0, 2.0, 3.0]
-    assert "keras_wrn.preprocess_input(images, card)" in readme(card)
+    own = card["preprocessing"] | {"mean": [mean] * 3}
+    change_card(saved_models / NAME, preprocessing=own)
+    text = readme(runs.read_card(saved_models / NAME))
+    monkeypatch.chdir(saved_models)
+    names = {"images": np.full((1, 32, 32, 3), 90, "uint8")}
+    exec(re.search("```python\n(.*?)```", text, re.DOTALL)[1], names)
+    expected = (90 - mean) / card["preprocessing"]["std"][0]
+    np.testing.assert_allclose(names["images"], expected, rtol=1e-6)
+    assert ("trained" in names) == (mean == 1.0)
 
 
 def test_what_is_published_loads_by_name_and_by_plain_keras(folder, tmp_path, monkeypatch):
