@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN = .venv/bin
 JAX = .venv-jax/bin
+QUIET = --quiet --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-tensorflow test-jax check bench clean
 
-demo: .venv/installed            ## train, evaluate, predict and export on the embedded digits
+demo: .venv/light                ## train, evaluate, predict and export on the embedded digits
 	$(BIN)/python recipes/digits.py --workdir demo/run
 	$(BIN)/keras-wrn evaluate demo/run
 	$(BIN)/keras-wrn predict demo/run demo/run/samples/*.png
@@ -26,18 +27,30 @@ check: .venv/installed           ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed           ## ratios against peers, measured on this machine
-	$(BIN)/python benchmarks/training_step.py
+bench: .venv/bench               ## ratios against peers, measured on this machine
+	$(BIN)/python benchmarks/training_step.py --precision float32
+	$(BIN)/python benchmarks/training_step.py --precision mixed_bfloat16
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/input_path.py
+	$(BIN)/python benchmarks/scale.py
 
 clean:
 	rm -rf .venv .venv-jax demo build dist *.egg-info
 
-.venv/installed: setup.py
+.venv/light: setup.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/pip install $(QUIET) --editable ".[tf-cpu,train]"
+	touch $@
+
+.venv/installed: .venv/light
+	$(BIN)/pip install $(QUIET) --editable ".[dev]"
+	touch $@
+
+.venv/bench: .venv/light
+	$(BIN)/pip install $(QUIET) --editable ".[bench]"
 	touch $@
 
 .venv-jax/installed: setup.py
 	$(PYTHON) -m venv .venv-jax
-	$(JAX)/pip install --quiet --disable-pip-version-check --editable ".[jax,train]" "pytest>=8" "pytest-xdist>=3.5"
+	$(JAX)/pip install $(QUIET) --editable ".[jax,train]" "pytest>=8" "pytest-xdist>=3.5"
 	touch $@

@@ -44,6 +44,7 @@ setup(
         # tensorflow_datasets needs importlib_resources and does not say so.
         "imagenet": ["tensorflow-datasets>=4.9.6", "importlib_resources"],
         "engines": ENGINES,
+        "bench": ["torch>=2.4"],
         "test": TEST,
         "dev": [*TEST, *ENGINES, *DETECTION, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],
     },
