@@ -1,6 +1,5 @@
 """What happens around the steps of a training run: history, state, momentum, pictures."""
 
-import csv
 import signal
 import time
 from pathlib import Path
@@ -13,7 +12,6 @@ from keras import ops
 from keras_wrn import run_folder
 from keras_wrn.averaging import WeightAverage
 from keras_wrn.errors import Interrupted
-from keras_wrn.recipe import Recipe
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -33,14 +31,15 @@ LOG_EVERY = 60.0  # seconds between lines of the log
 class RunKeeper(keras.callbacks.Callback):
     """Keep a run's history and state, so that the same command goes on where it stopped.
 
-    The state is every variable of the model, its optimiser and its metrics, with the step. It is
-    saved every ten minutes, at the end of each epoch where the last save is older than that,
-    and on SIGTERM or Ctrl-C, after which `Interrupted` is raised.
+    The state is every variable of the model and its optimiser, the step, and the means of the
+    metrics over the epoch under way. It is saved every ten minutes, at the end of each epoch where
+    the last save is older than that, and on SIGTERM or Ctrl-C, after which `Interrupted` is raised.
 
     Args:
         workdir: the run folder.
-        recipe: what is trained.
+        recipe: what is trained; its `epochs` and `batch_size` are read.
         steps_per_epoch: steps of a whole epoch.
+        columns: of history.csv.
         average: the moving average of the weights, where the recipe keeps one.
         save_every: seconds between saved states.
     """
@@ -48,9 +47,10 @@ class RunKeeper(keras.callbacks.Callback):
     def __init__(
         self,
         workdir: Path,
-        recipe: Recipe,
+        recipe: Any,
         steps_per_epoch: int,
         *,
+        columns: tuple[str, ...] = HISTORY_COLUMNS,
         average: WeightAverage | None = None,
         save_every: float = SAVE_EVERY,
     ) -> None:
@@ -58,6 +58,7 @@ class RunKeeper(keras.callbacks.Callback):
         self.workdir = workdir
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
+        self.columns = columns
         self.average = average
         self.save_every = save_every
         self.step = 0
@@ -87,6 +88,21 @@ class RunKeeper(keras.callbacks.Callback):
         self.rows = facts["history"]
         self.seconds, self.cpu_seconds = facts["seconds"], facts["cpu_seconds"]
         logging.info("going on after step %d of the saved state", self.step)
+
+    def stretches(self, breaks: tuple[int, ...] = ()) -> list[tuple[int, int, int]]:
+        """What is left of the run, as calls of `fit`: (first epoch, one after the last, steps).
+
+        The rest of an interrupted epoch is one; each epoch of `breaks`, counted from 1, begins
+        another. Epochs count from 0.
+        """
+        epoch, done = divmod(self.step, self.steps_per_epoch)
+        found = [(epoch, epoch + 1, self.steps_per_epoch - done)] if done else []
+        epoch += bool(done)
+        for end in [*(b - 1 for b in breaks if b <= self.recipe.epochs), self.recipe.epochs]:
+            if end > epoch:
+                found.append((epoch, end, self.steps_per_epoch))
+                epoch = end
+        return found
 
     def catch_signals(self) -> None:
         """From now on SIGTERM and Ctrl-C stop the run after the step under way."""
@@ -143,8 +159,8 @@ class RunKeeper(keras.callbacks.Callback):
         logs["learning_rate"] = _last_rate(self.model.optimizer)
         logs["images_per_second"] = (self.step - steps) * self.recipe.batch_size / elapsed
         row = {"epoch": epoch + 1, "step": self.step, "seconds": round(self.seconds, 1), **logs}
-        self.rows.append({key: row[key] for key in HISTORY_COLUMNS if key in row})
-        write_history(self.workdir / run_folder.HISTORY_FILE, self.rows)
+        self.rows.append({key: row[key] for key in self.columns if key in row})
+        run_folder.write_history(self.workdir, self.columns, self.rows)
         self._last_tick, self._last_cpu = time.monotonic(), time.process_time()
         if self._signal is not None or time.monotonic() - self._last_save >= self.save_every:
             self.save()
@@ -189,13 +205,12 @@ class RunKeeper(keras.callbacks.Callback):
         speed = (self.step - steps) / max(self.seconds - seconds, 1e-9)
         total = self.recipe.epochs * self.steps_per_epoch
         logging.info(
-            "epoch %d/%d, step %d/%d, loss %.4f, error %.4f, %.0f images/s, %.0f min to go",
+            "epoch %d/%d, step %d/%d, %s, %.0f images/s, %.0f min to go",
             self.step // self.steps_per_epoch + 1,
             self.recipe.epochs,
             self.step,
             total,
-            logs.get("loss", float("nan")),
-            logs.get("error", float("nan")),
+            ", ".join(f"{name} {float(mean):.4f}" for name, mean in logs.items()),
             speed * self.recipe.batch_size,
             (total - self.step) / max(speed, 1e-9) / 60,
         )
@@ -224,21 +239,6 @@ class VelocityReset(keras.callbacks.Callback):
             self.model.optimizer.reset_velocity()
 
 
-def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write history.csv, whole."""
-
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, HISTORY_COLUMNS, restval="")
-            writer.writeheader()
-            for row in rows:
-                writer.writerow(
-                    {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-                )
-
-    run_folder.write_whole(path, write)
-
-
 def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """The learning rate of the step just made; `optimizer.learning_rate` is the next one's."""
     schedule = optimizer._learning_rate
@@ -250,17 +250,5 @@ def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
 def _state_variables(model: keras.Model) -> list[Any]:
     """Every variable of a compiled model but its metrics', in a fixed order, each once."""
     metrics = {id(variable) for variable in model.metrics_variables}
-    seeds = [variable for layer in _all_layers(model) for variable in layer.variables]
-    found: dict[int, Any] = {}
-    for variable in [*model.variables, *seeds, *model.optimizer.variables]:
-        if id(variable) not in metrics:
-            found.setdefault(id(variable), variable)
-    return list(found.values())
-
-
-def _all_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of a model and of the models in it."""
-    nested = [
-        _all_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers
-    ]
-    return [layer for layers in nested for layer in layers]
+    every = {id(v): v for v in [*model.variables, *model.optimizer.variables]}
+    return [variable for key, variable in every.items() if key not in metrics]

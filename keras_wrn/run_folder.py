@@ -1,9 +1,12 @@
 """The folder of a training run: whose it is, and files that are whole or not there."""
 
+import collections
+import csv
 import hashlib
 import json
 import os
 import platform
+import sys
 import zipfile
 from collections.abc import Callable
 from importlib import metadata
@@ -13,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.recipe import Recipe
 
 RECIPE_FILE = "recipe.json"
 CARD_FILE = "card.json"
@@ -45,31 +47,49 @@ def write_json(path: Path, content: Any) -> None:
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def open_run(workdir: Path, recipe: Recipe) -> None:
+def write_history(workdir: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """Write history.csv, whole: a row an epoch, empty where nothing was measured."""
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            for row in rows:
+                writer.writerow(
+                    {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
+                )
+
+    write_whole(workdir / HISTORY_FILE, write)
+
+
+def open_run(workdir: Path, recipe: dict[str, Any], defaults: dict[str, Any]) -> None:
     """Make the folder of a run, or go on with the one there; `check_run` says what it refuses."""
-    check_run(workdir, recipe)
+    check_run(workdir, recipe, defaults)
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / RECIPE_FILE).exists():
-        write_json(workdir / RECIPE_FILE, recipe.to_dict())
+        write_json(workdir / RECIPE_FILE, recipe)
 
 
-def check_run(workdir: Path, recipe: Recipe) -> None:
+def check_run(workdir: Path, recipe: dict[str, Any], defaults: dict[str, Any]) -> None:
     """Check that a folder is free for a run, or holds this very run; write nothing.
+
+    Args:
+        workdir: the folder.
+        recipe: what makes the run, as JSON has it.
+        defaults: what options were that are newer than the run there: they had no effect on it.
 
     Raises:
         InputError: the folder holds another run, or files that are no run.
     """
     recipe_path = workdir / RECIPE_FILE
     if recipe_path.exists():
-        # Options that are newer than the run had no effect on it: their defaults.
-        theirs = Recipe.from_dict(read_json(recipe_path)).to_dict()
-        ours = recipe.to_dict()
-        different = [key for key, value in ours.items() if theirs[key] != value]
+        theirs = {**defaults, **read_json(recipe_path)}
+        different = [key for key in theirs if theirs[key] != recipe.get(key)]
         if different:
             first = different[0]
             raise InputError(
                 f"The work folder {workdir} already holds another run: {first} is "
-                f"{theirs[first]!r} there and {ours.get(first)!r} here. "
+                f"{theirs[first]!r} there and {recipe.get(first)!r} here. "
                 "Give another folder, or the same recipe to go on with that run."
             )
         return
@@ -150,14 +170,34 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """The processor and the accelerators, in words."""
+    """The processor, and the accelerators that Keras has where it runs already, in words."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         pass
-    return f"{os.cpu_count()} x {model}"
+    found = collections.Counter(_accelerators())
+    return ", ".join(
+        [f"{os.cpu_count()} x {model}", *(f"{n} x {name}" for name, n in found.items())]
+    )
+
+
+def _accelerators() -> list[str]:
+    """The name of each; without Keras, and so without a backend, none is looked for."""
+    keras = sys.modules.get("keras")
+    backend = keras.config.backend() if keras else None
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        devices = [d for d in tf.config.get_visible_devices() if d.device_type in ("GPU", "TPU")]
+        details = [tf.config.experimental.get_device_details(device) for device in devices]
+        return [d.get("device_name", v.device_type) for d, v in zip(details, devices, strict=True)]
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    return []
 
 
 def sha256(path: Path) -> str:

@@ -45,7 +45,9 @@ class SharpnessAwareModel(keras.Model):
         for variable, value in zip(moving, statistics, strict=True):
             variable.assign(value)
         self.optimizer.apply(worst, variables)
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(images)[0])
+        # compute_loss divides by the replicas, whose gradients are summed.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self._loss_tracker.update_state(replicas * loss, sample_weight=tf.shape(images)[0])
         return self.compute_metrics(images, labels, logits)
 
     def _gradients(self, images: Any, labels: Any, variables: list[Any]) -> tuple[Any, Any, Any]:

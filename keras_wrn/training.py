@@ -12,6 +12,7 @@ from absl import logging
 
 from keras_wrn import callbacks, run_folder, tensorboard_logs
 from keras_wrn.averaging import WeightAverage
+from keras_wrn.backend import float32
 from keras_wrn.errors import InputError
 from keras_wrn.feeds import Feed, open_feed
 from keras_wrn.networks import build_network
@@ -57,11 +58,11 @@ def train(
         360
     """
     workdir = Path(workdir)
-    run_folder.check_run(workdir, recipe)
+    run_folder.check_run(workdir, recipe.to_dict(), Recipe().to_dict())
     if (workdir / run_folder.CARD_FILE).exists():
         logging.info("the run in %s is finished", workdir)
         return run_folder.read_json(workdir / run_folder.CARD_FILE)
-    with broken_images_told():
+    with broken_images_told(), float32():
         return _train(recipe, workdir, open_feed(recipe, data_dir), save_every)
 
 
@@ -73,7 +74,7 @@ def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict
         steps = feed.images // recipe.batch_size
         trainer = build(recipe, feed.preprocessing, feed.shape, steps)
         # Nothing is written before all that can be refused has been.
-        run_folder.open_run(workdir, recipe)
+        run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict())
         average = WeightAverage(trainer.clone, recipe.average) if recipe.average else None
         keeper = callbacks.RunKeeper(workdir, recipe, steps, average=average, save_every=save_every)
         keeper.restore(trainer.model)
@@ -87,9 +88,11 @@ def _fit(trainer: Trainer, keeper: callbacks.RunKeeper, feed: Feed, replicas: in
     """Run the epochs that are left."""
     recipe = trainer.recipe
     watchers = _watchers(trainer, keeper, feed)
+    if replicas > 1:
+        _draw_apart(trainer.model)
     keeper.catch_signals()
     try:
-        for first, last, steps in _stretches(recipe, keeper.step, keeper.steps_per_epoch):
+        for first, last, steps in keeper.stretches(recipe.size_epochs):
             trainer.compile_at(trainer.size_in(first))
             trainer.model.fit(
                 feed.stream(keeper.step),
@@ -108,20 +111,22 @@ def _fit(trainer: Trainer, keeper: callbacks.RunKeeper, feed: Feed, replicas: in
         gc.collect()
 
 
-def _stretches(recipe: Recipe, step: int, steps_per_epoch: int) -> list[tuple[int, int, int]]:
-    """What is left of a run, as calls of `fit`: (first epoch, epoch after the last, steps each).
+def _draw_apart(model: keras.Model) -> None:
+    """Let each replica draw crops, flips and dropout of its own, by a seed of its own.
 
-    The rest of an interrupted epoch is one; each image size begins another. Epochs count from 0.
+    Keras mirrors the state of a generator, and every replica would draw the same. The first
+    replica's, which is what is saved, stays as it is: a run goes on with the same draws.
     """
-    epoch, done = divmod(step, steps_per_epoch)
-    stretches = [(epoch, epoch + 1, steps_per_epoch - done)] if done else []
-    epoch += bool(done)
-    ends = [e - 1 for e in recipe.size_epochs if e - 1 > epoch and e - 1 < recipe.epochs]
-    for end in [*ends, recipe.epochs]:
-        if end > epoch:
-            stretches.append((epoch, end, steps_per_epoch))
-        epoch = end
-    return stretches
+    import tensorflow as tf
+
+    states = [v for v in model.variables if v.name == "seed_generator_state"]
+
+    def move() -> None:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        for state in states:
+            state.assign(state.value + tf.cast(tf.stack([replica, 0]), state.value.dtype))
+
+    tf.distribute.get_strategy().run(move)
 
 
 def _watchers(

@@ -14,50 +14,45 @@ Expected mAP on COCO: not measured. WRN-34-2 learns 6 photos by heart in 80 step
 
 import dataclasses
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
 
-from keras_wrn import run_folder
+from keras_wrn import recipe_flags, run_folder
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
-from keras_wrn.errors import InputError
+from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.recipe import option
 
 COLUMNS = ("epoch", "step", "loss", "box_loss", "classification_loss", "mAP", "mAP50", "seconds")
 DROPS = (2 / 3, 8 / 9)  # of the run, where the rate is divided by 10: 60k and 80k of 90k steps
 DETECTOR_FILE = "detector.keras"
 DRAWN = 8  # photos in detections.png
-SAVE_EVERY = 600.0  # seconds between saved states, which are 1.1 GB for WRN-34-2
-
-
-def _option(default: Any, text: str) -> Any:
-    return dataclasses.field(default=default, metadata={"help": text})
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What a run is made of; each field is a flag of the command line."""
 
-    data_dir: str = _option("~/.keras/datasets/coco", "annotations/, train2017/ and val2017/")
-    annotations: str = _option("", "COCO JSON to train on; default instances_train2017.json")
-    images: str = _option("", "folder of its photos")
-    val_annotations: str = _option("", "COCO JSON to measure on; default instances_val2017.json")
-    val_images: str = _option("", "folder of its photos")
-    limit: int = _option(0, "train on so many photos, the first with boxes; 0: on all")
-    val_limit: int = _option(0, "measure on so many photos; 0: on all")
-    depth: int = _option(34, "18 or 34, or with width 2 also 50 or 101")
-    width: float = _option(2.0, "widening factor")
-    weights: str = _option("", "of the features: 'imagenet' for depth 50 and 101, or a path")
-    image_size: int = _option(512, "pixels, a multiple of 32; photos are fitted in, in proportion")
-    anchor_size: float = _option(0.0, "pixels of the smallest anchor; 0: 32, or 16 to 256 pixels")
-    epochs: int = _option(12, "times through the photos")
-    batch_size: int = _option(16, "photos a step")
-    learning_rate: float = _option(1e-4, "of Adam")
-    flip: bool = _option(True, "mirror half of the photos")
-    evaluate_every: int = _option(1, "epochs between measurements of mAP")
-    seed: int = _option(1, "of weights, order and flips")
+    data_dir: str = option("~/.keras/datasets/coco", "annotations/, train2017/ and val2017/")
+    annotations: str = option("", "COCO JSON to train on; default instances_train2017.json")
+    images: str = option("", "folder of its photos")
+    val_annotations: str = option("", "COCO JSON to measure on; default instances_val2017.json")
+    val_images: str = option("", "folder of its photos")
+    limit: int = option(0, "train on so many photos, the first with boxes; 0: on all")
+    val_limit: int = option(0, "measure on so many photos; 0: on all")
+    depth: int = option(34, "18 or 34, or with width 2 also 50 or 101")
+    width: float = option(2.0, "widening factor")
+    weights: str = option("", "of the features: 'imagenet' for depth 50 and 101, or a path")
+    image_size: int = option(512, "pixels, a multiple of 32; photos are fitted in, in proportion")
+    anchor_size: float = option(0.0, "pixels of the smallest anchor; 0: 32, or 16 to 256 pixels")
+    epochs: int = option(12, "times through the photos")
+    batch_size: int = option(16, "photos a step")
+    learning_rate: float = option(1e-4, "of Adam")
+    flip: bool = option(True, "mirror half of the photos")
+    evaluate_every: int = option(1, "epochs between measurements of mAP")
+    seed: int = option(1, "of weights, order and flips")
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing; the network and the files are checked when used."""
@@ -66,18 +61,23 @@ class Settings:
             value, bound = getattr(self, name), "above 0" if name in above_0 else "0 or above"
             if not 0 <= value < float("inf") or (value == 0 and name in above_0):
                 raise InputError(f"`{name}` must be {bound}. Received: {name}={value}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"`seed` must be 0 or more and below 2**32. Received: {self.seed}")
 
 
 def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     """Train, measure the stored detector and leave everything in the run folder; return its card.
 
-    The same call goes on where a run stopped, after the last epoch that was saved.
+    The same call goes on where a run stopped, at the step. SIGTERM and Ctrl-C save the state and
+    raise `errors.Interrupted`.
     """
     import keras
 
     from keras_wrn import coco, detection
 
-    if _is_finished(workdir, settings):
+    ours, defaults = dataclasses.asdict(settings), dataclasses.asdict(Settings())
+    run_folder.check_run(workdir, ours, defaults)
+    if (workdir / run_folder.CARD_FILE).exists():
         logging.info("the run in %s is finished", workdir)
         return run_folder.read_json(workdir / run_folder.CARD_FILE)
     photos, held_out = _photos(settings)
@@ -101,67 +101,60 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
         box_loss="smoothl1",
         jit_compile=False,
     )
-    workdir.mkdir(parents=True, exist_ok=True)
-    run_folder.write_json(workdir / run_folder.RECIPE_FILE, dataclasses.asdict(settings))
+    run_folder.open_run(workdir, ours, defaults)
     with coco.name_the_damaged(photos, held_out):
-        rows = _fit(detector, settings, workdir, photos, held_out, steps)
-        return _finish(detector, settings, workdir, photos, held_out, rows)
+        keeper = _fit(detector, settings, workdir, photos, held_out, steps)
+        return _finish(detector, settings, keeper, photos, held_out)
 
 
 def _fit(
     detector: Any, settings: Settings, workdir: Path, photos: Any, held_out: Any, steps: int
-) -> list[dict[str, Any]]:
-    """Run the epochs that are left; return the history of all."""
+) -> Any:
+    """Run the epochs that are left; return the `callbacks.RunKeeper` of all."""
     import keras
 
-    from keras_wrn import coco, detection
+    from keras_wrn import callbacks, coco, detection
 
     detector.optimizer.build(detector.trainable_variables)
-    variables = [*detector.variables, *detector.optimizer.variables]
-    rows = _restore(workdir, variables)
-    start = saved = time.monotonic()
-    earlier = rows[-1]["seconds"] if rows else 0.0
+    keeper = callbacks.RunKeeper(workdir, settings, steps, columns=COLUMNS)
+    keeper.restore(detector)
 
-    def end_epoch(epoch: int, logs: dict[str, Any]) -> None:
-        nonlocal saved
+    def measure(epoch: int, logs: dict[str, Any]) -> None:
         if (epoch + 1) % settings.evaluate_every == 0 and epoch + 1 < settings.epochs:
             truth = held_out.targets(settings.image_size)
             logs.update(detection.box_coco_metrics(truth, _find(detector, held_out, settings)))
-        row = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **logs}
-        row["seconds"] = round(earlier + time.monotonic() - start, 1)
-        rows.append({name: row[name] for name in COLUMNS if name in row})
-        _write_history(workdir, rows)
-        if time.monotonic() - saved >= SAVE_EVERY:
-            arrays = [keras.ops.convert_to_numpy(variable) for variable in variables]
-            run_folder.save_state(workdir, arrays, {"rows": rows})
-            saved = time.monotonic()
 
-    detector.fit(
-        coco.training_batches(
-            photos,
-            settings.image_size,
-            settings.batch_size,
-            flip=settings.flip,
-            seed=settings.seed,
-            start_step=len(rows) * steps,
-        ),
-        initial_epoch=len(rows),
-        epochs=settings.epochs,
-        steps_per_epoch=steps,
-        shuffle=False,  # the batches are shuffled
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)],
-        verbose="auto" if sys.stdout.isatty() else 2,
-    )
-    return rows
+    keeper.catch_signals()
+    try:
+        for first, last, each in keeper.stretches():
+            detector.fit(
+                coco.training_batches(
+                    photos,
+                    settings.image_size,
+                    settings.batch_size,
+                    flip=settings.flip,
+                    seed=settings.seed,
+                    start_step=keeper.step,
+                ),
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=each,
+                shuffle=False,  # the batches are shuffled
+                callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=measure), keeper],
+                verbose="auto" if sys.stdout.isatty() else 2,
+            )
+    finally:
+        keeper.release_signals()
+    return keeper
 
 
 def _finish(
-    detector: Any, settings: Settings, workdir: Path, photos: Any, held_out: Any, rows: list[Any]
+    detector: Any, settings: Settings, keeper: Any, photos: Any, held_out: Any
 ) -> dict[str, Any]:
     """Store the detector, measure and draw what the stored one finds, and write the card last."""
     from keras_wrn import coco, detection
 
-    size = settings.image_size
+    size, workdir = settings.image_size, keeper.workdir
     plain = detector.from_config(detector.get_config())  # without Adam's state, twice as large
     plain.set_weights(detector.get_weights())
     run_folder.write_whole(workdir / DETECTOR_FILE, plain.save)
@@ -181,8 +174,8 @@ def _finish(
         "training_photos": len(photos),
         "parameters": detector.count_params(),
         "recipe": dataclasses.asdict(settings),
-        "steps": rows[-1]["step"],
-        "hours": round(rows[-1]["seconds"] / 3600, 3),
+        "steps": keeper.step,
+        "hours": round(keeper.seconds / 3600, 3),
         "versions": {**run_folder.versions(), "keras-cv": metadata.version("keras-cv")},
         "hardware": run_folder.hardware(),
     }
@@ -198,21 +191,6 @@ def _find(detector: Any, photos: Any, settings: Settings) -> Any:
     from keras_wrn.coco import images_of
 
     return detector.predict(images_of(photos, settings.image_size, settings.batch_size), verbose=0)
-
-
-def _is_finished(workdir: Path, settings: Settings) -> bool:
-    """Whether the folder holds this run, done; refuse one that holds anything else."""
-    if (workdir / run_folder.RECIPE_FILE).exists():
-        theirs = run_folder.read_json(workdir / run_folder.RECIPE_FILE)
-        for name, ours in dataclasses.asdict(settings).items():
-            if theirs.get(name) != ours:
-                raise InputError(
-                    f"The work folder {workdir} already holds another run: {name} is "
-                    f"{theirs.get(name)!r} there and {ours!r} here. Give another folder."
-                )
-    elif workdir.is_file() or (workdir.exists() and any(workdir.iterdir())):
-        raise InputError(f"The work folder {workdir} must be new or empty. Give another.")
-    return (workdir / run_folder.CARD_FILE).exists()
 
 
 def _photos(settings: Settings) -> tuple[Any, Any]:
@@ -236,24 +214,6 @@ def _photos(settings: Settings) -> tuple[Any, Any]:
     return photos, held_out
 
 
-def _restore(workdir: Path, variables: list[Any]) -> list[dict[str, Any]]:
-    """Put the variables back where the run stopped; the history until then."""
-    saved = run_folder.load_state(workdir)
-    if saved is None:
-        return []
-    for variable, array in zip(variables, saved[0], strict=True):
-        variable.assign(array)
-    logging.info("going on after epoch %d", len(saved[1]["rows"]))
-    return list(saved[1]["rows"])
-
-
-def _write_history(workdir: Path, rows: list[dict[str, Any]]) -> None:
-    lines = [COLUMNS, *([str(row.get(name, "")) for name in COLUMNS] for row in rows)]
-    text = "".join(",".join(line) + "\n" for line in lines)
-    path = workdir / run_folder.HISTORY_FILE
-    run_folder.write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
 def main(_: list[str]) -> None:
     """Train what the flags describe; what is wrong with them is one sentence."""
     quiet_tensorflow()
@@ -275,24 +235,16 @@ def main(_: list[str]) -> None:
             f"{card['name']}: mAP {metrics['pycocotools']['mAP']:.3f} on {metrics['n']:,} photos "
             f"({metrics['photos']}). Everything about it is in {workdir}."
         )
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last saved epoch", file=sys.stderr)
-        sys.exit(130)
+    except Interrupted as stop:
+        print(f"{stop}; the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + stop.signal)
     except (InputError, ImportError, OSError) as error:
         print(f"{sys.argv[0]}: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def define_flags() -> None:
-    """One flag for each of the settings, and two folders."""
-    kinds = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
-    for field in dataclasses.fields(Settings):
-        define = kinds.get(type(field.default), flags.DEFINE_string)
-        define(field.name, field.default, field.metadata["help"])
+if __name__ == "__main__":
+    recipe_flags.define(Settings())
     flags.DEFINE_string("workdir", "", "run folder; default runs/coco-DEPTH-WIDTH")
     flags.DEFINE_string("export", "", "folder for a SavedModel, as TF Serving wants it")
-
-
-if __name__ == "__main__":
-    define_flags()
     app.run(main)

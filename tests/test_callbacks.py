@@ -39,6 +39,22 @@ def test_it_is_not_saved_more_often_than_asked(keep):
     assert keep(save_every=3600) == []
 
 
+@pytest.mark.parametrize(
+    ("step", "breaks", "left"),
+    [
+        (0, (), [(0, 4, STEPS)]),
+        (0, (2, 2, 4, 9), [(0, 1, STEPS), (1, 3, STEPS), (3, 4, STEPS)]),
+        (STEPS + 3, (2, 4), [(1, 2, STEPS - 3), (2, 3, STEPS), (3, 4, STEPS)]),
+        (3 * STEPS + 1, (), [(3, 4, STEPS - 1)]),
+        (4 * STEPS, (2,), []),
+    ],
+)
+def test_what_is_left_of_a_run_is_fitted_in_stretches(tmp_path, step, breaks, left):
+    keeper = RunKeeper(tmp_path, Recipe(epochs=4), STEPS)
+    keeper.step = step
+    assert keeper.stretches(breaks) == left
+
+
 def test_an_epoch_is_a_row_of_the_history(keep, tmp_path):
     keep()
     with (tmp_path / "history.csv").open(newline="") as file:

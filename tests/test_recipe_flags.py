@@ -78,6 +78,21 @@ def test_with_fewer_epochs_the_drops_and_sizes_keep_their_share(parsed, line, dr
     assert (recipe.epochs, recipe.drop_epochs, recipe.size_epochs) == (20, drops, sizes)
 
 
+@pytest.mark.parametrize(("line", "warmup"), [([], 1), (["--warmup_epochs=5"], 5)])
+def test_with_fewer_epochs_the_warm_up_keeps_its_share(parsed, line, warmup):
+    assert parsed(Recipe(warmup_epochs=10), "--epochs=20", *line).warmup_epochs == warmup
+
+
+@pytest.mark.parametrize(("line", "resize"), [([], 256), (["--norandom_resized_crop"], 0)])
+def test_images_that_are_not_cropped_as_they_are_read_are_not_resized(parsed, line, resize):
+    assert parsed(Recipe(random_resized_crop=True, resize=256), *line).resize == resize
+
+
+def test_a_resize_that_would_be_ignored_is_refused(parsed):
+    with pytest.raises(InputError, match="`resize` must be 0 without random_resized_crop"):
+        parsed(Recipe(random_resized_crop=True), "--norandom_resized_crop", "--resize=256")
+
+
 def test_what_is_no_number_is_refused(parsed):
     with pytest.raises(InputError, match="`drop_epochs` must be whole numbers.* drop_epochs=1,a"):
         parsed(Recipe(), "--drop_epochs=1,a")

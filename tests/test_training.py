@@ -1,11 +1,8 @@
-"""`train`: what it leaves, that it goes on where it stopped, and on several devices."""
+"""`train`: what it leaves, and that it goes on where it stopped."""
 
 import csv
 import json
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import h5py
 import keras
@@ -16,7 +13,6 @@ from keras_wrn import callbacks, run_folder, runs, training
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.recipe import Recipe
 
-REPOSITORY = Path(__file__).parent.parent
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"
 pytestmark = pytest.mark.usefixtures("no_pictures")
 SMALL = Recipe(
@@ -201,38 +197,14 @@ def test_an_impossible_network_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-TWO_DEVICES = """
-import contextlib, sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from absl import logging
-logging.set_verbosity("info")
-from keras_wrn import training
-from keras_wrn.recipe import Recipe
-recipe = Recipe(dataset="digits", depth=10, width=1, epochs=1, drop_epochs=(), batch_size=32,
-                train_images=192, learning_rate=0.02, pad=0, flip=False, synchronized_bn=True)
-training._draw = lambda *_: None
-training.train(recipe, sys.argv[2])
-training._strategy = lambda _: contextlib.nullcontext(1)
-training.train(recipe, sys.argv[1])
-"""
+def test_padding_as_large_as_the_image_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="pad=32 for images of 32x32"):
+        training.train(Recipe(**{**vars(SMALL), "pad": 32}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="MirroredStrategy is TensorFlow's")
-def test_two_devices_train_as_one_does(tmp_path):
-    program = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, str(tmp_path / "1"), str(tmp_path / "2")],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=REPOSITORY,
-    )
-    assert program.returncode == 0, program.stderr
-    assert "training on 2 devices" in program.stderr
-    one, two = (float(_history(tmp_path / count)[0]["loss"]) for count in ("1", "2"))
-    assert two == pytest.approx(one, abs=2e-3) and two != one
-    ours, theirs = _weights(tmp_path / "1"), _weights(tmp_path / "2")
-    for name, array in ours.items():
-        if "moving" not in name:
-            np.testing.assert_allclose(theirs[name], array, atol=0.02, err_msg=name)
+def test_a_run_is_the_same_whatever_precision_the_program_uses(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_train", lambda *_: {"policy": keras.config.dtype_policy().name})
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    assert training.train(SMALL, tmp_path / "run") == {"policy": "float32"}
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
