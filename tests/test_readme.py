@@ -1,0 +1,40 @@
+"""What README.md shows works."""
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from quick_weights import zero_kernels  # noqa: F401 - a fixture
+from tiny_run import random_images, write_run
+
+import keras_wrn
+from keras_wrn.paper_systems import SYSTEMS
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_calls_of_table_2_have_the_papers_labels_and_its_networks():
+    calls = re.findall(
+        r"`WideResNet\((\d+), 2, \"(B\([\d,]+\))\", blocks_per_group=(\d)\)`", README
+    )
+    shown = [(int(depth), block, int(blocks)) for depth, block, blocks in calls]
+    of_paper = [SYSTEMS[key].network for key in ("b131", "b31", "b13", "b311", "b33", "b313")]
+    assert shown == [(of["depth"], of["block"], of["blocks_per_group"]) for of in of_paper]
+
+
+@pytest.mark.usefixtures("zero_kernels")
+def test_the_python_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    [block] = re.findall("```python\n(.*?)```", README, re.DOTALL)
+    builds, rest = block.split("# From here on")
+    assert "keras_wrn.WideResNet(40, 2," in builds
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(random_images(1)[0]).save("cat.jpg")
+    # Ten epochs take longer than a test.
+    monkeypatch.setattr(keras_wrn, "train", lambda recipe, folder: write_run(Path(folder)))
+    exec(rest.partition("\n")[2], {"keras_wrn": keras_wrn})
+    out = capsys.readouterr().out
+    assert re.search(r"\[\[\(\d, '\d', [\d.]+\), ", out)
+    assert len(re.findall(r"^\d [\d.e-]+$", out, re.MULTILINE)) == 5
+    assert "wide_resnet10_1 has the weights of RUN/model.weights.h5: predictions left" in out
