@@ -45,8 +45,10 @@ def main(arguments: argparse.Namespace) -> int:
         The exit status: 0, or 2 for something that the user can mend.
     """
     try:
-        _COMMANDS[arguments.command](arguments)
-        sys.stdout.flush()
+        # Standard output is for the answer; what Keras and others say on the way goes beside it.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = _COMMANDS[arguments.command](arguments)
+        print(answer, flush=True)
     except BrokenPipeError:
         # The reader of a pipe, such as head, has seen enough. Python would complain once more
         # when it closes standard output.
@@ -57,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(arguments: argparse.Namespace) -> None:
+def _evaluate(arguments: argparse.Namespace) -> str:
     trained, rest = _load(arguments)
     if rest:
         raise InputError(f"evaluate takes one model. Received also: {', '.join(rest)}.")
@@ -70,16 +72,17 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         trained.model, *data.test, trained.preprocessing, batch_size=arguments.batch_size
     )
     if arguments.json:
-        print(json.dumps(metrics))
-        return
-    print(f"{trained.card['name']} on {data.name}, {metrics['n']:,} test images")
-    print(f"  top-1 error                {metrics['error']:8.2%}")
-    print(f"  top-5 error                {metrics['top5_error']:8.2%}")
-    print(f"  negative log-likelihood    {metrics['nll']:8.4f}")
-    print(f"  expected calibration error {metrics['ece']:8.2%}")
+        return json.dumps(metrics)
+    return (
+        f"{trained.card['name']} on {data.name}, {metrics['n']:,} test images\n"
+        f"  top-1 error                {metrics['error']:8.2%}\n"
+        f"  top-5 error                {metrics['top5_error']:8.2%}\n"
+        f"  negative log-likelihood    {metrics['nll']:8.4f}\n"
+        f"  expected calibration error {metrics['ece']:8.2%}"
+    )
 
 
-def _predict(arguments: argparse.Namespace) -> None:
+def _predict(arguments: argparse.Namespace) -> str:
     trained, files = _load(arguments)
     if not files:
         raise InputError("predict needs image files, after the run folder if there is one.")
@@ -90,16 +93,16 @@ def _predict(arguments: argparse.Namespace) -> None:
         keys = ("class_index", "class_name", "probability")
         answers = [[dict(zip(keys, best, strict=True)) for best in of] for of in predictions]
         pairs = zip(files, answers, strict=True)
-        print(json.dumps([{"file": file, "predictions": of} for file, of in pairs]))
-        return
+        return json.dumps([{"file": file, "predictions": of} for file, of in pairs])
     width = max(len(name) for of in predictions for _, name, _ in of)
+    lines = []
     for file, of in zip(files, predictions, strict=True):
-        print(file)
-        for _, name, probability in of:
-            print(f"  {name:<{width}} {probability:8.2%}")
+        lines.append(file)
+        lines += [f"  {name:<{width}} {probability:8.2%}" for _, name, probability in of]
+    return "\n".join(lines)
 
 
-def _export(arguments: argparse.Namespace) -> None:
+def _export(arguments: argparse.Namespace) -> str:
     to_file = arguments.format != "saved_model"
     _check_export(arguments, to_file)
     trained, rest = _load(arguments)
@@ -123,7 +126,7 @@ def _export(arguments: argparse.Namespace) -> None:
             quantize=arguments.quantize,
             calibration=_calibration(arguments, trained) if arguments.quantize == "int8" else None,
         )
-    print(f"{trained.card['name']} written to {target}")
+    return f"{trained.card['name']} written to {target}"
 
 
 def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
@@ -145,7 +148,7 @@ def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
     return data.train.images
 
 
-def _publish(arguments: argparse.Namespace) -> None:
+def _publish(arguments: argparse.Namespace) -> str:
     from keras_wrn.cards import read_card
 
     read_card(Path(arguments.run))
@@ -160,10 +163,10 @@ def _publish(arguments: argparse.Namespace) -> None:
         known_failures=arguments.known_failure,
     )
     metrics = read_card(folder)["metrics"]
-    print(f"{folder}: test error {metrics['error']:.2%} on {metrics['n']:,} images")
+    return f"{folder}: test error {metrics['error']:.2%} on {metrics['n']:,} images"
 
 
-def _convert(arguments: argparse.Namespace) -> None:
+def _convert(arguments: argparse.Namespace) -> str:
     from keras_wrn.converted import check_target
 
     check_target(arguments.target)
@@ -171,10 +174,10 @@ def _convert(arguments: argparse.Namespace) -> None:
     from keras_wrn.converters import convert_checkpoint
 
     checkpoint, key_map = arguments.checkpoint, arguments.key_map
-    print(convert_checkpoint(checkpoint, arguments.dialect, key_map=key_map).save(arguments.target))
+    return convert_checkpoint(checkpoint, arguments.dialect, key_map=key_map).save(arguments.target)
 
 
-def _list(arguments: argparse.Namespace) -> None:
+def _list(arguments: argparse.Namespace) -> str:
     from keras_wrn.networks import NETWORKS
     from keras_wrn.published_list import list_weights, markdown, table
 
@@ -185,20 +188,24 @@ def _list(arguments: argparse.Namespace) -> None:
             | {"function": of.builder, "arguments": dict(of.arguments)}
             for key, of in NETWORKS.items()
         }
-        print(json.dumps({"networks": networks, "published": weights}))
-        return
+        return json.dumps({"networks": networks, "published": weights})
     if arguments.markdown:
-        print(markdown(weights))
-        return
-    print(f"{'--model':<17}{'function':<25}{'residual blocks':<30}{'classes':>7}{'parameters':>13}")
+        return markdown(weights)
+    heads = (
+        f"{'--model':<17}{'function':<25}{'residual blocks':<30}{'classes':>7}{'parameters':>13}"
+    )
+    lines = [heads]
     for key, of in NETWORKS.items():
-        given = "".join(f"({name}={value})" for name, value in of.arguments)
-        print(f"{key:<17}{of.builder + given:<25}{of.block:<30}{of.classes:>7}{of.parameters:>13,}")
-    print("\nParameters are the trainable ones, with so many classes. Any other depth of 6N + 4")
-    print("and any other width of the B(3,3) networks can be given too, such as --model 10-1.")
-    print(f"\nPublished weights, for --model with --weights:\n{table(weights)}")
-    print("\n* on ImageNet's validation images, published by its owner and not measured here; the")
-    print("others on the full test set. imagenet stands for a network's best. --json shows all.")
+        call = of.builder + "".join(f"({name}={value})" for name, value in of.arguments)
+        lines.append(f"{key:<17}{call:<25}{of.block:<30}{of.classes:>7}{of.parameters:>13,}")
+    lines += [
+        "\nParameters are the trainable ones, with so many classes. Any other depth of 6N + 4",
+        "and any other width of the B(3,3) networks can be given too, such as --model 10-1.",
+        f"\nPublished weights, for --model with --weights:\n{table(weights)}",
+        "\n* on ImageNet's validation images, published by its owner and not measured here; the",
+        "others on the full test set. imagenet stands for a network's best. --json shows all.",
+    ]
+    return "\n".join(lines)
 
 
 _COMMANDS = {
@@ -233,10 +240,7 @@ def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
         _start_keras()
         return load_trained(arguments.paths[0]), arguments.paths[1:]
     _start_keras()
-    dataset = arguments.dataset or "cifar10"
-    # Standard output is for the answer; what is downloaded is told beside it.
-    with contextlib.redirect_stdout(sys.stderr):
-        return load_model(arguments.model, weights, dataset), arguments.paths
+    return load_model(arguments.model, weights, arguments.dataset or "cifar10"), arguments.paths
 
 
 def _start_keras() -> None:

@@ -217,6 +217,13 @@ def test_a_full_disk_is_a_sentence(run, capsys, monkeypatch):
     assert capsys.readouterr().err == "keras-wrn: served/1: No space left on device.\n"
 
 
+def test_standard_output_is_for_the_answer(capsys, monkeypatch):
+    monkeypatch.setitem(cli._COMMANDS, "list", lambda _: print("Downloading data") or "{}")
+    assert call("list", "--json") == 0
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("{}\n", "Downloading data\n")
+
+
 def test_a_bug_keeps_its_traceback(run, image, monkeypatch):
     def bug(*_, **__):
         raise ZeroDivisionError
