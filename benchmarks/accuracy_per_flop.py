@@ -10,11 +10,9 @@ shape cannot use; they are as their authors publish them.
 
 import json
 import statistics
-import sys
 from pathlib import Path
 
-from absl import app, flags
-from interleaved import markdown, write
+from interleaved import markdown, run, write
 
 from keras_wrn.cost import training_flop
 from keras_wrn.errors import InputError
@@ -31,13 +29,9 @@ RECORDS = (
 )
 
 
-def main(argv: list[str]) -> None:
+def measure(folders: list[str]) -> None:
     """Print the table of the runs and the records."""
-    try:
-        rows = measured(argv[1:])
-    except InputError as error:
-        print(f"{argv[0]}: {error}", file=sys.stderr)
-        sys.exit(2)
+    rows = measured(folders)
     lines = [
         [
             row["name"],
@@ -52,7 +46,7 @@ def main(argv: list[str]) -> None:
     records = [[name, f"{error:.2f}", "", f"{pflop:.3g}", "", ""] for name, error, pflop in RECORDS]
     header = ["what", "test error, %", "n", "PFLOP", "hours", "hardware"]
     print(markdown(header, lines + records))
-    write(flags.FLAGS.json, {"rows": rows, "records": RECORDS})
+    write({"rows": rows, "records": RECORDS})
 
 
 def _each(errors: list[float]) -> str:
@@ -85,5 +79,4 @@ def measured(folders: list[str]) -> list[dict]:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("json", None, "write the figures there")
-    app.run(main)
+    run(measure)

@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import app, flags
 
-from keras_wrn.errors import InputError
+from keras_wrn.errors import InputError, Interrupted
 
 
 @dataclass
@@ -90,6 +90,9 @@ def run(measure: Callable[[list[str]], None]) -> None:
     def main(argv: list[str]) -> None:
         try:
             measure(argv[1:])
+        except Interrupted as stop:
+            print(f"{stop}; the same command goes on from there", file=sys.stderr)
+            sys.exit(128 + stop.signal)
         except InputError as error:
             print(f"{argv[0]}: {error}", file=sys.stderr)
             sys.exit(2)

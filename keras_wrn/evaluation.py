@@ -148,8 +148,8 @@ def expected_calibration_error(
 def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
     """Put the normalisation in front of a classifier, as a Keras layer.
 
-    Evaluation, prediction, pictures and export all go through this one model, so that what
-    is served cannot differ from what was measured.
+    What is exported is this model. Evaluation, prediction and pictures put the same layer in
+    front, so that what is served cannot differ from what was measured.
 
     Args:
         model: a classifier of normalised images.
@@ -165,6 +165,14 @@ def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> kera
 
     from keras_wrn.preprocessing import normalization
 
+    images = keras.Input(_shape_of(model, preprocessing), dtype="uint8", name="images")
+    return keras.Model(
+        images, model(normalization(preprocessing)(images)), name="with_preprocessing"
+    )
+
+
+def _shape_of(model: keras.Model, preprocessing: Preprocessing) -> tuple[int, int, int]:
+    """Height, width and channels of a classifier's images, checked against the statistics."""
     channels = len(preprocessing.mean)
     shape = tuple(model.input_shape[1:])
     if len(shape) != 3 or shape[-1] != channels:
@@ -188,10 +196,7 @@ def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> kera
         from keras_wrn.whitening_layer import check_shape
 
         check_shape((None, height, width, channels), preprocessing.whitening)
-    images = keras.Input((height, width, channels), dtype="uint8", name="images")
-    return keras.Model(
-        images, model(normalization(preprocessing)(images)), name="with_preprocessing"
-    )
+    return height, width, channels
 
 
 def class_probabilities(
@@ -216,25 +221,28 @@ def class_probabilities(
         InputError: images and model do not fit each other, or the output is not a
             distribution.
     """
+    from keras_wrn.preprocessing import normalization
+
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
     images = np.asarray(images)
-    full = with_preprocessing(model, preprocessing)
-    if images.dtype != np.uint8 or images.shape[1:] != full.input_shape[1:] or not len(images):
-        wanted = ", ".join(str(side) for side in full.input_shape[1:])
+    shape = _shape_of(model, preprocessing)
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+        wanted = ", ".join(str(side) for side in shape)
         raise InputError(
             f"`images` must be uint8 of shape (n, {wanted}), with n at least 1. "
             f"Received: {images.dtype} of shape {images.shape}."
         )
     batch_size = min(batch_size, len(images))
-    whole = len(images) - len(images) % batch_size
-    parts = [full.predict(images[:whole], batch_size=batch_size, verbose=0)]
-    if rest := len(images) - whole:
+    # The model's own compiled step, which it keeps from one call to the next.
+    normalise, parts = normalization(preprocessing), []
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
         # The last batch is filled up: another shape would be compiled anew, which takes
         # JAX longer than the whole data set.
-        last = np.zeros((batch_size, *images.shape[1:]), np.uint8)
-        last[:rest] = images[whole:]
-        parts.append(full.predict(last, batch_size=batch_size, verbose=0)[:rest])
+        filled = np.zeros((batch_size - len(part), *shape), np.uint8)
+        batch = normalise(np.concatenate([part, filled]))
+        parts.append(model.predict_on_batch(batch)[: len(part)])
     probabilities = np.concatenate(parts).astype(np.float32, copy=False)
     check_distribution(probabilities)
     return probabilities

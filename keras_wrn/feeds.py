@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_wrn import datasets, image_folder
 from keras_wrn.batches import BatchStream
+from keras_wrn.errors import InputError
 from keras_wrn.evaluation import evaluate
 from keras_wrn.preprocessing import (
     Preprocessing,
@@ -67,11 +68,14 @@ class InMemory:
         data = datasets.load(recipe.dataset, data_dir, extra=recipe.extra, size=recipe.image_size)
         self.recipe = recipe
         self.dataset = recipe.dataset
-        self._train = self._some(data.train, recipe.train_images)
-        self._test = data.test
+        train, test = data.train, data.test
+        if recipe.held_out:
+            train, test = _apart(train, recipe.held_out)
+        self._train = self._some(train, recipe.train_images)
+        self._test = test
         self.images = len(self._train[0])
         self.shape = self._train[0].shape[1:]
-        self.test = self._some(data.test, LOOKED_AT)
+        self.test = self._some(test, LOOKED_AT)
         self.preprocessing = self._preprocessing(data.class_names)
         self._seen = (self._as_seen(self._train[0]), self._as_seen(self._test[0]))
 
@@ -126,6 +130,21 @@ class InMemory:
     def measure(self, network: keras.Model) -> dict[str, Any]:
         """See `Feed`."""
         return evaluate(network, *self._test, self.preprocessing)
+
+
+def _apart(images: datasets.Images, count: int) -> tuple[datasets.Images, datasets.Images]:
+    """All but `count` of the images, and those, always the same ones."""
+    if count >= len(images.labels):
+        raise InputError(
+            f"`held_out` must be below the number of training images, {len(images.labels)}. "
+            f"Received: held_out={count}."
+        )
+    order = np.random.default_rng(0).permutation(len(images.labels))
+    kept, held = np.sort(order[count:]), np.sort(order[:count])
+    return (
+        datasets.Images(images.images[kept], images.labels[kept]),
+        datasets.Images(images.images[held], images.labels[held]),
+    )
 
 
 def even_batch(images: int, replicas: int, most: int) -> int:

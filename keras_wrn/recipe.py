@@ -112,6 +112,11 @@ class Recipe:
     train_images: int = option(
         0, "train on so many images only: the first, or of a folder from all classes; 0: on all"
     )
+    held_out: int = option(
+        0,
+        "training images that are kept from training and measured in the test set's place, to "
+        "choose recipes by; the same ones for all seeds",
+    )
     evaluate_every: int = option(1, "epochs between test-set evaluations (never used to choose)")
     seed: int = option(1, "of weights, order, augmentation and dropout")
 
@@ -119,7 +124,7 @@ class Recipe:
         """Refuse numbers that describe no run."""
         for name in "epochs batch_size evaluate_every image_size policy_operations".split():
             _require(self, name, getattr(self, name) >= 1, "at least 1")
-        amounts = "pad train_images cutout resize lighting color_jitter mixup cutmix sam"
+        amounts = "pad train_images held_out cutout resize lighting color_jitter mixup cutmix sam"
         for name in [*amounts.split(), "warmup_epochs", "weight_decay"]:
             _require(self, name, getattr(self, name) >= 0, "0 or more")
         for name in ("momentum", "label_smoothing", "average"):
@@ -164,6 +169,13 @@ class Recipe:
         _require(self, "resize", as_needed or not self.resize, "0 without random_resized_crop")
         streamed = as_needed or not self.dataset.startswith("tfds:")
         _require(self, "random_resized_crop", streamed, "True for what tensorflow_datasets has")
+        whole = as_needed or self.train_images
+        _require(
+            self,
+            "held_out",
+            not (self.held_out and whole),
+            "0 with random_resized_crop or train_images",
+        )
         _require(self, "extra", self.dataset == "svhn" or not self.extra, "False but for svhn")
         if self.form == "imagenet":
             for name in ("dropout", "stochastic_depth", "blocks_per_group"):

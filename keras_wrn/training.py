@@ -160,6 +160,7 @@ def _finish(trainer: Trainer, workdir: Path, keeper: callbacks.RunKeeper, feed: 
         "dataset": feed.dataset,
         "preprocessing": preprocessing.to_card(workdir),
         "metrics": metrics,
+        "metrics_of": "held-out training images" if recipe.held_out else "the test set",
         "parameters": sum(int(np.prod(v.shape)) for v in network.trainable_variables),
         "weights_sha256": run_folder.sha256(weights),
         "recipe": recipe.to_dict(),

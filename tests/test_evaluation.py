@@ -76,6 +76,9 @@ def test_a_perfect_network_has_no_error():
 def test_probabilities_are_those_of_preprocess_input_then_the_network(model):
     images = random_images(7)
     found = evaluation.class_probabilities(model, images, DIGITS, batch_size=3)
+    compiled = model.predict_function
+    evaluation.class_probabilities(model, images[:3], DIGITS)
+    assert model.predict_function is compiled  # traced once, whoever asks
     expected = model.predict(preprocess_input(images, "digits"), verbose=0)
     assert found.shape == (7, 10)
     assert found.dtype == np.float32

@@ -1,9 +1,11 @@
 """Images in memory: which of them are trained on, and which are looked at."""
 
 import numpy as np
+import pytest
 
 from keras_wrn import datasets, feeds
 from keras_wrn.datasets import Dataset, Images
+from keras_wrn.errors import InputError
 from keras_wrn.feeds import InMemory, even_batch
 from keras_wrn.recipe import Recipe
 
@@ -42,3 +44,18 @@ def test_the_last_batch_of_an_evaluation_has_all_replicas_busy():
     for images, replicas in ((1001, 2), (7, 2), (10, 3)):
         size = even_batch(images, replicas, 6)
         assert size <= 6 and (images % size == 0 or images % size >= replicas)
+
+
+def test_held_out_images_take_the_place_of_the_test_set(monkeypatch):
+    data = made_up("digits", 40, 10)
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: data)
+    feed = InMemory(Recipe(dataset="digits", held_out=10, seed=1), None)
+    assert (len(feed._train[1]), len(feed._test[1])) == (30, 10)
+    both = np.concatenate([feed._train[0], feed._test[0]])
+    assert {image.tobytes() for image in both} == {image.tobytes() for image in data.train.images}
+    again = InMemory(Recipe(dataset="digits", held_out=10, seed=2), None)
+    np.testing.assert_array_equal(again._test[0], feed._test[0])
+    with pytest.raises(InputError, match="below the number of training images, 40"):
+        InMemory(Recipe(dataset="digits", held_out=40), None)
+    with pytest.raises(InputError, match="held_out.*train_images"):
+        Recipe(held_out=10, train_images=100)
