@@ -60,7 +60,8 @@ def serve(files: dict[str, bytes | Path], *, cut: int | None = None, status: int
             return content
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    # How often it looks whether it shall stop, in seconds: half of one otherwise.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked

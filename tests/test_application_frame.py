@@ -187,6 +187,9 @@ print(json.dumps(figures))
 """
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="a program of its own, alike on every backend"
+)
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras
 def test_a_saved_model_loads_where_keras_wrn_is_absent(tmp_path):
     conventions = Conventions(activation="silu", projection_input="raw")

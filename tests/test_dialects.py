@@ -4,7 +4,6 @@ Every network has random weights and random statistics of its batch normalisatio
 `-s` prints the largest difference of each dialect, relative to the largest logit.
 """
 
-import importlib.util
 from functools import partial
 
 import foreign_networks as foreign
@@ -169,22 +168,6 @@ def test_imagenet_networks_of_basic_blocks_equal_the_numpy_network(tmp_path, blo
     assert found.arguments == {"width": 0.25, "classes": 10}
     x = images((64, 64))
     compare(found.model, post_activation_logits(x, weights, PostActivation((3, 3), blocks)), x)
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("torch") is not None,
-    reason="PyTorch is installed, and its own wide_resnet50_2 is compared in its place",
-)
-def test_wide_resnet50_2_equals_the_numpy_network(tmp_path):
-    blocks = (3, 4, 6, 3)
-    weights = random_weights(foreign.imagenet_shapes(blocks, 128, 256, classes=20))
-    path = write_npz(tmp_path / "a.npz", foreign.checkpoint(foreign.torchvision, weights))
-    options = {"input_shape": (64, 64, 3), "classifier_activation": None}
-    found = convert_checkpoint(path, **options)
-    path.unlink()  # 275 MB, which pytest would keep
-    assert (found.dialect, found.builder) == ("torchvision", "WideResNet50_2")
-    x = images((64, 64))
-    compare(found.model, post_activation_logits(x, weights, PostActivation((1, 3, 1), blocks)), x)
 
 
 # Against PyTorch's own modules, in PyTorch's own files.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import pytest
+from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
 from keras_wrn import recipe_flags, schedules
 from keras_wrn.paper_systems import CIFAR, IMAGENET, SVHN, recipe_of
@@ -120,6 +121,7 @@ def test_exact_counts_round_to_the_printed_ones():
 QUICK = [row for row in ROWS if row.table in ("table2", "table3", "table7", "table8")]
 
 
+@pytest.mark.usefixtures("zero_kernels")
 def test_networks_have_the_counts():
     built = list(check_networks(QUICK))
     assert len(built) == 19
@@ -131,21 +133,19 @@ def test_networks_have_the_counts():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("zero_kernels")
 @pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="counts do not depend on the backend"
 )
 def test_all_networks_have_the_counts():
-    built = list(check_networks([row for row in ROWS if row not in QUICK]))
+    # ResNet-1001 takes as long as all others: once, with 10 classes, will do.
+    again = BY_FOLDER["table5/pre-resnet-1001-cifar100"]
+    assert again.parameters - BY_FOLDER["table5/pre-resnet-1001-cifar10"].parameters == 90 * 257
+    built = list(check_networks([row for row in ROWS if row not in [*QUICK, again]]))
     assert [one["row"].folder for one in built if not one["right"]] == []
-    assert len(built) == 57
+    assert len(built) == 56
     for one in built:
         assert one["multiply_adds"] / 1e6 == pytest.approx(one["row"].multiply_adds, rel=1e-3)
-
-
-def test_the_blocks_per_group_of_table_2():
-    table = [row.recipe for row in ROWS if row.table == "table2"]
-    assert [recipe.blocks_per_group for recipe in table] == [6, 6, 6, 6, 4, 3]
-    assert [recipe.depth for recipe in table] == [40, 40, 40, 40, 28, 22]
 
 
 def test_the_recipes_of_the_data_sets():

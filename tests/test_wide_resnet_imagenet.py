@@ -18,6 +18,13 @@ from keras_wrn.wide_resnet_imagenet import (
 pytestmark = pytest.mark.usefixtures("zero_kernels")
 
 
+@pytest.fixture(scope="module")
+def bottlenecks():
+    """WRN-50-2, whose weights have shapes and no values."""
+    with keras.StatelessScope(initialize_variables=False):
+        return WideResNet50_2()
+
+
 def source(layer):
     """The name of the layer whose output `layer` takes."""
     return layer.input._keras_history.operation.name
@@ -27,15 +34,15 @@ def layers(model, kind):
     return [layer for layer in model.layers if isinstance(layer, kind)]
 
 
-def test_the_stem_stays_64_wide():
-    for model in (WideResNet18(2), WideResNet50_2()):
+def test_the_stem_stays_64_wide(bottlenecks):
+    for model in (WideResNet18(2), bottlenecks):
         stem = model.get_layer("stem_conv")
         assert (stem.filters, stem.kernel_size, stem.strides) == (64, (7, 7), (2, 2))
         assert stem.output.shape == (None, 112, 112, 64)
         assert model.get_layer("stem_pool").output.shape == (None, 56, 56, 64)
 
 
-def test_sizes_of_the_groups():
+def test_sizes_of_the_groups(bottlenecks):
     def shapes(model, last):
         return [
             model.get_layer(f"group{g}_block{b}_add").output.shape[1:]
@@ -47,11 +54,10 @@ def test_sizes_of_the_groups():
         (side, side, planes) for side, planes in zip(sides, (96, 192, 384, 768), strict=True)
     ]
     # The inner planes of a bottleneck are widened, its output is not.
-    model = WideResNet50_2()
-    assert shapes(model, (3, 4, 6, 3)) == [
+    assert shapes(bottlenecks, (3, 4, 6, 3)) == [
         (side, side, planes) for side, planes in zip(sides, (256, 512, 1024, 2048), strict=True)
     ]
-    inner = [model.get_layer(f"group{g}_block1_conv2").filters for g in (1, 2, 3, 4)]
+    inner = [bottlenecks.get_layer(f"group{g}_block1_conv2").filters for g in (1, 2, 3, 4)]
     assert inner == [128, 256, 512, 1024]
 
 
@@ -65,14 +71,15 @@ def test_sizes_of_the_groups():
     ],
 )
 def test_blocks_in_each_group(build, blocks):
-    names = {layer.name for layer in build(include_top=False).layers}
+    with keras.StatelessScope(initialize_variables=False):
+        names = {layer.name for layer in build(include_top=False).layers}
     for group, number in enumerate(blocks, start=1):
         assert f"group{group}_block{number}_add" in names
         assert f"group{group}_block{number + 1}_add" not in names
 
 
-def test_the_stride_is_in_the_first_3x3_and_padded_on_both_sides():
-    for model, conv in ((WideResNet18(1), "conv1"), (WideResNet50_2(), "conv2")):
+def test_the_stride_is_in_the_first_3x3_and_padded_on_both_sides(bottlenecks):
+    for model, conv in ((WideResNet18(1), "conv1"), (bottlenecks, "conv2")):
         strided = {
             layer.name for layer in layers(model, keras.layers.Conv2D) if layer.strides[0] > 1
         }
@@ -83,21 +90,20 @@ def test_the_stride_is_in_the_first_3x3_and_padded_on_both_sides():
             assert pad.padding == ((1, 1), (1, 1))
 
 
-def test_projections_have_batch_normalisation_and_stand_where_planes_change():
+def test_projections_have_batch_normalisation_and_stand_where_planes_change(bottlenecks):
     def projections(model):
         return {layer.name for layer in model.layers if layer.name.endswith("_proj")}
 
     strided = {f"group{g}_block1_proj" for g in (2, 3, 4)}
     assert projections(WideResNet18(1)) == strided
     assert projections(WideResNet18(2)) == strided | {"group1_block1_proj"}
-    model = WideResNet50_2()
-    assert projections(model) == strided | {"group1_block1_proj"}
-    for name in projections(model):
-        assert source(model.get_layer(name + "_bn")) == name
+    assert projections(bottlenecks) == strided | {"group1_block1_proj"}
+    for name in projections(bottlenecks):
+        assert source(bottlenecks.get_layer(name + "_bn")) == name
 
 
-def test_blocks_are_post_activation():
-    model = WideResNet50_2()
+def test_blocks_are_post_activation(bottlenecks):
+    model = bottlenecks
     for i, after in ((1, "conv1"), (2, "conv2"), (3, "conv3")):
         assert source(model.get_layer(f"group1_block2_bn{i}")) == f"group1_block2_{after}"
     assert source(model.get_layer("group1_block2_relu1")) == "group1_block2_bn1"
@@ -138,10 +144,10 @@ def test_arguments_of_keras_applications():
     assert model.input is pixels
 
 
-def test_default_names():
+def test_default_names(bottlenecks):
     assert WideResNet18(1).name == "wide_resnet18_1"
     assert WideResNet34(0.25).name == "wide_resnet34_0.25"
-    assert WideResNet50_2(include_top=False).name == "wide_resnet50_2"
+    assert bottlenecks.name == "wide_resnet50_2"
     assert WideResNet18(1, name="mine").name == "mine"
 
 
