@@ -1,9 +1,7 @@
-"""ImageNet's feed: batches, order, exact resume, figures, and a network that learns from it."""
+"""ImageNet's feed: batches, order, labels, exact resume, figures."""
 
 import dataclasses
-import runpy
 import signal
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,12 +12,11 @@ tf = pytest.importorskip("tensorflow", reason="tf.data needs TensorFlow")
 from image_folders import SMALL, pixels, recipe_for, save, write_folder
 from PIL import Image
 
-from keras_wrn import callbacks, evaluation, image_stream, prediction, schedules, training
+from keras_wrn import callbacks, evaluation, image_stream, prediction, training
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.image_stream import ImageStream
 
-REPOSITORY = Path(__file__).parent.parent
-REAL = Path("~/.keras/datasets/tiny-imagenet-small").expanduser()
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +56,22 @@ def test_every_epoch_and_every_seed_crops_anew(folder):
     two = batches(ImageStream(recipe_for(folder, seed=2), None).stream(0), 5)
     shown = {image.tobytes() for images, _ in one + two for image in images}
     assert len(shown) == 2 * 5 * 8
+
+
+def test_images_keep_their_labels(tmp_path):
+    """Two classes of two colours, in training in any order and in validation."""
+    for part, count in (("train", 9), ("val", 3)):
+        for name, colour in (("blue", (0, 0, 200)), ("red", (200, 0, 0))):
+            for i in range(count):
+                save(tmp_path / part / name / f"{i}.png", Image.new("RGB", (40 + i, 36), colour))
+    feed = ImageStream(recipe_for(tmp_path, batch_size=6), None)
+    assert feed.preprocessing.class_names == ("blue", "red")
+    seen = batches(feed.stream(0), 6)
+    assert len({tuple(labels) for _, labels in seen}) > 1
+    seen += list(feed.validation(1)["validation_data"].as_numpy_iterator())
+    for images, labels in [*seen, feed.test]:
+        red = images[..., 0].mean(axis=(1, 2)) > images[..., 2].mean(axis=(1, 2))
+        np.testing.assert_array_equal(red, labels == 1)
 
 
 def test_a_part_of_the_images_is_of_all_classes(folder):
@@ -113,6 +126,8 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path, damage):
     feed = ImageStream(recipe_for(tmp_path, batch_size=2), None)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"bee/1\.jpg.*only half there"):
         batches(feed.stream(0), 1)
+    if damage == "other":
+        return
     # A training run stops with the sentence alone.
     with pytest.raises(InputError, match=r"bee/1\.jpg is no image, or only half there\. Mend"):
         training.train(recipe_for(tmp_path, batch_size=2), tmp_path / "run")
@@ -136,15 +151,6 @@ def test_without_tensorflow_a_sentence_says_what_to_install(folder, monkeypatch)
     monkeypatch.setattr(image_stream, "tensorflow_installed", lambda: False)
     with pytest.raises(InputError, match="pip install tensorflow-cpu"):
         ImageStream(recipe_for(folder), None)
-
-
-def test_the_recipe_is_the_authors():
-    recipe = runpy.run_path(str(REPOSITORY / "recipes" / "imagenet.py"))["RECIPE"]
-    rate = schedules.learning_rate(recipe, steps_per_epoch=10)
-    rates = [float(rate(10 * (epoch - 1))) for epoch in range(1, 91)]
-    assert rates == pytest.approx([0.1 * 0.1 ** ((epoch - 1) // 30) for epoch in range(1, 91)])
-    assert recipe.network_name == "WRN-50-2" and recipe.weight_decay == 1e-4
-    assert (recipe.image_size, recipe.resize, recipe.batch_size) == (224, 256, 256)
 
 
 def test_colours_are_drawn_on_the_device_and_images_only_flipped(folder):
@@ -186,23 +192,3 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(folder, tmp_path, monkeyp
         _weights(tmp_path / "stopped"), _weights(tmp_path / "whole"), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_it_learns_five_classes_of_tiny_imagenet(tmp_path):
-    if not (REAL / "train").is_dir():
-        pytest.skip(f"{REAL} is absent")
-    names = sorted(path.name for path in (REAL / "train").iterdir())[:40:8]
-    for part in ("train", "val"):
-        (tmp_path / part).mkdir()
-        for name in names:
-            (tmp_path / part / name).symlink_to(REAL / part / name, target_is_directory=True)
-    recipe = recipe_for(
-        tmp_path, image_size=48, epochs=24, batch_size=10, drop_epochs=(), schedule="one_cycle"
-    )
-    recipe = dataclasses.replace(recipe, learning_rate=0.03, warmup_epochs=4, evaluate_every=24)
-    card = training.train(recipe, tmp_path / "run")
-    last = (tmp_path / "run" / "history.csv").read_text().splitlines()[-1].split(",")
-    # Chance is 80 %.
-    assert float(last[3]) < 0.6, last
-    assert card["metrics"]["n"] == 50 and card["metrics"]["error"] < 0.7
