@@ -272,14 +272,6 @@ def command(tmp_path, *arguments, hide=None):
     return done.stderr.strip().splitlines()[-1]
 
 
-def test_on_the_command_line_missing_data_is_a_sentence(tmp_path):
-    if keras.config.backend() != "tensorflow":
-        pytest.skip("detection runs on TensorFlow only")
-    pytest.importorskip("keras_cv")
-    said = command(tmp_path, "--data_dir", str(tmp_path / "none"))
-    assert "instances_train2017.json do not exist. COCO 2017 is offered at" in said
-
-
 def test_on_the_command_line_a_missing_package_or_backend_is_a_sentence(tmp_path):
     said = command(tmp_path, hide="keras_cv")
     if keras.config.backend() == "tensorflow":

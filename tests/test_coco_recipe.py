@@ -192,3 +192,10 @@ def test_what_is_stored_and_exported_finds_the_same(run, rectangles, tmp_path):
         np.testing.assert_allclose(box, there, atol=4 * zoom)
         number = int(of_bytes["num_detections"][i])
         assert (of_bytes["boxes"].numpy()[i, number:] == -1).all()
+
+
+def test_missing_data_are_a_sentence_and_nothing_is_written(recipe, tmp_path):
+    settings = recipe.Settings(data_dir=str(tmp_path / "none"))
+    with pytest.raises(InputError, match=r"train2017\.json do not exist\. COCO 2017 is offered at"):
+        recipe.train(settings, tmp_path / "run")
+    assert os.listdir(tmp_path) == []

@@ -77,7 +77,7 @@ def test_the_data_sets_need_no_keras():
     assert run(program, hidden=("keras", *BACKENDS)) == "False\n"
 
 
-@pytest.mark.parametrize("name", ["WideResNet", "WideResNet28_10", "optimizers", "train"])
+@pytest.mark.parametrize("name", ["WideResNet", "optimizers"])
 def test_without_a_backend_one_sentence_says_what_to_install(name):
     said = sentence(f"keras_wrn.{name}", hidden=BACKENDS, backend="tensorflow")
     assert said.startswith("keras_wrn needs a backend for Keras, and none is installed.")
