@@ -296,20 +296,6 @@ def test_mistakes_are_answered_in_a_sentence(arguments, sentence):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ({"projection_input": "activatd"}, "'activated' or 'raw'. Received: .*'activatd'"),
-        ({"strided_padding": (1, 1, 1)}, r"two whole numbers.*Received: .*\(1, 1, 1\)"),
-        ({"strided_padding": (0, -1)}, "two whole numbers"),
-        ({"strided_padding": 1}, "two whole numbers"),
-    ],
-)
-def test_conventions_that_nobody_has_are_refused(arguments, sentence):
-    with pytest.raises(InputError, match=sentence):
-        Conventions(**arguments)
-
-
 def test_an_input_tensor_of_wrong_shape_is_refused():
     for shape in ((32, 3), (4, 4, 3)):
         with pytest.raises(InputError, match="Received: input_shape="):

@@ -100,15 +100,6 @@ def test_npz_with_objects_is_refused(tmp_path):
     assert not mark.exists()
 
 
-def test_hdf5_cannot_read_other_files(tmp_path):
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"12345678")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("x", (2,), "f4", external=[(str(secret), 0, 8)])
-    with pytest.raises(InputError, match="x would be read from another file"):
-        read_checkpoint(tmp_path / "a.h5")
-
-
 def test_weights_of_keras_3_are_sent_elsewhere(tmp_path):
     with h5py.File(tmp_path / "a.weights.h5", "w") as file:
         file["layers/conv2d/vars/0"] = np.zeros(3)
