@@ -109,7 +109,8 @@ def publish(
             f"{metrics['n']:,} test images",
             "measured_on": datetime.date.today().isoformat(),
             "measured_with": versions(),
-            "metrics_before_rounding": trained.card.get("metrics"),
+            "metrics_of": "the test set",
+            "metrics_before_rounding": _before_rounding(trained.card),
             "runs": 1,
             "weights_dtype": "float16",
             "weights_bytes": weights.stat().st_size,
@@ -157,6 +158,11 @@ def _measure(trained: Any, weights: Path, data: Any) -> tuple[dict[str, Any], li
         if counts[true, said]
     ]
     return measures(probabilities, labels), confusions
+
+
+def _before_rounding(card: dict[str, Any]) -> dict[str, Any] | None:
+    """What training measured, unless that was on other images."""
+    return card.get("metrics") if card.get("metrics_of", "the test set") == "the test set" else None
 
 
 def _intended_use(card: dict[str, Any], data: Any) -> str:

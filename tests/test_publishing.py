@@ -172,6 +172,14 @@ def test_the_program_s_precision_changes_nothing(run, folder, tmp_path):
             assert hide(ours) == hide(theirs)
 
 
+def test_figures_of_held_out_images_are_not_taken_for_the_tests(tmp_path):
+    run = write_run(tmp_path / "run")
+    change_card(run, metrics_of="held-out training images")
+    card = runs.read_card(publish(run, tmp_path / "home"))
+    assert (card["metrics_of"], card["metrics"]["n"]) == ("the test set", 360)
+    assert card["metrics_before_rounding"] is None
+
+
 def test_words_of_the_publisher_are_kept(run, tmp_path):
     folder = publish(run, tmp_path, intended_use="A test.", known_failures=["All."], licence="CC0")
     card = runs.read_card(folder)
