@@ -16,7 +16,6 @@ from foreign_checkpoints import (
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from reference_network import PreActivation, pre_activation_logits, silu
 
-import keras_wrn
 from keras_wrn.converters import convert, convert_checkpoint
 from keras_wrn.errors import InputError
 from keras_wrn.wide_resnet import Conventions
@@ -151,7 +150,3 @@ def test_a_headless_file_makes_a_headless_network(tmp_path, tensors):
     assert convert(path, include_top=False).output_shape == (None, None, None, 64)
     with pytest.raises(InputError, match=r"missing: predictions kernel \(fc\), predictions bias"):
         convert(path)
-
-
-def test_convert_is_public():
-    assert keras_wrn.convert is convert

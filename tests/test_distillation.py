@@ -66,16 +66,17 @@ def test_the_teacher_gives_its_runs_logits(tmp_path):
     assert not teacher.trainable_variables
 
 
-def test_a_student_learns_and_its_teacher_does_not(tmp_path):
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="a card is written alike on every backend"
+)
+@pytest.mark.usefixtures("no_pictures")
+def test_the_card_is_of_the_student_alone(tmp_path):
     folder = write_run(tmp_path / "teacher")
-    before = load_trained(folder).model.get_weights()
     # Teacher and student of one architecture: names must not meet.
     card = train(dataclasses.replace(TINY, teacher=str(folder)), tmp_path / "student")
     assert card["recipe"]["teacher"] == str(folder)
     own = load_trained(tmp_path / "student").model.trainable_variables
     assert card["parameters"] == sum(int(np.prod(v.shape)) for v in own)
-    for one, other in zip(before, load_trained(folder).model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_following_the_teacher_alone_brings_the_student_to_its_answers(tmp_path):

@@ -12,24 +12,6 @@ def _rate(schedule, step):
     return schedule if isinstance(schedule, float) else float(schedule(step))
 
 
-@pytest.mark.parametrize(
-    ("recipe", "expected"),
-    [
-        (Recipe(), {57: 0.1, 58: 0.1, 59: 0.02, 118: 0.02, 119: 0.004, 159: 0.0008, 199: 0.0008}),
-        (
-            Recipe(learning_rate=0.01, epochs=160, drop_epochs=(80, 120), drop_factor=0.1),
-            {0: 0.01, 78: 0.01, 79: 0.001, 118: 0.001, 119: 0.0001},
-        ),
-    ],
-    ids=["cifar", "svhn"],
-)
-def test_drops_stand_at_the_start_of_the_epochs_counted_from_one(recipe, expected):
-    schedule = learning_rate(recipe, STEPS)
-    for epoch, rate in expected.items():
-        for step in (epoch * STEPS, epoch * STEPS + STEPS - 1):
-            assert _rate(schedule, step) == pytest.approx(rate, rel=1e-5)
-
-
 @pytest.mark.parametrize("warmup", [0, 0.5])
 def test_drops_at_the_start_of_one_epoch_are_all_made(warmup):
     recipe = Recipe(epochs=3, drop_epochs=(2, 2, 3), warmup_epochs=warmup)
