@@ -35,11 +35,9 @@ def measure(arguments: list[str]) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    name, model, preprocessing, data, network = _load(arguments)
-    images, labels = (part[: options.images] for part in data.test)
+    name, model, preprocessing, (images, labels), calibration, network = _load(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         engines = keras_engines(model, preprocessing)
-        calibration = _some(data.train.images)
         files = file_engines(model, preprocessing, calibration, Path(scratch), options.threads)
         engines |= files
         known = {of: _in_batches(engine, images, max(sizes)) for of, engine in engines.items()}
@@ -56,33 +54,31 @@ def measure(arguments: list[str]) -> None:
     write({"name": name, "rows": facts})
 
 
-def _load(arguments: list[str]) -> tuple[str, Any, Any, Any, tuple[int, int] | None]:
-    """Name, model, preprocessing, images, and PyTorch's depth and width where it has them."""
+def _load(arguments: list[str]) -> tuple[str, Any, Any, Any, Any, tuple[int, int] | None]:
+    """Name, model, preprocessing, test and calibration images, PyTorch's depth and width."""
     import keras_wrn
     from keras_wrn import datasets
     from keras_wrn.preprocessing import PREPROCESSING
+    from keras_wrn.run_images import images_of
 
-    if flags.FLAGS.network:
-        depth, width = parse_network(flags.FLAGS.network)
-        preprocessing = PREPROCESSING["digits"]
+    options = flags.FLAGS
+
+    if options.network:
+        depth, width = parse_network(options.network)
         model = keras_wrn.WideResNet(depth, width)
         name = f"WRN-{depth}-{width} with random weights"
-        return name, model, preprocessing, datasets.load("digits"), (depth, width)
+        data = datasets.load("digits")
+        calibration = data.train.images[: options.calibration]
+        return name, model, PREPROCESSING["digits"], data.test, calibration, (depth, width)
     trained = keras_wrn.load_trained(arguments[0])
     network = trained.card["network"]
     # The peer has the paper's blocks only.
     alike = network.get("block") == "B(3,3)" and network["width"] == int(network["width"])
     alike = alike and network.get("blocks_per_group") is None
     peer = (network["depth"], int(network["width"])) if alike else None
-    data = datasets.load(trained.card["dataset"])
-    return trained.card["name"], trained.model, trained.preprocessing, data, peer
-
-
-def _some(images: Any) -> Any:
-    import numpy as np
-
-    chosen = np.random.default_rng(0).permutation(len(images))[: flags.FLAGS.calibration]
-    return images[np.sort(chosen)]
+    test = images_of(trained, "test", most=options.images).test
+    calibration = images_of(trained, "train", most=options.calibration).train.images
+    return trained.card["name"], trained.model, trained.preprocessing, test, calibration, peer
 
 
 def _torch(network: tuple[int, int] | None) -> dict[str, Engine]:
