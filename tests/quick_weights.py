@@ -3,6 +3,8 @@
 JAX compiles an initialiser for each shape of kernel, which takes longer than the tests do.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -10,13 +12,22 @@ from reference_network import random_weights
 
 
 @pytest.fixture
-def zero_kernels(monkeypatch):
+def zero_kernels():
     """Let kernels start at zero, which nothing has to be compiled for."""
-    monkeypatch.setattr(
-        keras.initializers.VarianceScaling,
-        "__call__",
-        lambda self, shape, dtype=None, **_: np.zeros(shape, dtype),
-    )
+    with zeros_to_start_with():
+        yield
+
+
+@contextlib.contextmanager
+def zeros_to_start_with():
+    """What is built here has kernels of zeros."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            keras.initializers.VarianceScaling,
+            "__call__",
+            lambda self, shape, dtype=None, **_: np.zeros(shape, dtype),
+        )
+        yield
 
 
 def give_random_weights(model, seed=0):

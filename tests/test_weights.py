@@ -5,7 +5,7 @@ import pytest
 from checkpoint_writer import safetensors
 from model_values import equal, values, with_random_weights
 from published_folders import only_here
-from quick_weights import zero_kernels  # noqa: F401 - a fixture
+from quick_weights import zero_kernels, zeros_to_start_with  # noqa: F401 - a fixture
 from tiny_run import write_run
 
 import keras_wrn
@@ -31,7 +31,8 @@ def as_type(arrays, kind):
 
 @pytest.fixture(scope="module")
 def trained():
-    return with_random_weights(keras_wrn.WideResNet(10, 1))
+    with zeros_to_start_with():
+        return with_random_weights(keras_wrn.WideResNet(10, 1))
 
 
 @pytest.fixture(scope="module")
@@ -184,11 +185,16 @@ def test_other_channels_load_from_a_path(tmp_path):
 def test_a_run_folder_and_a_keyword(monkeypatch, tmp_path):
     saved_models = only_here(monkeypatch, tmp_path)
     folder = write_run(saved_models / "wrn-10-1-digits")
-    by_path, by_name = (keras_wrn.WideResNet(10, 1, weights=w) for w in (str(folder), "digits"))
-    equal(values(by_path), values(by_name))
+    stored = keras_wrn.WideResNet(10, 1)
+    stored.load_weights(folder / "model.weights.h5")
+    assert values(stored)["stem_conv/kernel"].std() > 0.1
+    for where in (str(folder), "digits"):
+        equal(values(keras_wrn.WideResNet(10, 1, weights=where)), values(stored))
     model = keras_wrn.WideResNet(10, 1, classes=3, dropout=0.1)
     assert load_weights(model, "digits").missing == HEAD
-    keras_wrn.WideResNet(10, 1, classes=3, include_top=False, weights="digits")
+    topless = keras_wrn.WideResNet(10, 1, classes=3, include_top=False, weights="digits")
+    body = {n: v for n, v in values(stored).items() if not n.startswith("predictions")}
+    equal(values(topless), body)
     ways = r"include_top=False, or .*keras_wrn.load_weights\(model, 'digits'\)"
     with pytest.raises(InputError, match=rf"have 10 classes, and the model has 3.* {ways}"):
         keras_wrn.WideResNet(10, 1, classes=3, weights="digits")
