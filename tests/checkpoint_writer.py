@@ -33,20 +33,24 @@ def write(path, tensors):
             for key, array in tensors.items():
                 file[key] = array
     else:
-        path.write_bytes(safetensors(tensors))
+        path.write_bytes(safetensors(tensors, {"format": "pt"}))
     return path
 
 
-def safetensors(tensors, **changes):
-    names = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "uint16": "BF16"}
-    header, data = {"__metadata__": {"format": "pt"}}, b""
-    for key, array in tensors.items():
-        offsets = [len(data), len(data) + array.nbytes]
-        header[key] = {"dtype": names[array.dtype.name], "shape": list(array.shape)}
-        header[key] |= {"data_offsets": offsets} | changes
-        data += array.tobytes()
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data
+def safetensors(tensors, metadata=None, **changes):
+    """As the safetensors library writes it: the longest numbers first, then by name."""
+    kinds = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "uint16": "BF16"}
+    header, data = {"__metadata__": metadata} if metadata else {}, []
+    end = 0
+    for key in sorted(tensors, key=lambda key: (-tensors[key].itemsize, key)):
+        array, start = tensors[key], end
+        end += array.nbytes
+        header[key] = {"dtype": kinds[array.dtype.name], "shape": list(array.shape)}
+        header[key] |= {"data_offsets": [start, end]} | changes
+        data.append(array.tobytes())
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + b"".join(data)
 
 
 def assert_same(found, expected=TENSORS):

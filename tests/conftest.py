@@ -41,3 +41,15 @@ def no_pictures(monkeypatch):
     from keras_wrn import training
 
     monkeypatch.setattr(training, "_draw", lambda *_: None)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that `report` draws, before they are written."""
+    from keras_wrn import report
+
+    figures, save = [], report.save
+    monkeypatch.setattr(
+        report, "save", lambda figure, png: figures.append(figure) or save(figure, png)
+    )
+    return figures

@@ -5,10 +5,10 @@ import os
 import keras
 import numpy as np
 from foreign_networks import network_shapes
+from model_parts import TOLERANCE, difference, outputs
 from reference_network import random_weights
 from torch_writer import write_zip
 
-TOLERANCE = 1e-4  # relative to the largest logit, in float32
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 CONSTANTS = {
     name: np.float32(values).reshape(3, 1, 1)
@@ -18,10 +18,6 @@ CONSTANTS = {
 
 def images(size=(32, 32), count=2):
     return np.random.default_rng(5).uniform(size=(count, *size, 3)).astype(np.float32)
-
-
-def logits(model, x):
-    return keras.ops.convert_to_numpy(model(x, training=False))
 
 
 def small_weights(depth=16, width=2, classes=10, seed=0):
@@ -40,10 +36,7 @@ def write_pth(path, tensors):
 
 def compare(model, reference, x=None):
     """Check the outputs of a model, and print the difference under the name of the test."""
-    ours = logits(model, images() if x is None else x)
-    assert ours.shape == reference.shape
-    assert np.abs(reference).max() > 0.1, "nothing to compare"
-    figure = float(np.abs(ours - reference).max() / np.abs(reference).max())
+    figure = difference(outputs(model, images() if x is None else x), reference)
     test = os.environ["PYTEST_CURRENT_TEST"].rpartition("::")[2].removesuffix(" (call)")
     print(f"{keras.config.backend()} {test}: {figure:.2e}")
     assert figure < TOLERANCE

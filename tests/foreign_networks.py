@@ -116,7 +116,7 @@ def checkpoint(dialect, weights):
             # The authors' convolutions are functions of a tensor, which has the layer's name.
             key = name if dialect is authors else f"{name}.weight"
             tensors[key] = arrays[0].transpose(3, 2, 0, 1)
-    return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    return {name: np.asarray(array, order="C") for name, array in tensors.items()}
 
 
 def keras_checkpoint(weights, blocks, name):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from golden.make_layer_names import layers_of
+from model_parts import images, outputs, source
 from quick_weights import give_random_weights, zero_kernels  # noqa: F401 - a fixture
 
 from keras_wrn.errors import InputError
@@ -17,19 +18,6 @@ from keras_wrn.wide_resnet import Conventions, WideResNet
 from keras_wrn.wide_resnet_imagenet import WideResNet18
 
 pytestmark = pytest.mark.usefixtures("zero_kernels")
-
-
-def outputs(model, x, training=False):
-    return keras.ops.convert_to_numpy(model(x, training=training))
-
-
-def images(*shape, seed=3):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def source(layer):
-    """The name of the layer whose output `layer` takes."""
-    return layer.input._keras_history.operation.name
 
 
 def test_head_and_pooling():

@@ -9,11 +9,11 @@ import pytest
 from foreign_checkpoints import (
     CONSTANTS,
     images,
-    logits,
     small_weights,
     write_npz,
     write_pth,
 )
+from model_parts import outputs
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
 import keras_wrn
@@ -34,13 +34,13 @@ def test_converted_networks_are_saved_and_read_again(tmp_path):
     assert all(type(layer).__module__.startswith("keras.src") for layer in found.model.layers)
     found.model.save(tmp_path / "a.keras")
     again = keras.saving.load_model(tmp_path / "a.keras")
-    np.testing.assert_allclose(logits(again, images()), logits(found.model, images()), rtol=1e-6)
+    np.testing.assert_allclose(outputs(again, images()), outputs(found.model, images()), rtol=1e-6)
     found.model.save_weights(tmp_path / "a.weights.h5")
     plain = getattr(keras_wrn, found.builder)(**found.arguments)
     plain.load_weights(tmp_path / "a.weights.h5")
     mean, std = (np.float32(of) for of in found.statistics)
-    probabilities = logits(plain, (images() - mean) / std)
-    np.testing.assert_allclose(probabilities, logits(found.model, images()), rtol=1e-4)
+    probabilities = outputs(plain, (images() - mean) / std)
+    np.testing.assert_allclose(probabilities, outputs(found.model, images()), rtol=1e-4)
 
 
 def test_the_papers_own_conventions_go_without_saying(tmp_path, tensors):
@@ -63,7 +63,9 @@ def test_the_command_writes_a_model(tmp_path, capsys, tensors):
     told = "wide_resnet10_1, 77,850 parameters named as by 'xternalz', is in "
     assert capsys.readouterr().out == f"{told}{tmp_path}/a.keras.\n"
     again = keras.saving.load_model(tmp_path / "a.keras")
-    np.testing.assert_allclose(logits(again, images()), logits(convert(path), images()), rtol=1e-6)
+    np.testing.assert_allclose(
+        outputs(again, images()), outputs(convert(path), images()), rtol=1e-6
+    )
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.keras", "a.pth"]
 
 

@@ -15,14 +15,13 @@ from foreign_checkpoints import (
     CONSTANTS,
     MEAN,
     STD,
-    TOLERANCE,
     compare,
     images,
-    logits,
     small_weights,
     write_npz,
     write_pth,
 )
+from model_parts import TOLERANCE, difference, outputs
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from reference_network import (
     PostActivation,
@@ -133,7 +132,7 @@ def test_uncertainty_baselines_equals_a_network_made_like_it(tmp_path):
             for variable in layer.weights:
                 file[f"{layer.name}/{layer.name}/{variable.name}:0"] = np.asarray(variable)
     model = convert(tmp_path / "a.h5", classifier_activation=None)
-    compare(model, logits(theirs, images()))
+    compare(model, outputs(theirs, images()))
 
 
 def test_tensorflow_checkpoint_names_in_an_npz(tmp_path):
@@ -250,9 +249,9 @@ def test_the_paper_s_conventions_give_something_else(tmp_path, case):
         tensors = foreign.checkpoint(foreign.deepmind, weights)
     path = write_npz(tmp_path / "a.npz", tensors)
     options = {"dialect": case, "classifier_activation": None}
-    right = logits(convert(path, **options), images())
-    wrong = logits(convert(path, **options, conventions=Conventions()), images())
-    assert np.abs(right - wrong).max() > 100 * TOLERANCE * np.abs(right).max()
+    right = outputs(convert(path, **options), images())
+    wrong = outputs(convert(path, **options, conventions=Conventions()), images())
+    assert difference(wrong, right) > 100 * TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -269,8 +268,7 @@ def test_each_convention_of_uncertainty_baselines_matters(tmp_path, wrong):
     net = PreActivation((3, 3), 1, strided_padding=(0, 1), projection_input="raw")
     reference = pre_activation_logits(images(), weights, net)
     model = convert(path, conventions=Conventions(**wrong), classifier_activation=None)
-    difference = np.abs(logits(model, images()) - reference).max()
-    assert difference > 100 * TOLERANCE * np.abs(reference).max()
+    assert difference(outputs(model, images()), reference) > 100 * TOLERANCE
 
 
 def test_the_table_has_one_row_for_each_name():

@@ -7,21 +7,12 @@ import pytest
 from paper_runs import row_of, write_card
 from tiny_run import write_history
 
-from keras_wrn import comparison, figures, report, step_time, trainer
+from keras_wrn import comparison, figures, step_time, trainer
 from keras_wrn.errors import InputError
 from keras_wrn.paper_systems import recipe_of
 from keras_wrn.scaled_down import Scale
 
 pytest.importorskip("matplotlib")
-
-
-def drawn_by(monkeypatch):
-    drawn = []
-    save = report.save
-    monkeypatch.setattr(
-        report, "save", lambda figure, png: drawn.append(figure) or save(figure, png)
-    )
-    return drawn
 
 
 def times(**changes):
@@ -36,8 +27,7 @@ def times(**changes):
     }
 
 
-def test_figure_2_has_solid_errors_and_dashed_losses(tmp_path, monkeypatch):
-    drawn = drawn_by(monkeypatch)
+def test_figure_2_has_solid_errors_and_dashed_losses(tmp_path, drawn):
     for key, error in (("28-10", 4.2), ("pre-resnet-164", 5.6)):
         folder = write_card(tmp_path, row_of("table5", key), 1, error)
         write_history(folder / "history.csv", 20)
@@ -52,8 +42,7 @@ def test_figure_2_has_solid_errors_and_dashed_losses(tmp_path, monkeypatch):
     assert losses.get_yscale() == "linear"
 
 
-def test_figure_3_has_a_logarithmic_loss_and_the_median_run(tmp_path, monkeypatch):
-    drawn = drawn_by(monkeypatch)
+def test_figure_3_has_a_logarithmic_loss_and_the_median_run(tmp_path, drawn):
     row = row_of("table6", "16-4", "svhn")
     for seed, error in ((1, 1.9), (2, 1.7), (3, 1.8)):
         write_history(write_card(tmp_path, row, seed, error) / "history.csv", 8)

@@ -1,7 +1,6 @@
 import dataclasses
 import hashlib
 import importlib.util
-import json
 import math
 import sys
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import torch_writer
+from checkpoint_writer import safetensors
 from published_folders import only_here, serve
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from reference_network import random_weights
@@ -41,24 +41,6 @@ def pth(tensors, tmp_path_factory):
     half = {name: array.astype("float16") for name, array in tensors.items() if array.ndim}
     torch_writer.write_zip(path, {name: torch_writer.tensor(array) for name, array in half.items()})
     return path.read_bytes()
-
-
-def safetensors(tensors):
-    """As the safetensors library writes it: the longest numbers first, then by name."""
-    kinds = {"float32": "F32", "int64": "I64"}
-    header, blobs, offset = {}, [], 0
-    for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name)):
-        blob = tensors[name].tobytes()
-        header[name] = {
-            "dtype": kinds[tensors[name].dtype.name],
-            "shape": [] if tensors[name].size == 1 else list(tensors[name].shape),
-            "data_offsets": [offset, offset + len(blob)],
-        }
-        blobs.append(blob)
-        offset += len(blob)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + b"".join(blobs)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
+from model_parts import TOLERANCE, difference, images, outputs
 from quick_weights import give_random_weights, zero_kernels  # noqa: F401 - a fixture
 from reference_network import (
     PostActivation,
@@ -29,7 +30,6 @@ needs_torch = pytest.mark.skipif(
     reason="PyTorch is not installed; it is a second reference and never needed",
 )
 
-TOLERANCE = 1e-4  # relative to the largest logit, in float32
 SIZES = ((32, 32), (33, 29))  # pixels; odd ones show where the zeros are padded
 EVEN_SIZES = ((32, 32), (16, 24))
 
@@ -83,21 +83,6 @@ def small(options, classes=10):
     )
 
 
-def images(height, width, count=2, seed=5):
-    return np.random.default_rng(seed).normal(size=(count, height, width, 3)).astype(np.float32)
-
-
-def outputs(model, x, training=False):
-    return keras.ops.convert_to_numpy(model(x, training=training))
-
-
-def difference(ours, reference):
-    """The largest difference, relative to the largest value of the reference."""
-    assert ours.shape == reference.shape
-    assert np.abs(reference).max() > 0.1, "nothing to compare"
-    return float(np.abs(ours - reference).max() / np.abs(reference).max())
-
-
 @pytest.fixture
 def report(record_property, request):
     """Check a difference, and write it down where a reader of the test run finds it."""
@@ -123,7 +108,7 @@ def computed(case):
         model = build(input_shape=(None, None, 3), classes=20, classifier_activation=None)
         sizes = ((64, 64), (65, 71)) if case.startswith("18") else ((64, 64),)
     weights = give_random_weights(model)
-    batches = [images(*size) for size in sizes]
+    batches = [images(2, *size, 3) for size in sizes]
     return weights, [(x, outputs(model, x)) for x in batches]
 
 
@@ -160,7 +145,7 @@ def test_logits_equal_the_reference(case, reference, report):
 def test_probabilities_equal_the_numpy_network(report):
     model = WideResNet(10, 1)
     weights = give_random_weights(model)
-    x = images(32, 32)
+    x = images(2, 32, 32, 3)
     report(outputs(model, x), softmax(pre_activation_logits(x, weights, PreActivation((3, 3), 1))))
 
 
@@ -168,11 +153,11 @@ def test_the_reference_refuses_weights_that_it_does_not_use():
     model = small({"depth": 16, "width": 1})
     weights = give_random_weights(model)
     with pytest.raises(ValueError, match="group1_block2_bn1"):
-        pre_activation_logits(images(8, 8), weights, PreActivation((3, 3), 1))
+        pre_activation_logits(images(2, 8, 8, 3), weights, PreActivation((3, 3), 1))
 
 
 def test_dropout_and_stochastic_depth_leave_inference_alone():
-    x = images(32, 32)
+    x = images(2, 32, 32, 3)
     plain, dropped = (
         small({"depth": 10, "width": 1, "dropout": rate, "stochastic_depth": rate})
         for rate in (0.0, 0.4)
@@ -201,7 +186,7 @@ def test_conventions_change_what_the_same_weights_compute(conventions):
     other = small({"depth": 16, "width": 2, "conventions": conventions})
     weights = give_random_weights(paper)
     assert weights.keys() == give_random_weights(other).keys()
-    x = images(32, 32)
+    x = images(2, 32, 32, 3)
     assert difference(outputs(other, x), outputs(paper, x)) > 10 * TOLERANCE
 
 
@@ -219,7 +204,7 @@ def test_padding_0_1_is_what_same_does_to_even_sizes(report):
     same = keras.models.clone_model(paper, clone_function=with_same)
     for model in (explicit, paper, same):
         give_random_weights(model)
-    x = images(32, 32)
+    x = images(2, 32, 32, 3)
     report(outputs(explicit, x), outputs(same, x), tolerance=1e-6)
     assert difference(outputs(same, x), outputs(paper, x)) > 0.01
 
@@ -231,7 +216,7 @@ def test_training_mode_equals_the_torch_network(report):
     model = small({"depth": 16, "width": 1})
     weights = give_random_weights(model)
     reference = torch_network.WideResNet(weights, (3, 3), 2).train()
-    x = images(16, 16, count=8)
+    x = images(8, 16, 16, 3)
     report(outputs(model, x, training=True), reference.logits(x), of="logits")
 
     ours = model.get_layer("head_bn")

@@ -21,16 +21,6 @@ def model():
     return keras_wrn.WideResNet(10, 1)
 
 
-def figure_of(monkeypatch):
-    """What is drawn, before it is written."""
-    drawn = []
-    save = report.save
-    monkeypatch.setattr(
-        report, "save", lambda figure, png: drawn.append(figure) or save(figure, png)
-    )
-    return drawn
-
-
 def test_curves_are_a_picture_and_always_the_same(tmp_path):
     history = write_history(tmp_path / "history.csv", epochs=200)
     path = report.learning_curves(history, tmp_path / "new" / "a.png", "WRN-16-4 on CIFAR-10")
@@ -43,9 +33,8 @@ def test_curves_are_a_picture_and_always_the_same(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["b.png", "history.csv", "new"]
 
 
-def test_curves_show_the_numbers_of_the_history(tmp_path, monkeypatch):
+def test_curves_show_the_numbers_of_the_history(tmp_path, drawn):
     history = write_history(tmp_path / "history.csv", epochs=20, every=5)
-    drawn = figure_of(monkeypatch)
     report.learning_curves(history, tmp_path / "a.png")
     loss, error, rate = drawn[0].axes
     assert loss.get_yscale() == "log"
@@ -65,11 +54,10 @@ def test_a_run_that_has_just_begun_can_be_drawn(tmp_path, epochs):
     assert report.learning_curves(history, tmp_path / "a.png").is_file()
 
 
-def test_a_smooth_schedule_has_a_linear_scale(tmp_path, monkeypatch):
+def test_a_smooth_schedule_has_a_linear_scale(tmp_path, drawn):
     header = "epoch,loss,error,val_loss,val_error,learning_rate\n"
     rows = (f"{i},1,0.5,,,{0.05 * (1 + np.cos(np.pi * i / 20))}\n" for i in range(1, 21))
     (tmp_path / "history.csv").write_text(header + "".join(rows))
-    drawn = figure_of(monkeypatch)
     report.learning_curves(tmp_path / "history.csv", tmp_path / "a.png")
     loss, error, rate = drawn[0].axes
     assert rate.get_yscale() == "linear"
@@ -92,9 +80,8 @@ def test_a_history_that_cannot_be_drawn_is_refused(tmp_path):
     assert os.listdir(tmp_path) == ["history.csv"]
 
 
-def test_the_sheet_shows_the_first_images_and_the_surest_mistakes(model, tmp_path, monkeypatch):
+def test_the_sheet_shows_the_first_images_and_the_surest_mistakes(model, tmp_path, drawn):
     images, labels = random_images(20), np.arange(20) % 10
-    drawn = figure_of(monkeypatch)
     path = report.prediction_sheet(
         model, images, labels, DIGITS, tmp_path / "a.png", examples=7, mistakes=3, title="a run"
     )
@@ -114,10 +101,9 @@ def test_the_sheet_shows_the_first_images_and_the_surest_mistakes(model, tmp_pat
         np.testing.assert_array_equal(axes.images[0].get_array(), images[i])
 
 
-def test_a_sheet_without_mistakes_has_one_part(model, tmp_path, monkeypatch):
+def test_a_sheet_without_mistakes_has_one_part(model, tmp_path, drawn):
     images = random_images(2)
     labels = evaluation.class_probabilities(model, images, DIGITS).argmax(1)
-    drawn = figure_of(monkeypatch)
     report.prediction_sheet(model, images, labels, DIGITS, tmp_path / "a.png")
     assert len(drawn[0].subfigs) == 1
 

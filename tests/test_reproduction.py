@@ -2,11 +2,8 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -19,21 +16,8 @@ from keras_wrn.paper_tables import ROWS
 from keras_wrn.recipe import Recipe
 from keras_wrn.scaled_down import Scale, parse_scale
 
-REPOSITORY = Path(__file__).parent.parent
 DIGITS = Scale(narrow=8)
 ONE_EPOCH = 1 / 200
-
-
-def reproduce(*arguments):
-    """The program, as a person runs it."""
-    return subprocess.run(
-        [sys.executable, "recipes/reproduce.py", *map(str, arguments)],
-        cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def markdown(workdir, *experiments, scale=None, **options):
@@ -168,9 +152,6 @@ def test_damaged_results_are_refused_in_a_sentence(tmp_path):
     card.write_text("{")
     with pytest.raises(InputError, match="card.json is damaged"):
         reproduction.gather(row, tmp_path)
-    result = reproduce("table4", "--table", "--workdir", tmp_path)
-    assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert "card.json is damaged" in result.stderr
 
 
 def test_peers_and_missing_runs_say_so(tmp_path):
@@ -223,48 +204,6 @@ def test_what_there_is_not_is_refused_with_what_there_is():
     ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["table44"], "There is no experiment table44 here"),
-        (["table4", "--rows", "b33"], "There is no row b33 here"),
-        ([], "Say what to reproduce: table2"),
-        (["table4", "--scale", "tiny"], "`scale` must be digits, or a share"),
-        (["table4", "--narrow", "2"], "Give --scale too"),
-    ],
-)
-def test_the_program_refuses_in_a_sentence(arguments, sentence):
-    result = reproduce(*arguments, "--table")
-    assert result.returncode == 2 and result.stdout == ""
-    assert sentence in result.stderr and "Traceback" not in result.stderr
-
-
-def test_the_program_prints_and_writes_the_tables(tmp_path):
-    write_card(tmp_path / "runs", row_of("table2", "b33"), 1, 5.5)
-    options = ("--workdir", tmp_path / "runs", "--json", tmp_path / "a.json")
-    result = reproduce("table2", "--table", *options, "--markdown", tmp_path / "a.md")
-    assert result.returncode == 0, result.stderr
-    assert "| 5.73 | 5.50 | 1 | 67.5 s/epoch | 36.0 | 2.00 |" in result.stdout
-    document = (tmp_path / "a.md").read_text()
-    assert document.startswith("# The paper's experiments") and document.endswith(result.stdout)
-    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
-    assert [row["ours"] == "not measured" for row in rows] == [True] * 4 + [False, True]
-
-
-@pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="counts do not depend on the backend"
-)
-def test_the_dry_run_needs_no_data(tmp_path):
-    result = reproduce("table7", "--rows", "18-1,34-3", "--dry-run", "--workdir", tmp_path / "none")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == [
-        "table7/18-1-imagenet: 11,689,512 parameters, 1,814,073,344 multiply-adds, "
-        "right (11.7M in the paper)",
-        "table7/34-3-imagenet: 192,712,872 parameters, 31,371,571,200 multiply-adds, right",
-    ]
-    assert not (tmp_path / "none").exists()
-
-
 def test_scales():
     assert parse_scale("", 1) is None
     small = Scale(0.01, narrow=2).smaller(Recipe(whitening=True))
@@ -304,16 +243,3 @@ def test_a_detector_fills_its_row_in_its_own_unit(tmp_path):
     (folder / "card.json").write_text(json.dumps(card))
     assert "| 35.20 mAP | 36.10 | 1 |" in markdown(tmp_path, "table9")
     assert row.command.endswith(f"{row.folder}/seed1")
-
-
-@pytest.mark.parametrize(
-    ("flags", "sentence"),
-    [
-        (["--time", "--scale", "digits"], "Leave --scale away"),
-        (["--time", "--table"], "Give it or --time"),
-        (["--time_batch", "8"], "--time_batch is for --time"),
-    ],
-)
-def test_flags_that_would_be_ignored_are_refused(flags, sentence):
-    done = reproduce("table4", *flags)
-    assert done.returncode == 2 and sentence in done.stderr

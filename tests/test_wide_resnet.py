@@ -8,24 +8,11 @@ import keras
 import numpy as np
 import pytest
 from golden.make_layer_names import GOLDEN, NETWORKS, layers_of
+from model_parts import images, layers, source
 from quick_weights import give_random_weights, zero_kernels  # noqa: F401 - a fixture
 
 from keras_wrn.block_types import parse_block
 from keras_wrn.wide_resnet import WideResNet
-
-
-def images(*shape, seed=3):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def source(layer):
-    """The name of the layer whose output `layer` takes."""
-    return layer.input._keras_history.operation.name
-
-
-def layers(model, kind):
-    return [layer for layer in model.layers if isinstance(layer, kind)]
-
 
 # Layers
 

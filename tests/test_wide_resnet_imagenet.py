@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from model_parts import layers, source
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
 from keras_wrn.errors import InputError
@@ -23,15 +24,6 @@ def bottlenecks():
     """WRN-50-2, whose weights have shapes and no values."""
     with keras.StatelessScope(initialize_variables=False):
         return WideResNet50_2()
-
-
-def source(layer):
-    """The name of the layer whose output `layer` takes."""
-    return layer.input._keras_history.operation.name
-
-
-def layers(model, kind):
-    return [layer for layer in model.layers if isinstance(layer, kind)]
 
 
 def test_the_stem_stays_64_wide(bottlenecks):
