@@ -15,6 +15,39 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import keras
 import pytest
 
+# Files of ten seconds and more, the longest first: no worker shall be left alone with one.
+SLOWEST = (
+    "test_training",
+    "test_coco_recipe",
+    "test_parity",
+    "test_image_stream",
+    "test_reproduction",
+    "test_cli",
+    "test_two_devices",
+    "test_application_frame",
+    "test_paper_tables",
+    "test_applications",
+    "test_exporting",
+    "test_imagenet_weights",
+    "test_dialects",
+    "test_recipe_flags",
+    "test_whitened_run",
+    "test_wide_resnet",
+    "test_whitening",
+    "test_distillation",
+)
+
+
+def pytest_configure(config):
+    # Without this, pytest-xdist hands out the files in the order of their numbers of tests.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {name: rank for rank, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(SLOWEST)))
+
 
 def pytest_collection_finish(session):
     """Leave what is imported to itself: Keras would look through it before each test."""
