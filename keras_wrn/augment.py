@@ -31,8 +31,8 @@ class RandomCropFlip(keras.layers.Layer):
 
     Example:
         >>> images = keras.ops.zeros((2, 32, 32, 3), "uint8")
-        >>> RandomCropFlip(pad=4, seed=1)(images, training=True).shape
-        TensorShape([2, 32, 32, 3])
+        >>> tuple(RandomCropFlip(pad=4, seed=1)(images, training=True).shape)
+        (2, 32, 32, 3)
 
     Source: section 3 of the paper: "horizontal flips and random crops from image padded by 4
     pixels on each side, filling missing pixels with reflections of original image".

@@ -47,8 +47,8 @@ class ColorJitter(keras.layers.Layer):
 
     Example:
         >>> images = keras.ops.full((2, 8, 8, 3), 100, "uint8")
-        >>> ColorJitter(0.4, seed=1)(images, training=True).shape
-        TensorShape([2, 8, 8, 3])
+        >>> tuple(ColorJitter(0.4, seed=1)(images, training=True).shape)
+        (2, 8, 8, 3)
     """
 
     def __init__(self, amount: float = 0.4, seed: int | None = None, **options: Any) -> None:
@@ -94,8 +94,8 @@ class Lighting(keras.layers.Layer):
 
     Example:
         >>> images = keras.ops.full((2, 8, 8, 3), 100, "uint8")
-        >>> Lighting(0.1, seed=1)(images, training=True).shape
-        TensorShape([2, 8, 8, 3])
+        >>> tuple(Lighting(0.1, seed=1)(images, training=True).shape)
+        (2, 8, 8, 3)
 
     Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural
     networks", section 4.1.

@@ -6,6 +6,7 @@ in a folder of their own and count in its tables alone.
 """
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -247,8 +248,8 @@ def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[
         if str(card) not in counted:
             with keras.StatelessScope(initialize_variables=False):
                 network = build_network(card)
-            sizes = [keras.ops.size(v) for v in network.trainable_variables]
-            counted[str(card)] = (sum(int(size) for size in sizes), multiply_adds(network))
+            parameters = sum(math.prod(v.shape) for v in network.trainable_variables)
+            counted[str(card)] = (parameters, multiply_adds(network))
             keras.backend.clear_session()
         parameters, multiplications = counted[str(card)]
         yield {

@@ -78,6 +78,7 @@ class Whiten(keras.layers.Layer):
     Input: values on 0..255, (batch, height, width, channels). Output: float32 of that shape.
 
     Example:
+        >>> from keras_wrn.whitening import fit_whitening
         >>> images = np.random.default_rng(1).integers(0, 256, (100, 8, 8, 3), np.uint8)
         >>> keras.backend.standardize_dtype(Whiten.of(fit_whitening(images))(images).dtype)
         'float32'

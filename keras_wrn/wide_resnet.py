@@ -93,7 +93,7 @@ def WideResNet(
 
     Example:
         >>> model = WideResNet(16, 4, dropout=0.3, classes=100)
-        >>> sum(int(keras.ops.size(v)) for v in model.trainable_variables)
+        >>> sum(np.prod(v.shape) for v in model.trainable_variables).item()
         2772020
 
     Source: Table 1, sections 2 and 3; dropout section 2.4. Differs: BN scales start at 1, not

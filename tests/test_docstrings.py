@@ -18,9 +18,7 @@ MODULES = [path.stem for path in FILES if EXAMPLE.search(path.read_text(encoding
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 NOT_RUN = {
     "training.train": "trains; test_training does it",
-    "whitening_layer.Whiten": "it lacks an import",
 }
-ON_TENSORFLOW = ("augment.RandomCropFlip", "photometric.ColorJitter", "photometric.Lighting")
 
 
 @pytest.mark.usefixtures("zero_kernels")
@@ -35,8 +33,6 @@ def test_examples_do_what_they_show(name, tmp_path, monkeypatch):
     for example in doctest.DocTestFinder(exclude_empty=True).find(module, globs=names):
         short = example.name.removeprefix("keras_wrn.")
         if short in NOT_RUN:
-            continue
-        if short in ON_TENSORFLOW and keras.config.backend() != "tensorflow":
             continue
         doctest.DocTestRunner(optionflags=OPTIONS).run(example, out=told.append)
     assert not told, "".join(told)
