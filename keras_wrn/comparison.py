@@ -16,8 +16,8 @@ COMMAND = "python recipes/reproduce.py"
 NOT_MEASURED = "not measured"
 _HEAD = """# The paper's experiments
 
-<!-- Generated: `python recipes/reproduce.py all --table --workdir docs/runs/reproduction
---markdown docs/reproduction.md`. Do not edit. -->
+<!-- Generated: `python recipes/reproduce.py all --table --precision mixed_bfloat16
+--workdir docs/runs/reproduction --markdown docs/reproduction.md`. Do not edit. -->
 
 Each row is one system of a table, trained by the recipe of the paper's section 3, and measured on
 the whole test set after its last epoch. The last column is the command that trains it, which goes
