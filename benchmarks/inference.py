@@ -18,7 +18,16 @@ from typing import Any
 
 from absl import flags
 from engines import BASE, Engine, file_engines, keras_engines, torch_engines
-from interleaved import Timings, interleave, markdown, parse_network, run, said, write
+from interleaved import (
+    Timings,
+    interleave,
+    markdown,
+    parse_network,
+    parse_sizes,
+    run,
+    said,
+    write,
+)
 
 from keras_wrn.errors import InputError
 
@@ -28,9 +37,7 @@ def measure(arguments: list[str]) -> None:
     options = flags.FLAGS
     if len(arguments) != (not options.network):
         raise InputError("Give one run folder, or --network such as --network 16-4.")
-    sizes = [int(size) for size in options.batch_sizes if size.isdigit() and int(size)]
-    if not sizes or len(sizes) != len(options.batch_sizes):
-        raise InputError(f"Batch sizes are whole numbers. Received: {options.batch_sizes}.")
+    sizes = parse_sizes(options.batch_sizes)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)

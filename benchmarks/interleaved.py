@@ -4,7 +4,9 @@ A round runs every variant once; a ratio is taken within a round, and its median
 the rounds are what is reported. Not a program: the benchmarks beside it use it.
 """
 
+import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -68,6 +70,23 @@ def markdown(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     lines = [list(header), *[list(map(str, row)) for row in rows]]
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def in_a_fresh_process(name: str, code: str) -> Any:
+    """What a program prints as JSON in its last line; None, and why, where it fails."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        print(f"{name}: not measured: {last}", file=sys.stderr, flush=True)
+        return None
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def parse_sizes(texts: list[str]) -> list[int]:
+    """Batch sizes out of a flag; raises InputError where one is no whole number from 1."""
+    if not texts or not all(text.isdigit() and int(text) for text in texts):
+        raise InputError(f"Batch sizes are whole numbers. Received: {', '.join(texts)}.")
+    return [int(text) for text in texts]
 
 
 def parse_network(text: str) -> tuple[int, int]:

@@ -6,16 +6,11 @@ Each row is a fresh process that makes three steps, or predicts three times, on 
 of its resident memory in MB, what the framework takes to import included and named apart.
 """
 
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 from absl import flags
-from interleaved import markdown, parse_network, run, write
-
-from keras_wrn.errors import InputError
+from interleaved import in_a_fresh_process, markdown, parse_network, parse_sizes, run, write
 
 PEAK = """
 import json, os, resource, sys
@@ -91,11 +86,10 @@ def measure(arguments: list[str]) -> None:
     del arguments
     options = flags.FLAGS
     depth, width = parse_network(options.network)
-    if not all(size.isdigit() and int(size) for size in options.batch_sizes):
-        raise InputError(f"Batch sizes are whole numbers. Received: {options.batch_sizes}.")
+    sizes = parse_sizes(options.batch_sizes)
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(options.rounds):
-        for batch in options.batch_sizes:
+        for batch in sizes:
             for (who, what), code in PROGRAMS.items():
                 start = PEAK.format(
                     here=str(Path(__file__).parent),
@@ -104,7 +98,7 @@ def measure(arguments: list[str]) -> None:
                     batch=batch,
                     precision=options.precision,
                 )
-                if figures := _figures(f"{who}, {what}", start + code + END):
+                if figures := in_a_fresh_process(f"{who}, {what}", start + code + END):
                     found.setdefault(f"{what}, batch {batch}, {who}", []).append(figures)
     rows = []
     for name, figures in found.items():
@@ -113,16 +107,6 @@ def measure(arguments: list[str]) -> None:
     print(f"WRN-{options.network}, {options.precision}; medians\n")
     print(markdown(["what", "MB at most", "over its import", "n"], rows))
     write({"megabytes": found})
-
-
-def _figures(name: str, code: str) -> tuple[float, float] | None:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        print(f"{name}: not measured: {last}", file=sys.stderr, flush=True)
-        return None
-    imported, peak = json.loads(done.stdout.strip().splitlines()[-1])
-    return imported, peak
 
 
 if __name__ == "__main__":

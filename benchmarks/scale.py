@@ -9,13 +9,11 @@ WRN-40-4, as in Figure 4 of the paper. The fits are least squares: a power of th
 16 (and the exponent from each width to the next), a line in the depth at width 4.
 """
 
-import json
 import statistics
-import subprocess
 import sys
 
 from absl import flags
-from interleaved import markdown, parse_network, run, write
+from interleaved import in_a_fresh_process, markdown, parse_network, run, write
 
 WIDTHS = ("16-1", "16-2", "16-4", "16-8")
 DEPTHS = ("16-4", "22-4", "28-4", "40-4")
@@ -88,12 +86,7 @@ def _measure(network: str) -> dict[str, float]:
     code = PROGRAM.format(
         arguments=arguments, precision=flags.FLAGS.precision, steps=flags.FLAGS.steps
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        print(f"{network}: not measured: {last}", file=sys.stderr, flush=True)
-        return {}
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return in_a_fresh_process(network, code) or {}
 
 
 def _fits(middle: dict[str, dict[str, float]]) -> str:

@@ -7,14 +7,11 @@ Keras for the first training step. CPU-seconds, all threads together, since a st
 thread and what else the machine does would show in wall clock.
 """
 
-import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 from absl import flags
-from interleaved import markdown, parse_network, run, write
+from interleaved import in_a_fresh_process, markdown, parse_network, run, write
 
 SET_UP = """
 import os, time
@@ -127,15 +124,8 @@ def _run(name: str, code: str) -> dict[str, float]:
     """What one fresh process measured of itself."""
     if name in IMPORTS:
         code += f"\nimport json; print(json.dumps({{{name!r}: took}}))"
-    done = subprocess.run(
-        [sys.executable, "-c", SET_UP + code], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        print(f"{name}: not measured: {last}", flush=True)
-        return {}
+    answer = in_a_fresh_process(name, SET_UP + code) or {}
     network = name.rsplit(" ", 1)[0] + ": " if name.startswith("WRN") else ""
-    answer = json.loads(done.stdout.strip().splitlines()[-1])
     return {network + what: seconds for what, seconds in answer.items()}
 
 

@@ -240,9 +240,9 @@ def class_probabilities(
         part = images[start : start + batch_size]
         # The last batch is filled up: another shape would be compiled anew, which takes
         # JAX longer than the whole data set.
-        filled = np.zeros((batch_size - len(part), *shape), np.uint8)
-        batch = normalise(np.concatenate([part, filled]))
-        parts.append(model.predict_on_batch(batch)[: len(part)])
+        if missing := batch_size - len(part):
+            part = np.concatenate([part, np.zeros((missing, *shape), np.uint8)])
+        parts.append(model.predict_on_batch(normalise(part))[: batch_size - missing])
     probabilities = np.concatenate(parts).astype(np.float32, copy=False)
     check_distribution(probabilities)
     return probabilities
