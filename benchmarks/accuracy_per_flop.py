@@ -61,11 +61,13 @@ def measured(folders: list[str]) -> list[dict]:
         flop = card.get("training_flop") or training_flop(card)
         if flop is None:
             raise InputError(f"{folder} does not say by which recipe it was trained.")
+        of = card.get("metrics_of", "the test set")
         key = json.dumps({**card["recipe"], "seed": 0, "evaluate_every": 0})
         row = rows.setdefault(
             key,
             {
-                "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}",
+                "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"
+                + ("" if of == "the test set" else f", error of {of}"),
                 "errors": [],
                 "hours": [],
                 "pflop": flop / 1e15,

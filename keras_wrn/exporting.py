@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_wrn.decoding import class_names
 from keras_wrn.errors import InputError
 from keras_wrn.evaluation import with_preprocessing
 from keras_wrn.messages import say
-from keras_wrn.preprocessing import Preprocessing, class_names
+from keras_wrn.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import keras

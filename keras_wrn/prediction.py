@@ -47,8 +47,8 @@ def predict(
         >>> keras_wrn.predict(run.model, "frog.png", run.preprocessing)  # doctest: +SKIP
         [[(6, 'frog', 0.998), (2, 'bird', 0.001), ...]]
     """
+    from keras_wrn.decoding import class_names, decode_predictions
     from keras_wrn.evaluation import class_probabilities
-    from keras_wrn.preprocessing import class_names, decode_predictions
 
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise InputError(f"`top` must be a whole number from 1. Received: {top!r}.")

@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_run import DIGITS, random_images
 
 import keras_wrn
-from keras_wrn import evaluation, exporting, preprocessing
+from keras_wrn import decoding, evaluation, exporting
 from keras_wrn.errors import InputError
 from keras_wrn.prediction import read_images
 from keras_wrn.preprocessing import PREPROCESSING, Preprocessing
@@ -160,14 +160,14 @@ def test_three_classes_without_names_have_a_top_three(tmp_path):
 
 def test_imagenets_labels_are_keras_names_or_numbers(monkeypatch, capsys):
     nameless = PREPROCESSING["imagenet"]
-    monkeypatch.setattr(preprocessing, "_imagenet_names", lambda: ("tench", "goldfish"))
+    monkeypatch.setattr(decoding, "_imagenet_names", lambda: ("tench", "goldfish"))
     assert exporting._labels(nameless, 2) == ["tench", "goldfish"]
     assert exporting._labels(nameless, 3) == ["0", "1", "2"]
 
     def offline():
         raise InputError("No network.")
 
-    monkeypatch.setattr(preprocessing, "_imagenet_names", offline)
+    monkeypatch.setattr(decoding, "_imagenet_names", offline)
     assert exporting._labels(nameless, 2) == ["0", "1"]
     assert capsys.readouterr().out == "The labels are numbers. No network.\n"
 

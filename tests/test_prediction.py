@@ -7,7 +7,7 @@ from PIL import Image
 from tiny_run import DIGITS, random_images
 
 import keras_wrn
-from keras_wrn import preprocessing
+from keras_wrn import decoding
 from keras_wrn.errors import InputError
 from keras_wrn.evaluation import class_probabilities
 from keras_wrn.prediction import read_images
@@ -101,7 +101,7 @@ def test_names_that_cannot_be_had_are_told_before_the_network_runs(tmp_path, mon
     def offline(*_, **__):
         raise OSError("no network")
 
-    preprocessing._imagenet_names.cache_clear()
+    decoding._imagenet_names.cache_clear()
     monkeypatch.setattr("keras.applications.imagenet_utils.decode_predictions", offline)
     nameless = PREPROCESSING["imagenet"]
     with pytest.raises(InputError, match="names of the ImageNet classes come from Keras"):

@@ -8,12 +8,11 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from keras_wrn import preprocessing
+from keras_wrn.decoding import decode_predictions
 from keras_wrn.errors import InputError
 from keras_wrn.preprocessing import (
     PREPROCESSING,
     Preprocessing,
-    decode_predictions,
     measure_preprocessing,
     preprocess_input,
     preprocessing_of,
@@ -111,87 +110,6 @@ def test_own_statistics():
     assert preprocess_input([[12.0, 16.0]], OWN).tolist() == [[1.0, -1.0]]
 
 
-def test_decode_best_first():
-    probabilities = np.zeros((2, 10), "float32")
-    probabilities[0, [3, 5, 2]] = 0.75, 0.125, 0.125
-    probabilities[1, 9] = 1
-    decoded = decode_predictions(probabilities, top=3)
-    assert decoded[0] == [(3, "cat", 0.75), (2, "bird", 0.125), (5, "dog", 0.125)]
-    assert decoded[1][0] == (9, "truck", 1.0)
-    assert [len(image) for image in decoded] == [3, 3]
-    index, word, probability = decoded[0][0]
-    assert (type(index), type(word), type(probability)) == (int, str, float)
-    json.dumps(decoded)
-
-
-def test_decode_gives_five_or_as_many_as_there_are():
-    assert len(decode_predictions(np.full((1, 100), 0.01), dataset="cifar100")[0]) == 5
-    assert [w for _, w, _ in decode_predictions([[0.2, 0.3, 0.5]], dataset=OWN)[0]] == [
-        "up",
-        "right",
-        "left",
-    ]
-    assert decode_predictions(np.zeros((0, 10))) == []
-
-
-def test_decode_a_tensor():
-    import keras
-
-    tensor = keras.ops.convert_to_tensor([[0.25, 0.0, 0.75]])
-    assert decode_predictions(tensor, top=1, dataset=OWN) == [[(2, "up", 0.75)]]
-
-
-@pytest.mark.parametrize("shape", [(10,), (1, 100), (1, 2, 10)])
-def test_decode_wrong_shape(shape):
-    with pytest.raises(InputError, match=r"shape \(n, 10\), one column per class. Received: shape"):
-        decode_predictions(np.zeros(shape))
-
-
-@pytest.mark.parametrize("top", [0, -1, 2.0, True, None])
-def test_decode_wrong_top(top):
-    with pytest.raises(InputError, match="`top` must be"):
-        decode_predictions(np.zeros((1, 10)), top=top)
-
-
-def test_decode_refuses_nan():
-    with pytest.raises(InputError, match="NaN"):
-        decode_predictions(np.full((1, 10), np.nan))
-
-
-@pytest.fixture
-def imagenet_names():
-    preprocessing._imagenet_names.cache_clear()
-    yield
-    preprocessing._imagenet_names.cache_clear()
-
-
-def test_decode_imagenet_through_keras(imagenet_names, monkeypatch):
-    from keras.applications import imagenet_utils
-
-    def decode(predictions, top):
-        order = predictions.argsort(axis=1)[:, ::-1][:, :top]
-        return [[(f"n{i}", f"thing {i}", row[i]) for i in best] for row, best in
-                zip(predictions, order, strict=True)]  # fmt: skip
-
-    monkeypatch.setattr(imagenet_utils, "decode_predictions", decode)
-    probabilities = np.zeros((1, 1000))
-    probabilities[0, [7, 400]] = 0.4, 0.6
-    assert decode_predictions(probabilities, top=2, dataset="imagenet") == [
-        [(400, "thing 400", 0.6), (7, "thing 7", 0.4)]
-    ]
-
-
-def test_decode_imagenet_without_a_network(imagenet_names, monkeypatch):
-    from keras.applications import imagenet_utils
-
-    def fail(predictions, top):
-        raise Exception("URL fetch failure")
-
-    monkeypatch.setattr(imagenet_utils, "decode_predictions", fail)
-    with pytest.raises(InputError, match=r"imagenet_class_index.json.*URL fetch failure"):
-        decode_predictions(np.zeros((1, 1000)), dataset="imagenet")
-
-
 def test_measured_statistics():
     images = np.random.default_rng(3).integers(0, 256, (7, 6, 6, 3)).astype("uint8")
     row = measure_preprocessing(images, ["a", "b"])
@@ -244,9 +162,9 @@ def test_a_damaged_card_is_refused(change):
 
 def test_numpy_needs_no_keras():
     program = (
-        "import sys, numpy; from keras_wrn import preprocessing as p; "
-        "p.preprocess_input(numpy.zeros((1, 2, 2, 3), 'uint8')); "
-        "p.decode_predictions(numpy.zeros((1, 10))); "
+        "import sys, numpy; from keras_wrn import decoding, preprocessing; "
+        "preprocessing.preprocess_input(numpy.zeros((1, 2, 2, 3), 'uint8')); "
+        "decoding.decode_predictions(numpy.zeros((1, 10))); "
         "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
