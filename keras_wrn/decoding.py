@@ -7,19 +7,18 @@ ImageNet's 1,000 names are Keras' own list; those of the other data sets stand i
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.preprocessing import PREPROCESSING, Preprocessing, preprocessing_of
+from keras_wrn.preprocessing import PREPROCESSING, AnyPreprocessing, Preprocessing, preprocessing_of
 
 
 def decode_predictions(
     probabilities: Any,
     top: int = 5,
-    dataset: str | Preprocessing | Mapping[str, Any] = "cifar10",
+    dataset: AnyPreprocessing = "cifar10",
 ) -> list[list[tuple[int, str, float]]]:
     """Name the most probable classes of each image.
 

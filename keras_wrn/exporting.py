@@ -12,7 +12,7 @@ from keras_wrn.decoding import class_names
 from keras_wrn.errors import InputError
 from keras_wrn.evaluation import with_preprocessing
 from keras_wrn.messages import say
-from keras_wrn.preprocessing import Preprocessing
+from keras_wrn.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
 
 if TYPE_CHECKING:
     import keras
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def export(
     model: keras.Model,
     directory: str | os.PathLike[str],
-    preprocessing: Preprocessing,
+    preprocessing: AnyPreprocessing,
     *,
     version: int | None = 1,
 ) -> Path:
@@ -44,7 +44,8 @@ def export(
     Args:
         model: a classifier that ends in a softmax and takes normalised images.
         directory: the folder of the served model; it is made where it does not exist.
-        preprocessing: the statistics, size and class names the model was trained with.
+        preprocessing: the statistics, size and class names the model was trained with: by name
+            ("cifar10"), by the card of a network or as a `Preprocessing`.
         version: a whole number from 1; None takes the next free one.
 
     Returns:
@@ -68,7 +69,7 @@ def export(
             f"weights are the same. Received: KERAS_BACKEND={keras.backend.backend()}."
         )
     target = version_folder(Path(directory), version)
-    write_version(_archive(model, preprocessing), target)
+    write_version(_archive(model, preprocessing_of(preprocessing)), target)
     return target
 
 

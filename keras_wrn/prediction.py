@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import keras
     from PIL.Image import Image
 
-    from keras_wrn.preprocessing import Preprocessing
+    from keras_wrn.preprocessing import AnyPreprocessing
 
 
 def predict(
     model: keras.Model,
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    preprocessing: Preprocessing,
+    preprocessing: AnyPreprocessing,
     top: int = 5,
 ) -> list[list[tuple[int, str, float]]]:
     """Classify image files.
@@ -32,7 +32,8 @@ def predict(
     Args:
         model: a classifier that ends in a softmax and takes normalised images.
         paths: one image file or several: PNG, JPEG or whatever else Pillow reads.
-        preprocessing: the statistics, size and class names the model was trained with.
+        preprocessing: the statistics, size and class names the model was trained with: by name
+            ("cifar10"), by the card of a network or as a `Preprocessing`.
         top: classes to return for each file; all of them where the model has fewer.
 
     Returns:
@@ -43,27 +44,29 @@ def predict(
             ImageNet's classes cannot be had.
 
     Example:
-        >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
-        >>> keras_wrn.predict(run.model, "frog.png", run.preprocessing)  # doctest: +SKIP
-        [[(6, 'frog', 0.998), (2, 'bird', 0.001), ...]]
+        >>> model = keras_wrn.WideResNet16_4(weights="cifar10")  # doctest: +SKIP
+        >>> keras_wrn.predict(model, "frog.png", "cifar10", top=2)  # doctest: +SKIP
+        [[(6, 'frog', 0.937), (1, 'automobile', 0.009)]]
     """
     from keras_wrn.decoding import class_names, decode_predictions
     from keras_wrn.evaluation import class_probabilities
+    from keras_wrn.preprocessing import preprocessing_of
 
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise InputError(f"`top` must be a whole number from 1. Received: {top!r}.")
     # First, because ImageNet's may have to be fetched.
-    named = replace(preprocessing, class_names=class_names(preprocessing))
+    statistics = preprocessing_of(preprocessing)
+    named = replace(statistics, class_names=class_names(statistics))
     files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not files:
         return []
     images = read_images(
         files,
-        preprocessing.size,
-        resize=preprocessing.resize,
-        interpolation=preprocessing.interpolation,
+        named.size,
+        resize=named.resize,
+        interpolation=named.interpolation,
     )
-    probabilities = class_probabilities(model, images, preprocessing)
+    probabilities = class_probabilities(model, images, named)
     top = min(top, probabilities.shape[1])
     return decode_predictions(probabilities, top=top, dataset=named)
 

@@ -50,6 +50,9 @@ class Preprocessing:
         return values
 
 
+# What stands for statistics in a public function: a name, the card of a network, or themselves.
+AnyPreprocessing = str | Preprocessing | Mapping[str, Any]
+
 INTERPOLATIONS = ("bilinear", "bicubic")
 _CIFAR_MEAN = (125.3, 123.0, 113.9)
 _CIFAR_STD = (63.0, 62.1, 66.7)
@@ -81,7 +84,7 @@ PREPROCESSING: dict[str, Preprocessing] = {
 }
 
 
-def preprocessing_of(dataset: str | Preprocessing | Mapping[str, Any]) -> Preprocessing:
+def preprocessing_of(dataset: AnyPreprocessing) -> Preprocessing:
     """Return the statistics that a name or the card of a network stands for.
 
     Args:
@@ -185,9 +188,7 @@ def normalization(preprocessing: Preprocessing) -> Any:
     )
 
 
-def preprocess_input(
-    images: Any, dataset: str | Preprocessing | Mapping[str, Any] = "cifar10"
-) -> Any:
+def preprocess_input(images: Any, dataset: AnyPreprocessing = "cifar10") -> Any:
     """Subtract the mean and divide by the standard deviation, per channel; or whiten.
 
     Args:

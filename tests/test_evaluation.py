@@ -93,6 +93,7 @@ def test_evaluate_returns_plain_numbers_whatever_the_batch(model):
     assert metrics["n"] == 7
     other = keras_wrn.evaluate(model, images, labels[:, None], DIGITS, batch_size=3)
     assert other == pytest.approx(metrics, abs=1e-6)
+    assert keras_wrn.evaluate(model, images, labels, "digits", batch_size=7) == metrics
 
 
 @pytest.mark.parametrize(

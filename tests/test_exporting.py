@@ -29,7 +29,7 @@ def model():
 def served(model, tmp_path_factory):
     tf = pytest.importorskip("tensorflow")
     folder = tmp_path_factory.mktemp("served") / "deep" / "digits"
-    target = keras_wrn.export(model, folder, DIGITS)
+    target = keras_wrn.export(model, folder, "digits")
     assert target == folder / "1"
     return target, tf.saved_model.load(str(target)).signatures
 

@@ -43,6 +43,13 @@ def test_one_path_is_a_list_of_one_and_none_is_none(model, tmp_path):
     assert keras_wrn.predict(model, [], DIGITS) == []
 
 
+def test_statistics_by_name_are_those_of_the_data_set(model, tmp_path):
+    path = save(tmp_path / "a.png", random_images(1)[0])
+    assert keras_wrn.predict(model, path, "digits") == keras_wrn.predict(model, path, DIGITS)
+    with pytest.raises(InputError, match="`dataset` must be one of"):
+        keras_wrn.predict(model, path, "digit")
+
+
 def test_a_model_of_fewer_classes_names_all_of_them(tmp_path):
     path = save(tmp_path / "a.png", random_images(1)[0])
     three = Preprocessing((0.0,) * 3, (255.0,) * 3, 32, ("cat", "dog", "eel"))

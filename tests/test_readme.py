@@ -27,14 +27,16 @@ def test_the_calls_of_table_2_have_the_papers_labels_and_its_networks():
 def test_the_python_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("sklearn")
     [block] = re.findall("```python\n(.*?)```", README, re.DOTALL)
-    builds, rest = block.split("# From here on")
+    pretrained, rest = block.split("# Any network")
+    builds, rest = rest.split("# From here on")
     assert "keras_wrn.WideResNet(40, 2," in builds
     monkeypatch.chdir(tmp_path)
     Image.fromarray(random_images(1)[0]).save("cat.jpg")
     # Ten epochs take longer than a test.
     monkeypatch.setattr(keras_wrn, "train", lambda recipe, folder: write_run(Path(folder)))
-    exec(rest.partition("\n")[2], {"keras_wrn": keras_wrn})
+    exec(pretrained + rest.partition("\n")[2])
     out = capsys.readouterr().out
+    assert len(re.findall(r"^[a-z]+ [\d.e-]+$", out, re.MULTILINE)) == 5
+    assert "{'n': 360, 'error': 0.0166" in out
     assert re.search(r"\[\[\(\d, '\d', [\d.]+\), ", out)
-    assert len(re.findall(r"^\d [\d.e-]+$", out, re.MULTILINE)) == 5
     assert "wide_resnet10_1 has the weights of RUN/model.weights.h5: predictions left" in out
