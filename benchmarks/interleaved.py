@@ -5,6 +5,7 @@ the rounds are what is reported. Not a program: the benchmarks beside it use it.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -72,9 +73,15 @@ def markdown(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def in_a_fresh_process(name: str, code: str) -> Any:
+def in_a_fresh_process(name: str, code: str, environment: dict[str, str] | None = None) -> Any:
     """What a program prints as JSON in its last line; None, and why, where it fails."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | (environment or {}),
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         print(f"{name}: not measured: {last}", file=sys.stderr, flush=True)

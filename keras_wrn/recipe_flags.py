@@ -14,6 +14,7 @@ from absl import app, flags, logging
 
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.huge_pages import restart_with_huge_pages
 from keras_wrn.recipe import Recipe
 
 LISTS = ("drop_epochs", "train_sizes", "size_epochs")
@@ -26,6 +27,7 @@ def run(recipe: Recipe, finish: Callable[[str], None] | None = None) -> None:
         recipe: the defaults of the flags.
         finish: called with the run folder when the run is done.
     """
+    restart_with_huge_pages()
     define(recipe)
     flags.DEFINE_string(
         "workdir",

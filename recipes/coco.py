@@ -23,6 +23,7 @@ from absl import app, flags, logging
 from keras_wrn import recipe_flags, run_folder
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.huge_pages import restart_with_huge_pages
 from keras_wrn.recipe import option
 
 COLUMNS = ("epoch", "step", "loss", "box_loss", "classification_loss", "mAP", "mAP50", "seconds")
@@ -244,6 +245,7 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     recipe_flags.define(Settings())
     flags.DEFINE_string("workdir", "", "run folder; default runs/coco-DEPTH-WIDTH")
     flags.DEFINE_string("export", "", "folder for a SavedModel, as TF Serving wants it")

@@ -22,6 +22,7 @@ from absl import app, flags, logging
 from keras_wrn import comparison, figures, reproduction, run_folder, step_time
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.huge_pages import restart_with_huge_pages
 from keras_wrn.paper_tables import FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.recipe import PRECISIONS
 from keras_wrn.scaled_down import Scale, parse_scale
@@ -150,6 +151,7 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     flags.DEFINE_list("rows", [], "rows of the tables, such as 28-10,16-8; default all")
     flags.DEFINE_list("datasets", [], "data sets, such as cifar10; default all")
     flags.DEFINE_integer("runs", None, "runs a row, seeds 1 to so many; default the paper's", 1)
