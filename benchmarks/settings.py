@@ -1,0 +1,134 @@
+"""What the settings of a machine do to a training step: memory pages, threads, oneDNN's switches.
+
+    python benchmarks/settings.py --networks 16-4,40-1
+    python benchmarks/settings.py --step "PyTorch channels last" --settings "large pages"
+
+Each timing is a fresh process, in turn with one in which nothing is set, since a program reads
+these environment variables when it starts.
+"""
+
+import statistics
+from pathlib import Path
+
+from absl import flags
+from interleaved import in_a_fresh_process, markdown, parse_network, run, said, write
+
+from keras_wrn.errors import InputError
+from keras_wrn.huge_pages import SETTING, TUNABLES
+
+NOTHING = "nothing set"
+SMALL_PAGES = {TUNABLES: ""}
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+SETTINGS = {
+    NOTHING: SMALL_PAGES,
+    "large pages": {TUNABLES: SETTING},
+    "large pages and memory kept": {
+        TUNABLES: f"{SETTING}:glibc.malloc.mmap_threshold=1073741824"
+        ":glibc.malloc.trim_threshold=4294967296"
+    },
+    "one arena": {TUNABLES: "glibc.malloc.arena_max=1"},
+    "one thread": dict.fromkeys(
+        ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1"
+    ),
+    "one operation at a time": {"TF_NUM_INTEROP_THREADS": "1"},
+    "oneDNN in the calling thread": {"TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD": "1"},
+    "oneDNN with the system's allocator": {"TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1"},
+    "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "without AMX": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
+    "float32 computed as bfloat16": {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"},
+}
+# The steps of training_step.py, one variant alone.
+PROGRAM = """
+import json, os, sys, time
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+sys.path.insert(0, {here!r})
+from absl import flags
+import training_step
+flags.DEFINE_integer("batch_size", {batch_size}, "")
+flags.DEFINE_integer("steps", {steps}, "")
+flags.DEFINE_string("precision", {precision!r}, "")
+flags.DEFINE_bool("compile", False, "")
+flags.FLAGS(["benchmark"])
+if {step!r}.startswith("PyTorch"):
+    timed = training_step.torch_runs({depth}, {width}, {precision!r} != "float32")[{step!r}]
+else:
+    timed = training_step.keras_runs({depth}, {width}, {batch_size} * {steps})[{step!r}]
+timed()
+seconds = []
+for _ in range({repeats}):
+    start = time.perf_counter(), time.process_time()
+    timed()
+    seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+print(json.dumps(seconds))
+"""
+CLOCKS = ("wall clock", "CPU-seconds")
+
+
+def measure(arguments: list[str]) -> None:
+    """Time every network under each setting, and print how many times as fast it is."""
+    del arguments
+    options = flags.FLAGS
+    unknown = [name for name in options.settings if name not in SETTINGS]
+    if unknown:
+        raise InputError(f"Settings are {', '.join(SETTINGS)}. Received: {', '.join(unknown)}.")
+    names = [NOTHING, *(name for name in options.settings if name != NOTHING)]
+    rows, facts = [], {}
+    for network in options.networks:
+        found = _time(network, names)
+        facts[network] = found
+        for name in names[1:]:
+            gains = [_gain(found[NOTHING], found[name], clock) for clock in range(len(CLOCKS))]
+            rows.append([f"WRN-{network}", name, *gains])
+            print(f"WRN-{network}, {name}: {', '.join(gains)}", flush=True)
+    print(
+        f"\n{options.step}, {options.precision}, batch {options.batch_size}, "
+        f"n = {options.rounds} pairs of processes:\n"
+    )
+    print(markdown(["step", "setting", *(f"times as fast, {clock}" for clock in CLOCKS)], rows))
+    write({"seconds": facts})
+
+
+def _time(network: str, names: list[str]) -> dict[str, list[tuple[float, float] | None]]:
+    """Seconds of each clock for each setting and round: the least and the median of a process."""
+    options = flags.FLAGS
+    depth, width = parse_network(network)
+    code = PROGRAM.format(
+        here=str(Path(__file__).parent),
+        depth=depth,
+        width=width,
+        **{
+            name: options[name].value
+            for name in ("batch_size", "steps", "precision", "repeats", "step")
+        },
+    )
+    found: dict[str, list[tuple[float, float] | None]] = {name: [] for name in names}
+    for _ in range(options.rounds):
+        for name in names:
+            environment = SMALL_PAGES | SETTINGS[name]
+            seconds = in_a_fresh_process(f"{network}, {name}", code, environment)
+            if seconds is None:
+                found[name].append(None)
+            else:
+                wall, cpu = zip(*seconds, strict=True)
+                found[name].append((min(wall), statistics.median(cpu)))
+    return found
+
+
+def _gain(
+    plain: list[tuple[float, float] | None], other: list[tuple[float, float] | None], clock: int
+) -> str:
+    pairs = zip(plain, other, strict=True)
+    gains = sorted(a[clock] / b[clock] for a, b in pairs if a is not None and b is not None)
+    return said((statistics.median(gains), gains[0], gains[-1])) if gains else "not measured"
+
+
+if __name__ == "__main__":
+    flags.DEFINE_list("networks", ["16-4", "40-1"], "depths and widths, such as 16-4,40-2")
+    flags.DEFINE_list("settings", list(SETTINGS), f"which of: {', '.join(SETTINGS)}")
+    flags.DEFINE_string("step", "keras_wrn", "or: stock Keras, PyTorch channels last")
+    flags.DEFINE_enum("precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "of all")
+    flags.DEFINE_integer("batch_size", 128, "images a step", lower_bound=1)
+    flags.DEFINE_integer("steps", 8, "steps of one timing", lower_bound=1)
+    flags.DEFINE_integer("repeats", 5, "timings of one process", lower_bound=1)
+    flags.DEFINE_integer("rounds", 3, "processes of each", lower_bound=1)
+    run(measure)
