@@ -27,9 +27,7 @@ SETTINGS = {
         ":glibc.malloc.trim_threshold=4294967296"
     },
     "one arena": {TUNABLES: "glibc.malloc.arena_max=1"},
-    "one thread": dict.fromkeys(
-        ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1"
-    ),
+    "one thread": dict.fromkeys(THREADS, "1"),
     "one operation at a time": {"TF_NUM_INTEROP_THREADS": "1"},
     "oneDNN in the calling thread": {"TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD": "1"},
     "oneDNN with the system's allocator": {"TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1"},
