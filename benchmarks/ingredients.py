@@ -17,6 +17,7 @@ from absl import flags, logging
 from interleaved import run
 
 from keras_wrn.errors import InputError
+from keras_wrn.huge_pages import restart_with_huge_pages
 from keras_wrn.recipe import Recipe
 
 BASE = Recipe(
@@ -117,6 +118,7 @@ def measure(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages()
     flags.DEFINE_string("workdir", "runs/ingredients", "where the runs are")
     flags.DEFINE_list("seeds", ["1", "2"], "seeds")
     flags.DEFINE_list("only", [], "ingredients to train; default all")
