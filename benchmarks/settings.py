@@ -1,7 +1,7 @@
 """What the settings of a machine do to a training step: memory pages, threads, oneDNN's switches.
 
     python benchmarks/settings.py --networks 16-4,40-1
-    python benchmarks/settings.py --step "PyTorch channels last" --settings "large pages"
+    python benchmarks/settings.py --step "PyTorch channels last" --settings "what recipes set"
 
 Each timing is a fresh process, in turn with one in which nothing is set, since a program reads
 these environment variables when it starts.
@@ -21,8 +21,9 @@ SMALL_PAGES = {TUNABLES: ""}
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 SETTINGS = {
     NOTHING: SMALL_PAGES,
-    "large pages": {TUNABLES: SETTING},
-    "large pages and memory kept": {
+    "large pages alone": {TUNABLES: "glibc.malloc.hugetlb=1"},
+    "what recipes set": {TUNABLES: SETTING},
+    "the same and nothing given back": {
         TUNABLES: f"{SETTING}:glibc.malloc.mmap_threshold=1073741824"
         ":glibc.malloc.trim_threshold=4294967296"
     },

@@ -36,7 +36,7 @@ def test_the_same_command_is_started_again(asked):
     huge_pages.restart_with_huge_pages()
     huge_pages.restart_with_huge_pages()
     assert asked == [(sys.executable, [sys.executable, "-O", __file__, "--depth", "16"])]
-    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert os.environ["GLIBC_TUNABLES"] == huge_pages.SETTING
 
 
 @pytest.mark.parametrize("value", ["", "glibc.malloc.arena_max=1"])
@@ -95,5 +95,5 @@ def test_a_real_script_goes_on_in_its_own_process(tmp_path):
     )
     first, second, last = done.stdout.splitlines()
     assert first == second, "begun twice, in one process"
-    assert last == f"'glibc.malloc.hugetlb=1' ['a b', '--c'] {first.split()[1]}"
+    assert last == f"{huge_pages.SETTING!r} ['a b', '--c'] {first.split()[1]}"
     assert done.stderr == ""
