@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 TUNABLES = "GLIBC_TUNABLES"
-# Large pages, and 64 MB of room in every heap, so that none is given back and fetched again each step.
+# Large pages, and 64 MB of room in every heap, so that none goes and comes back in each step.
 SETTING = "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=67108864"
 # What the kernel gives: "always", "madvise" (to who asks, as malloc then does) or "never".
 KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
