@@ -17,10 +17,10 @@ from keras_wrn.errors import InputError
 from keras_wrn.huge_pages import SETTING, TUNABLES
 
 NOTHING = "nothing set"
-SMALL_PAGES = {TUNABLES: ""}
+SMALL_PAGES = {TUNABLES: ""}  # whatever this program was started with
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 SETTINGS = {
-    NOTHING: SMALL_PAGES,
+    NOTHING: {},
     "large pages alone": {TUNABLES: "glibc.malloc.hugetlb=1"},
     "what recipes set": {TUNABLES: SETTING},
     "the same and nothing given back": {
