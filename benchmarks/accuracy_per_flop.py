@@ -14,9 +14,9 @@ from pathlib import Path
 
 from interleaved import markdown, run, write
 
+from keras_wrn.cards import TEST_SET, metrics_of, read_card
 from keras_wrn.cost import training_flop
 from keras_wrn.errors import InputError
-from keras_wrn.runs import read_card
 
 RECORDS = (
     ("airbench94 (Jordan 2024), CIFAR-10", 6.0, 0.36),
@@ -61,13 +61,13 @@ def measured(folders: list[str]) -> list[dict]:
         flop = card.get("training_flop") or training_flop(card)
         if flop is None:
             raise InputError(f"{folder} does not say by which recipe it was trained.")
-        of = card.get("metrics_of", "the test set")
+        of = metrics_of(card)
         key = json.dumps({**card["recipe"], "seed": 0, "evaluate_every": 0})
         row = rows.setdefault(
             key,
             {
                 "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"
-                + ("" if of == "the test set" else f", error of {of}"),
+                + ("" if of == TEST_SET else f", error of {of}"),
                 "errors": [],
                 "hours": [],
                 "pflop": flop / 1e15,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from absl import flags
 from interleaved import in_a_fresh_process, markdown, parse_network, run, said, write
+from training_step import OURS, STOCK, TORCH
 
 from keras_wrn.errors import InputError
 from keras_wrn.huge_pages import SETTING, TUNABLES
@@ -36,7 +37,8 @@ SETTINGS = {
     "without AMX": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
     "float32 computed as bfloat16": {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"},
 }
-# The steps of training_step.py, one variant alone.
+# Whose step, and which function of training_step.py builds it.
+STEPS = dict.fromkeys((OURS, STOCK), "keras_steps") | dict.fromkeys(TORCH, "torch_steps")
 PROGRAM = """
 import json, os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -46,12 +48,9 @@ import training_step
 flags.DEFINE_integer("batch_size", {batch_size}, "")
 flags.DEFINE_integer("steps", {steps}, "")
 flags.DEFINE_string("precision", {precision!r}, "")
-flags.DEFINE_bool("compile", False, "")
+flags.DEFINE_bool("compile", True, "")
 flags.FLAGS(["benchmark"])
-if {step!r}.startswith("PyTorch"):
-    timed = training_step.torch_runs({depth}, {width}, {precision!r} != "float32")[{step!r}]
-else:
-    timed = training_step.keras_runs({depth}, {width}, {batch_size} * {steps})[{step!r}]
+timed = training_step.{builders}({depth}, {width})[{step!r}]()
 timed()
 seconds = []
 for _ in range({repeats}):
@@ -95,6 +94,7 @@ def _time(network: str, names: list[str]) -> dict[str, list[tuple[float, float] 
         here=str(Path(__file__).parent),
         depth=depth,
         width=width,
+        builders=STEPS[options.step],
         **{
             name: options[name].value
             for name in ("batch_size", "steps", "precision", "repeats", "step")
@@ -124,7 +124,7 @@ def _gain(
 if __name__ == "__main__":
     flags.DEFINE_list("networks", ["16-4", "40-1"], "depths and widths, such as 16-4,40-2")
     flags.DEFINE_list("settings", list(SETTINGS), f"which of: {', '.join(SETTINGS)}")
-    flags.DEFINE_string("step", "keras_wrn", "or: stock Keras, PyTorch channels last")
+    flags.DEFINE_enum("step", OURS, list(STEPS), "whose step")
     flags.DEFINE_enum("precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "of all")
     flags.DEFINE_integer("batch_size", 128, "images a step", lower_bound=1)
     flags.DEFINE_integer("steps", 8, "steps of one timing", lower_bound=1)

@@ -13,9 +13,9 @@ Ratios are of wall clock, but for the column in CPU-seconds: on a virtual machin
 threads of TensorFlow on one core now and then, as its kernel may, wall clock has two values.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from unittest import mock
 
 from absl import flags
@@ -32,6 +32,7 @@ TORCH = {
 }
 MATRIX, SIDE = "matrix product", 4096
 PEAK = "multiply-adds alone"
+Builder = Callable[[], Callable[[], object]]  # makes what is timed
 
 
 def measure(arguments: list[str]) -> None:
@@ -76,7 +77,8 @@ def _time(depth: int, width: int) -> tuple[Timings, float, dict[str, float]]:
     options = flags.FLAGS
     bfloat16 = options.precision == "mixed_bfloat16"
     count = options.batch_size * options.steps
-    variants = keras_runs(depth, width, count) | torch_runs(depth, width, bfloat16)
+    builders = keras_steps(depth, width) | torch_steps(depth, width)
+    variants = {of: build() for of, build in builders.items()}
     limits = {}
     variants[MATRIX], limits[MATRIX] = matrix_run(bfloat16)
     try:
@@ -88,17 +90,18 @@ def _time(depth: int, width: int) -> tuple[Timings, float, dict[str, float]]:
     return interleave(variants, options.rounds), gflop, limits
 
 
-def keras_runs(depth: int, width: int, count: int) -> dict[str, Callable[[], object]]:
-    """Ours, ours without its faster layers, and plain Keras'."""
+def keras_steps(depth: int, width: int) -> dict[str, Builder]:
+    """Functions that build the steps of ours, ours without its faster layers, and plain Keras."""
     import keras
     import numpy as np
 
-    from keras_wrn import trainer
+    from keras_wrn import trainer, training_clone
     from keras_wrn.preprocessing import preprocessing_of
     from keras_wrn.recipe import Recipe
     from keras_wrn.wide_resnet import WideResNet
 
     options = flags.FLAGS
+    count = options.batch_size * options.steps
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, count)
@@ -113,33 +116,33 @@ def keras_runs(depth: int, width: int, count: int) -> dict[str, Callable[[], obj
         built = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), options.steps)
         return fit(built.model, images)
 
-    runs = {OURS: ours()}
-    with _stock_layer("FusedBatchNormalization", keras.layers.BatchNormalization):
-        runs[STOCK_NORM] = ours()
+    def ours_with(stock_layer: str, of_ours: str) -> Callable[[], object]:
+        """Ours, with Keras' own layer in the place of one of the training clone's."""
+        with mock.patch.object(training_clone, of_ours, getattr(keras.layers, stock_layer)):
+            return ours()
+
+    def stock() -> Callable[[], object]:
+        keras.config.set_dtype_policy(options.precision)
+        model = WideResNet(depth, width, classifier_activation=None)
+        keras.config.set_dtype_policy("float32")
+        model.compile(
+            keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=5e-4),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        return fit(model, images.astype("float32") / 127.5 - 1)
+
+    steps = {
+        OURS: ours,
+        STOCK: stock,
+        STOCK_NORM: lambda: ours_with("BatchNormalization", "FusedBatchNormalization"),
+    }
     if options.precision == "mixed_bfloat16":
-        with _stock_layer("FlatGradientConv2D", keras.layers.Conv2D):
-            runs[STOCK_CONV] = ours()
-    keras.config.set_dtype_policy(options.precision)
-    stock = WideResNet(depth, width, classifier_activation=None)
-    keras.config.set_dtype_policy("float32")
-    stock.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=5e-4),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    return runs | {STOCK: fit(stock, images.astype("float32") / 127.5 - 1)}
+        steps[STOCK_CONV] = lambda: ours_with("Conv2D", "FlatGradientConv2D")
+    return steps
 
 
-@contextlib.contextmanager
-def _stock_layer(name: str, layer: type) -> Iterator[None]:
-    """Let the training clone have Keras' own layer in the place of one of ours."""
-    from keras_wrn import training_clone
-
-    with mock.patch.object(training_clone, name, layer):
-        yield
-
-
-def torch_runs(depth: int, width: int, bfloat16: bool) -> dict[str, Callable[[], object]]:
-    """PyTorch's variants; none where it is not installed."""
+def torch_steps(depth: int, width: int) -> dict[str, Builder]:
+    """Functions that build PyTorch's steps; none where it is not installed."""
     try:
         import torch_peer
     except ModuleNotFoundError:
@@ -147,12 +150,13 @@ def torch_runs(depth: int, width: int, bfloat16: bool) -> dict[str, Callable[[],
         return {}
     options = flags.FLAGS
     return {
-        name: torch_peer.training_run(
+        name: functools.partial(
+            torch_peer.training_run,
             depth,
             width,
             options.batch_size,
             options.steps,
-            bfloat16=bfloat16,
+            bfloat16=options.precision == "mixed_bfloat16",
             channels_last=channels_last,
             compiled=compiled,
         )

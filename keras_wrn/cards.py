@@ -14,6 +14,9 @@ _KEYS = ("name", "network", "dataset", "preprocessing", "weights_sha256")
 _TEXTS = ("name", "dataset", "weights_sha256", "weights", "architecture", "hardware")
 _NUMBERS = ("parameters", "hours", "weights_bytes")
 
+TEST_SET = "the test set"
+HELD_OUT = "held-out training images"
+
 
 def read_card(folder: Path) -> dict[str, Any]:
     """Read and check the card of a run.
@@ -40,6 +43,11 @@ def read_card(folder: Path) -> dict[str, Any]:
     card = read_json(path)
     check_card(card, path)
     return card
+
+
+def metrics_of(card: dict[str, Any]) -> str:
+    """Which images the metrics of a card are of: TEST_SET or HELD_OUT."""
+    return card.get("metrics_of", TEST_SET)
 
 
 def check_card(card: Any, source: object) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from absl import logging
 
 from keras_wrn.backend import float32
+from keras_wrn.cards import TEST_SET, metrics_of
 from keras_wrn.cost import multiply_adds, training_flop
 from keras_wrn.errors import InputError
 from keras_wrn.model_card import README_FILE, readme
@@ -109,7 +110,7 @@ def publish(
             f"{metrics['n']:,} test images",
             "measured_on": datetime.date.today().isoformat(),
             "measured_with": versions(),
-            "metrics_of": "the test set",
+            "metrics_of": TEST_SET,
             "metrics_before_rounding": _before_rounding(trained.card),
             "runs": 1,
             "weights_dtype": "float16",
@@ -162,7 +163,7 @@ def _measure(trained: Any, weights: Path, data: Any) -> tuple[dict[str, Any], li
 
 def _before_rounding(card: dict[str, Any]) -> dict[str, Any] | None:
     """What training measured, unless that was on other images."""
-    return card.get("metrics") if card.get("metrics_of", "the test set") == "the test set" else None
+    return card.get("metrics") if metrics_of(card) == TEST_SET else None
 
 
 def _intended_use(card: dict[str, Any], data: Any) -> str:

@@ -13,6 +13,7 @@ from absl import logging
 from keras_wrn import callbacks, run_folder, tensorboard_logs
 from keras_wrn.averaging import WeightAverage
 from keras_wrn.backend import float32
+from keras_wrn.cards import HELD_OUT, TEST_SET
 from keras_wrn.errors import InputError
 from keras_wrn.feeds import Feed, open_feed
 from keras_wrn.networks import build_network
@@ -160,7 +161,7 @@ def _finish(trainer: Trainer, workdir: Path, keeper: callbacks.RunKeeper, feed: 
         "dataset": feed.dataset,
         "preprocessing": preprocessing.to_card(workdir),
         "metrics": metrics,
-        "metrics_of": "held-out training images" if recipe.held_out else "the test set",
+        "metrics_of": HELD_OUT if recipe.held_out else TEST_SET,
         "parameters": sum(int(np.prod(v.shape)) for v in network.trainable_variables),
         "weights_sha256": run_folder.sha256(weights),
         "recipe": recipe.to_dict(),
