@@ -80,14 +80,18 @@ class Unavailable(Exception):  # noqa: N818 - nothing is wrong
     """The peak cannot be measured here; says why."""
 
 
-def peak_run(bfloat16: bool) -> tuple[Callable[[], object], float]:
-    """A function that computes for a while on all cores, and how many FLOP that is.
+def peak_run(bfloat16: bool, threads: int = 0) -> tuple[Callable[[], object], float]:
+    """A function that computes for a while in so many threads, and how many FLOP that is.
+
+    Threads are as many as cores where none is said.
 
     Raises:
         Unavailable: there is no C compiler, or no bfloat16 instruction.
     """
     function = _compiled("bfloat16_flop" if bfloat16 else "float32_flop")
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if not threads:
+        several = hasattr(os, "sched_getaffinity")
+        threads = len(os.sched_getaffinity(0)) if several else os.cpu_count()
 
     def call(rounds: int) -> float:
         return function(rounds, ctypes.byref(ctypes.c_float()))

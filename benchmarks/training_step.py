@@ -10,9 +10,11 @@ our time alone. The limits are a matrix product of the same precision, and a loo
 widest multiply-adds, in the same rounds.
 
 Ratios are of wall clock, but for the column in CPU-seconds: on a virtual machine that keeps the
-threads of TensorFlow on one core now and then, as its kernel may, wall clock has two values.
+threads of TensorFlow on one core now and then, as its kernel may, wall clock has two values, and
+CPU-seconds of several threads have what these wait for one another. `--threads 1` has neither.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -40,6 +42,8 @@ def measure(arguments: list[str]) -> None:
     del arguments
     options = flags.FLAGS
     networks = {name: parse_network(name) for name in options.networks}
+    if options.threads:
+        _hold_to(options.threads)
     rows, facts = [], []
     for name, (depth, width) in networks.items():
         timings, gflop, limits = _time(depth, width)
@@ -64,7 +68,11 @@ def measure(arguments: list[str]) -> None:
     header = ["network", "against PyTorch", "its fastest", "in CPU-seconds", f"against {STOCK}"]
     header += [f"against {STOCK_NORM}", f"against {STOCK_CONV}"]
     header += [f"share of the rate of a {MATRIX}", f"of {PEAK}"]
-    print(f"\n{options.precision}, batch {options.batch_size}, n = {options.rounds} rounds:\n")
+    threads = f"{options.threads} thread(s)" if options.threads else "all cores"
+    print(
+        f"\n{options.precision}, batch {options.batch_size}, {threads}, "
+        f"n = {options.rounds} rounds:\n"
+    )
     print(markdown(header, rows))
     write({"rows": facts})
 
@@ -82,12 +90,24 @@ def _time(depth: int, width: int) -> tuple[Timings, float, dict[str, float]]:
     limits = {}
     variants[MATRIX], limits[MATRIX] = matrix_run(bfloat16)
     try:
-        variants[PEAK], peak = peak_run(bfloat16)
+        variants[PEAK], peak = peak_run(bfloat16, options.threads)
         limits[PEAK] = peak / 1e9
     except Unavailable as reason:
         print(f"{PEAK}: not measured: {reason}", flush=True)
     gflop = FLOP_OF_TRAINING * multiply_adds(WideResNet(depth, width)) * count / 1e9
     return interleave(variants, options.rounds), gflop, limits
+
+
+def _hold_to(threads: int) -> None:
+    """Let both frameworks have so many threads."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    with contextlib.suppress(ModuleNotFoundError):
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def keras_steps(depth: int, width: int) -> dict[str, Builder]:
@@ -190,6 +210,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", 128, "images a step", lower_bound=1)
     flags.DEFINE_integer("steps", 6, "steps of one timing", lower_bound=1)
     flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
+    flags.DEFINE_integer("threads", 0, "of every variant; 0 for as many as cores", lower_bound=0)
     flags.DEFINE_integer("products", 10, "matrix products of one timing", lower_bound=1)
     flags.DEFINE_bool("compile", True, "time PyTorch's compiled network too: minutes to compile")
     run(measure)
