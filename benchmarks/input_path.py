@@ -115,8 +115,10 @@ def training_run(images) -> Callable[[], object]:
     import numpy as np
 
     from keras_wrn import trainer
+    from keras_wrn.batches import InOrder
     from keras_wrn.preprocessing import preprocessing_of
     from keras_wrn.recipe import Recipe
+    from keras_wrn.untuned import untuned
 
     size = flags.FLAGS.batch_size
     recipe = Recipe(
@@ -124,7 +126,8 @@ def training_run(images) -> Callable[[], object]:
     )
     model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
     labels = np.zeros(len(images), np.int64)
-    return lambda: model.fit(images, labels, batch_size=recipe.batch_size, verbose=0)
+    batches = untuned(InOrder(images, labels, size))
+    return lambda: model.fit(batches, shuffle=False, verbose=0)
 
 
 if __name__ == "__main__":

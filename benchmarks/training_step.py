@@ -9,9 +9,9 @@ fused SGD on one ready batch: channels last, channels first, and compiled. Augme
 our time alone. The limits are a matrix product of the same precision, and a loop of the CPU's
 widest multiply-adds, in the same rounds.
 
-Ratios are of wall clock, but for the column in CPU-seconds: on a virtual machine that keeps the
-threads of TensorFlow on one core now and then, as its kernel may, wall clock has two values, and
-CPU-seconds of several threads have what these wait for one another. `--threads 1` has neither.
+Ratios are of wall clock, but for the column in CPU-seconds, which with several threads include
+what these wait for one another; `--threads 1` has no such thing. Keras reads its batches without
+tf.data's tuning thread (keras_wrn/untuned.py), whose end would be part of every timing.
 """
 
 import contextlib
@@ -116,8 +116,10 @@ def keras_steps(depth: int, width: int) -> dict[str, Builder]:
     import numpy as np
 
     from keras_wrn import trainer, training_clone
+    from keras_wrn.batches import InOrder
     from keras_wrn.preprocessing import preprocessing_of
     from keras_wrn.recipe import Recipe
+    from keras_wrn.untuned import untuned
     from keras_wrn.wide_resnet import WideResNet
 
     options = flags.FLAGS
@@ -130,7 +132,8 @@ def keras_steps(depth: int, width: int) -> dict[str, Builder]:
     )
 
     def fit(model: keras.Model, pixels: np.ndarray) -> Callable[[], object]:
-        return lambda: model.fit(pixels, labels, batch_size=options.batch_size, verbose=0)
+        batches = untuned(InOrder(pixels, labels, options.batch_size))
+        return lambda: model.fit(batches, shuffle=False, verbose=0)
 
     def ours() -> Callable[[], object]:
         built = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), options.steps)

@@ -66,3 +66,29 @@ class BatchStream(keras.utils.PyDataset):
         if recipe.cutmix:
             return mixing.cutmix(images, labels, self.classes, recipe.cutmix, draws)
         return images, labels
+
+
+class InOrder(keras.utils.PyDataset):
+    """All images once, in their order, the last batch as small as it comes out.
+
+    Args:
+        images: (n, height, width, channels).
+        labels: (n,).
+        batch_size: images a batch.
+    """
+
+    def __init__(self, images: Any, labels: Any, batch_size: int) -> None:
+        super().__init__()
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+
+    @property
+    def num_batches(self) -> int:
+        """How many there are."""
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """A batch of images and labels."""
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return self.images[part], self.labels[part]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_wrn import datasets, image_folder
-from keras_wrn.batches import BatchStream
+from keras_wrn.batches import BatchStream, InOrder
 from keras_wrn.errors import InputError
 from keras_wrn.evaluation import evaluate
 from keras_wrn.preprocessing import (
@@ -17,6 +17,7 @@ from keras_wrn.preprocessing import (
     preprocessing_of,
 )
 from keras_wrn.recipe import Recipe
+from keras_wrn.untuned import untuned
 
 EVALUATION_BATCH = 500  # images; any size gives the same numbers
 LOOKED_AT = 1000  # test images for pictures of what the network says
@@ -122,10 +123,8 @@ class InMemory:
 
     def validation(self, replicas: int) -> dict[str, Any]:
         """See `Feed`."""
-        return {
-            "validation_data": (self._seen[1], self._test[1]),
-            "validation_batch_size": even_batch(len(self._test[0]), replicas, EVALUATION_BATCH),
-        }
+        batch_size = even_batch(len(self._test[0]), replicas, EVALUATION_BATCH)
+        return {"validation_data": untuned(InOrder(self._seen[1], self._test[1], batch_size))}
 
     def measure(self, network: keras.Model) -> dict[str, Any]:
         """See `Feed`."""

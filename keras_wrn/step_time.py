@@ -46,7 +46,9 @@ def time_steps(
         Seconds a step, `repeats` of them for each name.
     """
     from keras_wrn import trainer
+    from keras_wrn.batches import InOrder
     from keras_wrn.preprocessing import PREPROCESSING
+    from keras_wrn.untuned import untuned
 
     rng = np.random.default_rng(0)
     fits = {}
@@ -59,12 +61,12 @@ def time_steps(
         model = trainer.build(
             _bare(recipe, batch), dataclasses.replace(known, class_names=names), (size, size, 3), 1
         ).model
-        fits[name] = (model, images, labels)
+        fits[name] = (model, untuned(InOrder(images, labels, batch)))
     seconds: dict[str, list[float]] = {name: [] for name in recipes}
     for repeat in range(repeats + 1):
-        for name, (model, images, labels) in fits.items():
+        for name, (model, batches) in fits.items():
             start = time.perf_counter()
-            model.fit(images, labels, batch_size=batch, shuffle=False, verbose=0)
+            model.fit(batches, shuffle=False, verbose=0)
             if repeat:
                 seconds[name].append((time.perf_counter() - start) / steps)
             else:

@@ -20,6 +20,7 @@ from keras_wrn.networks import build_network
 from keras_wrn.recipe import Recipe
 from keras_wrn.resized_crop import broken_images_told
 from keras_wrn.trainer import Trainer, build, network_card
+from keras_wrn.untuned import untuned
 
 SAMPLE_IMAGES = 16  # augmented images shown in TensorBoard
 
@@ -96,7 +97,7 @@ def _fit(trainer: Trainer, keeper: callbacks.RunKeeper, feed: Feed, replicas: in
         for first, last, steps in keeper.stretches(recipe.size_epochs):
             trainer.compile_at(trainer.size_in(first))
             trainer.model.fit(
-                feed.stream(keeper.step),
+                untuned(feed.stream(keeper.step)),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,

@@ -87,8 +87,8 @@ def test_steps_are_timed_in_turn(monkeypatch):
     fitted = []
 
     def build(recipe, *_):
-        def fit(images, labels, **options):
-            assert len(images) == len(labels) == 2 * options["batch_size"] == 8
+        def fit(batches, **_):
+            assert (batches.num_batches, len(batches[0][0]), len(batches[1][1])) == (2, 4, 4)
             fitted.append(recipe.width)
             clock[0] += 100 if len(fitted) <= 2 else recipe.width
 
@@ -96,6 +96,7 @@ def test_steps_are_timed_in_turn(monkeypatch):
 
     clock = [0.0]
     monkeypatch.setattr(trainer, "build", build)
+    monkeypatch.setattr("keras_wrn.untuned.untuned", lambda stream: stream)
     monkeypatch.setattr(step_time.time, "perf_counter", lambda: clock[0])
     recipes = {
         name: recipe_of("cifar10", "16-4", width=w) for name, w in (("40-4", 2.0), ("b", 3.0))
