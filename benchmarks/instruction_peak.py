@@ -89,9 +89,8 @@ def peak_run(bfloat16: bool, threads: int = 0) -> tuple[Callable[[], object], fl
         Unavailable: there is no C compiler, or no bfloat16 instruction.
     """
     function = _compiled("bfloat16_flop" if bfloat16 else "float32_flop")
-    if not threads:
-        several = hasattr(os, "sched_getaffinity")
-        threads = len(os.sched_getaffinity(0)) if several else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = threads or cores
 
     def call(rounds: int) -> float:
         return function(rounds, ctypes.byref(ctypes.c_float()))

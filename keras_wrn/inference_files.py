@@ -79,6 +79,8 @@ def export_file(
     classifier = _classifier(model, preprocessing)
     if quantize == "int8":
         calibration = _checked(calibration, classifier.input_shape[1:])
+    else:
+        calibration = None  # images alone quantise nothing
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as beside:
         part = Path(beside, path.name)

@@ -77,6 +77,18 @@ def test_every_engine_agrees_with_keras(file_format, quantize, trained, tmp_path
 
 
 @needs_engines
+@pytest.mark.parametrize("file_format", list(SUFFIXES))
+def test_calibration_images_alone_quantise_nothing(file_format, trained, tmp_path):
+    path = tmp_path / f"wrn{SUFFIXES[file_format]}"
+    images = random_images(32, seed=2)
+    inference_files.export_file(
+        trained.model, path, DIGITS, file_format=file_format, calibration=images
+    )
+    expected = class_probabilities(trained.model, images, DIGITS)
+    np.testing.assert_allclose(_answers(path, images), expected, atol=1e-5)
+
+
+@needs_engines
 def test_eight_bits_take_a_quarter_of_the_space(trained, tmp_path):
     sizes = {}
     for quantize in (None, "dynamic"):
