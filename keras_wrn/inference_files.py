@@ -77,10 +77,7 @@ def export_file(
     path = Path(path)
     check(path, file_format, quantize)
     classifier = _classifier(model, preprocessing)
-    if quantize == "int8":
-        calibration = _checked(calibration, classifier.input_shape[1:])
-    else:
-        calibration = None  # images alone quantise nothing
+    calibration = _checked(calibration, classifier) if quantize == "int8" else None
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as beside:
         part = Path(beside, path.name)
@@ -145,10 +142,11 @@ def _classifier(model: keras.Model, preprocessing: Preprocessing) -> keras.Model
     return keras.Model(images, {"probabilities": probabilities}, name="classifier")
 
 
-def _checked(calibration: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+def _checked(calibration: np.ndarray | None, classifier: keras.Model) -> np.ndarray:
     if calibration is None or not len(calibration):
         raise InputError("`quantize` to int8 needs `calibration`: some hundred training images.")
     calibration = np.asarray(calibration)
+    shape = classifier.input_shape[1:]
     if calibration.dtype != np.uint8 or calibration.shape[1:] != tuple(shape):
         raise InputError(
             f"`calibration` must be uint8 images of shape (n, {', '.join(map(str, shape))}). "
