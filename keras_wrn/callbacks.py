@@ -239,6 +239,31 @@ class VelocityReset(keras.callbacks.Callback):
             self.model.optimizer.reset_velocity()
 
 
+class StepClock(keras.callbacks.Callback):
+    """Time the steps of a `fit` of one epoch, without what `fit` does before and after them.
+
+    Attributes:
+        seconds: from the end of the first step to the end of the last.
+    """
+
+    seconds = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start when the first step is done."""
+        if batch == 0:
+            self._started = _when_known(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stop when the last one is."""
+        self.seconds = _when_known(logs) - self._started
+
+
+def _when_known(logs: dict[str, Any] | None) -> float:
+    """The time when a step's loss is known: a device may still be computing it."""
+    float((logs or {})["loss"])
+    return time.perf_counter()
+
+
 def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """The learning rate of the step just made; `optimizer.learning_rate` is the next one's."""
     schedule = optimizer._learning_rate

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_wrn import step_time
-from keras_wrn.paper_tables import CURVES, FIGURE_4, FIGURES, TABLES, Row
+from keras_wrn.figures import times_table
+from keras_wrn.paper_tables import CURVES, FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.reproduction import Outcome, gather
 from keras_wrn.scaled_down import Scale
 
@@ -37,8 +38,9 @@ class Report:
         figures: names of the figures that were asked for.
         pictures: those that could be drawn, by name.
         workdir: where the runs are.
+        home: where the printed commands make runs, or go on with them.
         scale: how they are scaled down, if at all.
-        flags: what a command needs beside the row, such as "--scale digits".
+        flags: what a command needs beside the row and `home`, such as "--scale digits".
         precision: what hours are estimated for; "" for the recipes' own.
     """
 
@@ -46,16 +48,25 @@ class Report:
     figures: Sequence[str]
     pictures: Mapping[str, Path]
     workdir: Path
+    home: Path
     scale: Scale | None = None
     flags: str = ""
     precision: str = ""
 
 
-def report_on(rows: Sequence[Row], figures: Sequence[str], workdir: Path, **options: Any) -> Report:
+def report_on(
+    rows: Sequence[Row],
+    figures: Sequence[str],
+    workdir: Path,
+    *,
+    pictures: Mapping[str, Path] | None = None,
+    scale: Scale | None = None,
+    flags: str = "",
+    precision: str = "",
+) -> Report:
     """Gather the runs of rows; raises InputError where one is damaged or of something else."""
-    scale = options.get("scale")
     outcomes = [gather(row, workdir, scale) for row in rows]
-    return Report(outcomes, figures, options.pop("pictures", {}), workdir, **options)
+    return Report(outcomes, figures, pictures or {}, workdir, workdir, scale, flags, precision)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -95,7 +106,7 @@ def _json_row(report: Report, outcome: Outcome) -> dict[str, Any]:
             "time": row.time,
             "runs": row.runs if row.recipe else None,
         },
-        "parameters": outcome.runs[0].parameters if outcome.runs else row.parameters,
+        "parameters": _parameters(report, outcome),
         "ours": ours if ours else NOT_MEASURED,
         "hours_to_run": _hours_to_run(report, outcome),
         "command": _command(report, row),
@@ -125,26 +136,26 @@ def as_markdown(report: Report, relative_to: Path | None = None) -> str:
     made_on = sorted({run.made_on for outcome in report.outcomes for run in outcome.runs})
     if made_on:
         parts.append("Runs were made on: " + "; ".join(made_on) + ".")
-    speeds = step_time.read_speeds(report.workdir)
-    places = sorted(
-        {
-            f"{of['hardware']}, {of['date']}, {of['batch']} images a step, n = {of['n']}"
-            for of in speeds.values()
-        }
-    )
-    if places and not report.scale:
+    if not report.scale and (speeds := step_time.read_speeds(report.workdir).values()):
+        timed = dict.fromkeys(of["network"] for of in speeds)
+        places = sorted(
+            {
+                f"{of['hardware']}, {of['date']}, {of['batch']} images a step, n = {of['n']}"
+                for of in speeds
+            }
+        )
         parts.append(
             "Hours with a ~ are estimates: the images of all epochs over the images per second of "
             "a few training steps, of the network itself or, in proportion, of the timed one "
             "of the same image size nearest in multiply-adds. "
-            f"Timed: {'; '.join(speeds)}; on {'; '.join(places)}."
+            f"Timed: {'; '.join(timed)}; on {'; '.join(places)}."
         )
     return "\n\n".join(parts) + "\n"
 
 
 def document(report: Report, folder: Path) -> str:
-    """`as_markdown` with a head, for a file in `folder`."""
-    return f"{_HEAD}\n{as_markdown(report, folder)}"
+    """`as_markdown` with a head, for a file in `folder`; who reads it has runs of his own."""
+    return f"{_HEAD}\n{as_markdown(dataclasses.replace(report, home=Path(WORKDIR)), folder)}"
 
 
 def _table(report: Report, outcomes: Sequence[Outcome]) -> str:
@@ -155,8 +166,7 @@ def _table(report: Report, outcomes: Sequence[Outcome]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for outcome in outcomes:
         row, runs = outcome.row, outcome.runs
-        count = runs[0].parameters if runs else None if report.scale else row.parameters
-        epochs = outcome.recipe.epochs if outcome.recipe else 1
+        count = _parameters(report, outcome)
         hours = statistics.median(run.hours for run in runs) if runs else None
         estimate = _hours_to_run(report, outcome)
         cells = [
@@ -170,12 +180,19 @@ def _table(report: Report, outcomes: Sequence[Outcome]) -> str:
             _ours(outcome),
             f"{len(runs)}" if outcome.recipe or row.command else "-",
             *[row.time or "-"] * timed,
-            f"{3600 * hours / epochs:.1f}" if hours is not None else "-",
+            f"{3600 * hours / runs[0].epochs:.1f}" if hours is not None else "-",
             f"{hours:.2f}" if hours is not None else _about(estimate),
             f"`{_command(report, row, short=True)}`" if _command(report, row) else "-",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _parameters(report: Report, outcome: Outcome) -> int | None:
+    """Trainable parameters: of the runs, or of the row where it is not scaled down."""
+    if outcome.runs:
+        return outcome.runs[0].parameters
+    return None if report.scale else outcome.row.parameters
 
 
 def _about(hours: float | None) -> str:
@@ -210,11 +227,17 @@ def _hours_to_run(report: Report, outcome: Outcome) -> float | None:
 
 def _command(report: Report, row: Row, *, short: bool = False) -> str:
     if row.command:
-        return f"python {row.command}"
+        return f"python {row.command} --workdir {report.home / row.folder / 'seed1'}"
     if row.recipe is None:
         return ""
-    arguments = f"{row.table} --rows {row.key} --datasets {row.dataset} {report.flags}".strip()
+    arguments = f"{row.table} --rows {row.key} --datasets {row.dataset}{_flags(report)}"
     return arguments if short else f"{COMMAND} {arguments}"
+
+
+def _flags(report: Report) -> str:
+    """What a command needs beside the row, with a space before it."""
+    elsewhere = f"--workdir {report.home}" if report.home != Path(WORKDIR) else ""
+    return "".join(f" {part}" for part in (report.flags, elsewhere) if part)
 
 
 def _orders(outcomes: Sequence[Outcome]) -> str:
@@ -245,39 +268,20 @@ def _notes(outcomes: Sequence[Outcome]) -> str:
 
 
 def _figure(report: Report, name: str, relative_to: Path) -> str:
-    command = f"`{COMMAND} {name} {report.flags}".strip() + "`"
     lines = []
     if name in CURVES:
         lines.append("Solid: test error; dashed: training loss.")
     elif result := step_time.read_figure_4(report.workdir, report.scale, report.precision):
-        lines.append(_times(result, report.scale))
+        lines.append(times_table(result, report.scale))
     if name in report.pictures:
         picture = Path(os.path.relpath(report.pictures[name], relative_to)).as_posix()
         lines.append(f"![{FIGURES[name]}]({picture})")
-    if len(lines) < 1 + (name in CURVES):
-        lines.append(f"{NOT_MEASURED.capitalize()}: {command}")
+    elif name in CURVES or not lines:
+        lines.append(f"{_why_no_picture(report, name)}: `{COMMAND} {name}{_flags(report)}`")
     return "\n\n".join(lines)
 
 
-def _times(result: Mapping[str, Any], scale: Scale | None) -> str:
-    """Figure 4 as a table: ratios, since milliseconds belong to a machine."""
-    lines = [
-        "| network | error %, paper | ratio to 40-4, paper | ours: median (lowest to highest) | n "
-        "| ms, paper (Titan X, cuDNN v5) | ms, ours |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    paper = {timed.system: timed.milliseconds for timed in FIGURE_4}
-    errors = {timed.system: f"{timed.error:.2f}" for timed in FIGURE_4}
-    for system, seconds in result["seconds"].items():
-        ours = step_time.ratios(result["seconds"], system)
-        ratio = f"{paper[system] / paper['40-4']:.2f}" if system in paper else "-"
-        lines.append(
-            f"| {system} | {errors.get(system, '-')} | {ratio} | {statistics.median(ours):.2f} "
-            f"({ours[0]:.2f} to {ours[-1]:.2f}) | {len(ours)} | {paper.get(system, '-')} | "
-            f"{1000 * statistics.median(seconds):,.1f} |"
-        )
-    smaller = f"**{step_time.SCALED_FIGURE_4}** " if scale else ""
-    return "\n".join(lines) + (
-        f"\n\n{smaller}Forward, backward and update on {result['minibatch']} images, "
-        f"{result['precision']}, {result['hardware']}, {result['date']}."
-    )
+def _why_no_picture(report: Report, name: str) -> str:
+    wanted = {curve.folder for panel in CURVES.get(name, {}).values() for curve in panel}
+    there = any(outcome.runs and outcome.row.folder in wanted for outcome in report.outcomes)
+    return "Measured, not drawn" if there else NOT_MEASURED.capitalize()

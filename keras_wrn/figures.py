@@ -47,7 +47,7 @@ def draw(
         title = ("SCALED DOWN. " if scale else "") + FIGURES[name]
         if name in CURVES:
             found = {
-                panel: [run for curve in curves for run in _found(curve, workdir, scale)]
+                _on(panel, scale): [run for of in curves for run in _found(of, workdir, scale)]
                 for panel, curves in CURVES[name].items()
             }
             if panels := {panel: runs for panel, runs in found.items() if runs}:
@@ -55,9 +55,18 @@ def draw(
                 pictures[name] = png
         elif result := step_time.read_figure_4(workdir, scale, precision):
             times = step_time.figure_4_path(workdir, scale, precision)
+            title = f"Figure 4. {step_time.SCALED_FIGURE_4}" if scale else FIGURES[name]
             png = times.with_name(times.name.replace("timing", name)).with_suffix(".png")
             pictures[name] = step_times(result, png, title)
     return pictures
+
+
+def _on(panel: str, scale: Scale | None) -> str:
+    """The title of a panel; on the digits, those of several data sets are one."""
+    if scale is None or scale.share is not None:
+        return panel
+    _, *rest = panel.split(", ")
+    return ", ".join(["digits", *rest])
 
 
 def _found(curve: Curve, workdir: Path, scale: Scale | None) -> list[Drawn]:
@@ -152,3 +161,27 @@ def step_times(result: Mapping[str, Any], png: Path, title: str) -> Path:
     axes.set_xlabel("thin (grey): depth; wide (red): depth-width")
     axes.spines[["top", "right"]].set_visible(False)
     return report.save(figure, png)
+
+
+def times_table(result: Mapping[str, Any], scale: Scale | None = None) -> str:
+    """Figure 4 as a table: ratios, since milliseconds belong to a machine."""
+    lines = [
+        "| network | error %, paper | ratio to 40-4, paper | ours: median (lowest to highest) | n "
+        "| ms, paper (Titan X, cuDNN v5) | ms, ours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    paper = {timed.system: timed.milliseconds for timed in FIGURE_4}
+    errors = {timed.system: f"{timed.error:.2f}" for timed in FIGURE_4}
+    for system, seconds in result["seconds"].items():
+        ours = step_time.ratios(result["seconds"], system)
+        ratio = f"{paper[system] / paper['40-4']:.2f}" if system in paper else "-"
+        lines.append(
+            f"| {system} | {errors.get(system, '-')} | {ratio} | {statistics.median(ours):.2f} "
+            f"({ours[0]:.2f} to {ours[-1]:.2f}) | {len(ours)} | {paper.get(system, '-')} | "
+            f"{1000 * statistics.median(seconds):,.1f} |"
+        )
+    smaller = f"**{step_time.SCALED_FIGURE_4}** " if scale else ""
+    return "\n".join(lines) + (
+        f"\n\n{smaller}Forward, backward and update on {result['minibatch']} images, "
+        f"{result['precision']}, {result['hardware']}, {result['date']}."
+    )

@@ -38,13 +38,14 @@ class Row:
         system: the paper's name of it.
         errors: the paper's test error in percent, for ImageNet top-1 and top-5; empty: none.
         unit: what `errors` has in its place, such as "mAP".
+        settings: what `command` must have been run with.
         printed: the paper's parameter count.
         parameters: trainable parameters, exactly, where the package builds the network.
         recipe: what trains it; None for a peer that the package cannot train.
         time: the paper's time, with its unit.
         note: what a reader has to know beside the figures.
         multiply_adds: millions for one image.
-        command: what runs it, where that is not `recipes/reproduce.py`.
+        command: the program that runs it, where that is not `recipes/reproduce.py`.
     """
 
     table: str
@@ -60,6 +61,7 @@ class Row:
     multiply_adds: float = 0.0
     command: str = ""
     unit: str = ""
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def folder(self) -> str:
@@ -217,8 +219,9 @@ def _rows() -> list[Row]:
         Row(
             *("table9", "34-2", "coco", "WRN-34-2", (35.2,)),
             note=_COCO,
-            command=f"recipes/coco.py --workdir {WORKDIR}/table9/34-2-coco/seed1",
+            command="recipes/coco.py",
             unit="mAP",
+            settings=(("depth", 34), ("width", 2.0), ("limit", 0), ("val_limit", 0)),
         ),
     ]
     return rows

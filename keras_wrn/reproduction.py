@@ -8,7 +8,7 @@ in a folder of their own and count in its tables alone.
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from absl import logging
 
 from keras_wrn import run_folder
 from keras_wrn.errors import InputError
-from keras_wrn.paper_tables import CURVES, FIGURES, ROWS, TABLES, Row
+from keras_wrn.paper_tables import CURVES, FIGURE_4, FIGURES, ROWS, TABLES, Row
 from keras_wrn.recipe import Recipe
 from keras_wrn.scaled_down import Scale
 
@@ -34,6 +34,7 @@ class Run:
         seed: of the run.
         errors: test error in percent, for ImageNet top-1 and top-5; or what the row has instead.
         parameters: trainable parameters.
+        epochs: of the run.
         hours: of training.
         made_on: hardware, precision and backend, in words.
     """
@@ -42,6 +43,7 @@ class Run:
     seed: int
     errors: tuple[float, ...]
     parameters: int
+    epochs: int
     hours: float
     made_on: str
 
@@ -100,6 +102,14 @@ def _known(what: str, wanted: Sequence[str], there: Sequence[str]) -> None:
     if unknown:
         listed = f"There are: {', '.join(there)}." if there else "None has been selected."
         raise InputError(f"There is no {what} {', '.join(unknown)} here. {listed}")
+
+
+def networks_of_figure_4() -> list[Row]:
+    """A row of each network that Figure 4 times; it times them without training one."""
+    return [
+        next(row for row in ROWS if (row.key, row.dataset) == (timed.system, "cifar10"))
+        for timed in FIGURE_4
+    ]
 
 
 def recipe_for(row: Row, scale: Scale | None) -> Recipe | None:
@@ -190,30 +200,44 @@ def _read_run(path: Path, row: Row, recipe: Recipe | None) -> Run:
     try:
         theirs, metrics = card["recipe"], card["metrics"]
         names = ("error", "top5_error") if row.dataset == "imagenet" else ("error",)
-        if row.unit:  # a detector's
+        wrong = _wrong_of_detector(card, row) if row.unit else ""
+        if row.unit:
             names, metrics = (row.unit,), metrics["pycocotools"]
         run = Run(
             path.parent,
             int(theirs["seed"]),
             tuple(100 * float(metrics[name]) for name in names),
             int(card["parameters"]),
+            int(theirs["epochs"]),
             float(card["hours"]),
             f"{card['hardware']}, {theirs.get('precision', 'float32')}, "
             f"{card['versions']['backend']}",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: it lacks or misstates {error}.") from error
-    if recipe is None:
-        return run
-    ours = recipe.to_dict()
-    known = Recipe.from_dict(theirs).to_dict()
-    other = [key for key, value in ours.items() if key not in _FREE and known[key] != value]
-    if other:
+    if recipe:
+        ours = {key: value for key, value in recipe.to_dict().items() if key not in _FREE}
+        wrong = _difference(ours, Recipe.from_dict(theirs).to_dict())
+    if wrong:
         raise InputError(
-            f"{path} is of another experiment than {row.folder}: {other[0]} is "
-            f"{known[other[0]]!r} there and {ours[other[0]]!r} here. Move that run elsewhere."
+            f"{path} is of another experiment than {row.folder}: {wrong}. Move that run elsewhere."
         )
     return run
+
+
+def _wrong_of_detector(card: dict[str, Any], row: Row) -> str:
+    """What makes a detector's run another experiment than its row's; "" if nothing does."""
+    if card["metrics"]["photos"] != "held out":
+        return f"its {row.unit} is of the photos that it was trained on"
+    return _difference(dict(row.settings), card["recipe"])
+
+
+def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """The first of our settings that is another there, in words; "" if none is."""
+    for key, value in ours.items():
+        if theirs[key] != value:
+            return f"{key} is {theirs[key]!r} there and {value!r} here"
+    return ""
 
 
 def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[dict[str, Any]]:

@@ -78,7 +78,8 @@ class Scale:
                 f"for {part:.3g} % of the epochs"
             )
         widths = (
-            f"; all widths divided by {self.narrow:g}, multiply-adds by {self.narrow**2:g}"
+            f"; widths divided by {self.narrow:g}, multiply-adds by {self.narrow**2:g}, but for "
+            "ImageNet's bottlenecks"
             if self.narrow != 1
             else ""
         )

@@ -21,7 +21,10 @@ from keras_wrn.scaled_down import Scale
 
 SPEED_FILE = "speed.json"
 REFERENCE = "40-4"  # what Figure 4's ratios are to
-_STEPS, _TIMINGS = 3, 3  # of a row's speed
+_STEPS, _TIMINGS = 4, 3  # of a row's speed
+# What is stored of a speed.
+_POSITIVE = ("images_per_second", "multiply_adds", "batch", "image_size")
+_FACTS = {*_POSITIVE, "network", "precision", "n", "hardware", "date"}
 # Keras traces 1,001 layers for minutes; on CPUs a third of them shows the same.
 _SCALED_DEPTH = ("pre-resnet-326", {"depth": 326})
 _SCALED_BATCH = 8  # images
@@ -34,7 +37,8 @@ def time_steps(
     """Time training steps, forward, backward and update, of several networks in turn.
 
     Images are noise in memory and nothing is augmented. The first call of each network, which
-    compiles it, does not count.
+    compiles it, does not count, and of each call neither does the first step, with what `fit` does
+    before it.
 
     Args:
         recipes: by any names.
@@ -47,6 +51,7 @@ def time_steps(
     """
     from keras_wrn import trainer
     from keras_wrn.batches import InOrder
+    from keras_wrn.callbacks import StepClock
     from keras_wrn.preprocessing import PREPROCESSING
     from keras_wrn.untuned import untuned
 
@@ -56,8 +61,9 @@ def time_steps(
         known = PREPROCESSING[recipe.dataset]
         names = known.class_names or ("",) * 1000
         size = recipe.image_size
-        images = rng.integers(0, 256, (steps * batch, size, size, 3), np.uint8)
-        labels = rng.integers(0, len(names), steps * batch)
+        count = (steps + 1) * batch
+        images = rng.integers(0, 256, (count, size, size, 3), np.uint8)
+        labels = rng.integers(0, len(names), count)
         model = trainer.build(
             _bare(recipe, batch), dataclasses.replace(known, class_names=names), (size, size, 3), 1
         ).model
@@ -65,10 +71,11 @@ def time_steps(
     seconds: dict[str, list[float]] = {name: [] for name in recipes}
     for repeat in range(repeats + 1):
         for name, (model, batches) in fits.items():
+            clock = StepClock()
             start = time.perf_counter()
-            model.fit(batches, shuffle=False, verbose=0)
+            model.fit(batches, shuffle=False, verbose=0, callbacks=[clock])
             if repeat:
-                seconds[name].append((time.perf_counter() - start) / steps)
+                seconds[name].append(clock.seconds / steps)
             else:
                 logging.info("%s: compiled in %.0f s", name, time.perf_counter() - start)
     return seconds
@@ -185,12 +192,14 @@ def measure_speeds(
             continue
         recipe = dataclasses.replace(row.recipe, precision=precision or row.recipe.precision)
         images = batch or recipe.batch_size
-        if speeds.get(speed_key(recipe), {}).get("batch") == images:
+        key = f"{speed_key(recipe)}, {images} a step"
+        if key in speeds:
             continue
         keras.backend.clear_session()
         times = time_steps({row.folder: recipe}, images, _STEPS, _TIMINGS)[row.folder]
         rate = images / statistics.median(times)
-        speeds[speed_key(recipe)] = {
+        speeds[key] = {
+            "network": speed_key(recipe),
             "images_per_second": rate,
             "multiply_adds": row.multiply_adds,
             "image_size": recipe.image_size,
@@ -201,13 +210,25 @@ def measure_speeds(
         }
         workdir.mkdir(parents=True, exist_ok=True)
         run_folder.write_json(workdir / SPEED_FILE, speeds)
-        logging.info("%s: %.3g images/s", speed_key(recipe), rate)
+        logging.info("%s: %.3g images/s", key, rate)
 
 
 def read_speeds(workdir: Path) -> dict[str, Any]:
-    """What `measure_speeds` has stored; empty where it has not."""
+    """What `measure_speeds` has stored; empty where it has not.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = workdir / SPEED_FILE
-    return run_folder.read_json(path) if path.exists() else {}
+    speeds = run_folder.read_json(path) if path.exists() else {}
+    try:
+        whole = all(of.keys() >= _FACTS for of in speeds.values())
+        whole = whole and all(of[n] > 0 for of in speeds.values() for n in _POSITIVE)
+    except (AttributeError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is damaged. Delete it to time again.")
+    return speeds
 
 
 def speed_key(recipe: Recipe) -> str:
@@ -220,7 +241,8 @@ def hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | N
     """Hours of the training steps of one run, at a measured speed.
 
     Where the row's own network was not timed, the timed one of the same image size that is nearest
-    to it in multiply-adds stands for it, in proportion.
+    to it in multiply-adds stands for it, in proportion. Of several batch sizes the nearest to the
+    recipe's counts.
 
     Args:
         row: with a recipe.
@@ -229,27 +251,25 @@ def hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | N
 
     Returns:
         Hours, or None where nothing like it was timed in this precision.
-
-    Raises:
-        InputError: the speeds are damaged.
     """
     if row.recipe is None:
         return None
     recipe = dataclasses.replace(row.recipe, precision=precision or row.recipe.precision)
     images = TRAIN_IMAGES[row.dataset]
     seen = recipe.epochs * (images - images % recipe.batch_size)
-    try:
-        own = speeds.get(speed_key(recipe))
-        wanted = (recipe.precision, recipe.image_size)
-        alike = [s for s in speeds.values() if (s["precision"], s["image_size"]) == wanted]
-        alike = [own] if own else alike
-        if not alike:
-            return None
-        near = min(alike, key=lambda s: abs(math.log(s["multiply_adds"] / row.multiply_adds)))
-        rate = near["images_per_second"] * near["multiply_adds"] / row.multiply_adds
-        return float(seen / rate / 3600)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{SPEED_FILE} is damaged: {error}. Delete it to time again.") from error
+    wanted = (recipe.precision, recipe.image_size)
+    alike = [s for s in speeds.values() if (s["precision"], s["image_size"]) == wanted]
+    alike = [s for s in alike if s["network"] == speed_key(recipe)] or alike
+    if not alike:
+        return None
+
+    def distance(speed: Mapping[str, Any]) -> tuple[float, int]:
+        size = abs(math.log(speed["multiply_adds"] / row.multiply_adds))
+        return size, abs(speed["batch"] - recipe.batch_size)
+
+    near = min(alike, key=distance)
+    rate = near["images_per_second"] * near["multiply_adds"] / row.multiply_adds
+    return seen / rate / 3600
 
 
 def _here() -> dict[str, Any]:

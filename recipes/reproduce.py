@@ -23,9 +23,19 @@ from keras_wrn import comparison, figures, reproduction, run_folder, step_time
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.huge_pages import restart_with_huge_pages
-from keras_wrn.paper_tables import FIGURES, TABLES, WORKDIR, Row
+from keras_wrn.paper_tables import CURVES, FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.recipe import PRECISIONS
 from keras_wrn.scaled_down import Scale, parse_scale
+
+# What a mode does, and the flags that mean nothing to it.
+MODES = {
+    "dry_run": (
+        "only builds and counts networks",
+        ("table", "time", "markdown", "json"),
+    ),
+    "table": ("only prints what there is", ("time", "runs", "data_dir")),
+    "time": ("only times a few steps", ("runs", "data_dir")),
+}
 
 
 def reproduce(experiments: list[str]) -> list[str]:
@@ -37,10 +47,13 @@ def reproduce(experiments: list[str]) -> list[str]:
     scale = parse_scale(options.scale, options.narrow)
     rows = reproduction.select(experiments, options.rows, options.datasets)
     rows = reproduction.without_twins(rows, scale)
-    if options.dry_run:
-        return dry_run(rows, scale)
-    workdir = Path(options.workdir)
     drawn = [name for name in FIGURES if name in experiments or "all" in experiments]
+    if options.rows or options.datasets:  # Figure 4 has none to choose from
+        drawn = [name for name in drawn if name in CURVES or name in experiments]
+    if options.dry_run:
+        timed = reproduction.networks_of_figure_4() if "figure4" in drawn else []
+        return dry_run(list(dict.fromkeys([*rows, *timed])), scale)
+    workdir = Path(options.workdir)
     # The tables alone go to standard output, what `fit` says goes where the log goes.
     with contextlib.redirect_stdout(sys.stderr):
         failures = [] if options.table else work(rows, drawn, workdir, scale)
@@ -62,10 +75,12 @@ def check_flags() -> None:
     options = flags.FLAGS
     if options.time and options.scale:
         raise InputError("--time tells the hours of full rows. Leave --scale away.")
-    if options.time and options.table:
-        raise InputError("--table trains and times nothing. Give it or --time.")
     if options.time_batch and not options.time:
         raise InputError("--time_batch is for --time.")
+    for mode, (does, ignored) in MODES.items():
+        given = [f"--{name}" for name in ignored if options[name].present]
+        if options[mode].value and given:
+            raise InputError(f"--{mode} {does}. Leave {', '.join(given)} away.")
 
 
 def flags_of_a_row(scale: Scale | None) -> str:
@@ -73,6 +88,7 @@ def flags_of_a_row(scale: Scale | None) -> str:
     options = flags.FLAGS
     parts = [f"--scale {options.scale} --narrow {options.narrow:g}"] if scale else []
     parts += [f"--precision {options.precision}"] if options.precision else []
+    parts += [f"--data_dir {options.data_dir}"] if options.data_dir else []
     return " ".join(parts)
 
 

@@ -40,6 +40,25 @@ def test_figure_2_has_solid_errors_and_dashed_losses(tmp_path, drawn):
         "WRN-28-10 (error 4.20 %; the paper 4.00 %)",
     ]
     assert losses.get_yscale() == "linear"
+    report = comparison.report_on([row_of("table5", "28-10")], ["figure2"], tmp_path)
+    undrawn = comparison.as_markdown(report)
+    assert (
+        f"Measured, not drawn: `python recipes/reproduce.py figure2 --workdir {tmp_path}`"
+        in undrawn
+    )
+
+
+def test_on_the_digits_two_data_sets_are_one_panel(tmp_path, drawn):
+    for key in ("28-10", "pre-resnet-164"):
+        folder = write_card(tmp_path, row_of("table5", key), 1, 4.2, Scale())
+        write_history(folder / "history.csv", 20)
+    figures.draw(["figure2"], tmp_path, Scale())
+    [panel, _] = drawn[0].axes
+    assert panel.get_title() == "digits"
+    assert [line.get_label() for line in panel.lines] == [
+        "ResNet-164 (error 4.20 %)",
+        "WRN-28-10 (error 4.20 %)",
+    ]
 
 
 def test_figure_3_has_a_logarithmic_loss_and_the_median_run(tmp_path, drawn):
@@ -55,7 +74,7 @@ def test_figure_3_has_a_logarithmic_loss_and_the_median_run(tmp_path, drawn):
 
 def test_figure_4_is_printed_as_ratios(tmp_path):
     text = comparison.as_markdown(comparison.report_on([], ["figure4"], tmp_path))
-    assert "Not measured: `python recipes/reproduce.py figure4`" in text
+    assert f"Not measured: `python recipes/reproduce.py figure4 --workdir {tmp_path}`" in text
     path = step_time.figure_4_path(tmp_path, None)
     path.parent.mkdir()
     path.write_text(json.dumps(times()))
@@ -83,14 +102,22 @@ def test_damaged_times_are_refused_in_a_sentence(tmp_path):
 
 
 def test_steps_are_timed_in_turn(monkeypatch):
-    """And the first timing of each network, which compiles it, does not count."""
+    """The first timing of each network, which compiles it, does not count.
+
+    Neither do the first step of each and what `fit` does before and after its steps.
+    """
     fitted = []
 
     def build(recipe, *_):
-        def fit(batches, **_):
-            assert (batches.num_batches, len(batches[0][0]), len(batches[1][1])) == (2, 4, 4)
+        def fit(batches, *, callbacks, **_):
+            assert (batches.num_batches, len(batches[0][0]), len(batches[2][1])) == (3, 4, 4)
             fitted.append(recipe.width)
-            clock[0] += 100 if len(fitted) <= 2 else recipe.width
+            clock[0] += 100
+            for batch in range(3):
+                clock[0] += recipe.width * (1 + 10 * (batch == 0))
+                callbacks[0].on_train_batch_end(batch, {"loss": 1.0})
+            callbacks[0].on_epoch_end(0, {"loss": 1.0})
+            clock[0] += 100
 
         return types.SimpleNamespace(model=types.SimpleNamespace(fit=fit))
 
@@ -103,8 +130,27 @@ def test_steps_are_timed_in_turn(monkeypatch):
     }
     seconds = step_time.time_steps(recipes, batch=4, steps=2, repeats=2)
     assert fitted == [2.0, 3.0] * 3
-    assert seconds == {"40-4": [1.0, 1.0], "b": [1.5, 1.5]}
+    assert seconds == {"40-4": [2.0, 2.0], "b": [3.0, 3.0]}
     assert step_time.ratios(seconds, "b") == [1.5, 1.5]
+
+
+def test_a_scaled_figure_4_times_a_shallower_network(tmp_path, monkeypatch):
+    asked = []
+
+    def pretend(recipes, batch, steps, repeats):
+        asked.append((batch, steps, repeats, {name: of.depth for name, of in recipes.items()}))
+        return {name: [0.1] * repeats for name in recipes}
+
+    monkeypatch.setattr(step_time, "time_steps", pretend)
+    wide = {"pre-resnet-164": 164, "40-4": 40, "16-10": 16, "28-10": 28}
+    step_time.time_figure_4(tmp_path)
+    step_time.time_figure_4(tmp_path, scale=Scale())
+    assert asked == [
+        (32, 20, 10, wide | {"pre-resnet-1001": 1001}),
+        (8, 2, 3, wide | {"pre-resnet-326": 326}),
+    ]
+    assert step_time.read_figure_4(tmp_path)["minibatch"] == 32
+    assert step_time.read_figure_4(tmp_path, Scale())["minibatch"] == 8
 
 
 def test_what_is_timed_is_a_network_without_its_augmentation(monkeypatch):
@@ -143,6 +189,8 @@ def test_speeds_are_measured_once(tmp_path, monkeypatch):
     [speed] = step_time.read_speeds(tmp_path).values()
     assert speed["images_per_second"] == 256
     step_time.measure_speeds(rows, tmp_path, batch=32)  # another measurement
+    step_time.measure_speeds(rows, tmp_path, batch=32)
     assert len(asked) == 2
-    [speed] = step_time.read_speeds(tmp_path).values()
-    assert (speed["images_per_second"], speed["batch"]) == (64, 32)
+    speeds = step_time.read_speeds(tmp_path)
+    assert [(s["images_per_second"], s["batch"]) for s in speeds.values()] == [(256, 128), (64, 32)]
+    assert step_time.hours(rows[0], speeds) == pytest.approx(200 * 390 * 128 / 256 / 3600)

@@ -32,7 +32,7 @@ def scaled_runs(tmp_path_factory):
     """Two seeds of a row on the digits: the first trained, the second stopped on its way.
 
     The same command went on with it, and left the first alone. The second run's results are the
-    first's, of another seed.
+    first's, of another seed and with an error one point higher.
     """
     workdir = tmp_path_factory.mktemp("reproduction")
     row = row_of("table6", "16-4")
@@ -47,6 +47,7 @@ def scaled_runs(tmp_path_factory):
             shutil.copytree(folder / "seed1", workdir)
             card = json.loads((workdir / "card.json").read_text())
             card["seed"] = card["recipe"]["seed"] = 2
+            card["metrics"]["error"] += 0.01
             (workdir / "card.json").write_text(json.dumps(card))
             (workdir / "recipe.json").write_text(json.dumps(card["recipe"]))
         return train(recipe, workdir, **options)
@@ -74,11 +75,15 @@ def test_a_scaled_row_is_trained_resumed_and_printed(scaled_runs):
     assert "SCALED DOWN, not the paper's experiment" in text
     assert "widths divided by 8" in text and "digits, for cifar10" in text
     low, high = outcome.errors()
+    assert high - low == pytest.approx(1)
     assert f"{(low + high) / 2:.2f} ({low:.2f} to {high:.2f}) | 2 |" in text
     found = comparison.as_json(report)["rows"][0]
     assert found["ours"]["n"] == 2 and found["paper"]["errors"] == [5.02]
     assert found["ours"]["median"] == [pytest.approx((low + high) / 2)]
     json.dumps(comparison.as_json(report))
+    other = row_of("table6", "16-4-dropout")
+    [none] = comparison.as_json(comparison.report_on([other], [], workdir, scale=DIGITS))["rows"]
+    assert none["parameters"] is None  # the paper's count is of a wider network
 
 
 def test_scaled_runs_do_not_enter_the_papers_table(scaled_runs):
@@ -158,8 +163,13 @@ def test_peers_and_missing_runs_say_so(tmp_path):
     text = markdown(tmp_path, "table5", "table9")
     assert text.count("the paper's figure only") == 15
     assert text.count("| not measured |") == 15 + 5
-    assert "`python recipes/coco.py --workdir runs/reproduction/table9/34-2-coco/seed1`" in text
-    assert "`table5 --rows 28-10 --datasets cifar100`" in text
+    assert f"`python recipes/coco.py --workdir {tmp_path}/table9/34-2-coco/seed1`" in text
+    assert f"`table5 --rows 28-10 --datasets cifar100 --workdir {tmp_path}`" in text
+    page = comparison.document(
+        comparison.report_on(reproduction.select(["all"]), [], tmp_path), tmp_path
+    )
+    assert "`python recipes/coco.py --workdir runs/reproduction/table9/34-2-coco/seed1`" in page
+    assert "`table5 --rows 28-10 --datasets cifar100`" in page
     assert "trained here by this paper's recipe" in text
 
 
@@ -168,7 +178,8 @@ def test_hours_come_from_a_measured_speed(tmp_path):
     facts = {"images_per_second": 100.0, "multiply_adds": row.multiply_adds}
     facts |= {"precision": "float32", "image_size": 32, "batch": 128, "n": 3}
     facts |= {"hardware": "a card", "date": "2026-11-23"}
-    speeds = {step_time.speed_key(row.recipe): facts}
+    facts |= {"network": step_time.speed_key(row.recipe)}
+    speeds = {"that": facts}
     (tmp_path / step_time.SPEED_FILE).write_text(json.dumps(speeds))
     own = step_time.hours(row, speeds)
     assert own == pytest.approx(200 * 390 * 128 / 100 / 3600)
@@ -184,9 +195,10 @@ def test_hours_come_from_a_measured_speed(tmp_path):
         "Timed: WRN-28-10, 32 px, float32; on a card, 2026-11-23, 128 images a step, n = 3." in text
     )
     assert "| ~" not in markdown(tmp_path, "table4", precision="mixed_bfloat16")
-    (tmp_path / step_time.SPEED_FILE).write_text('{"WRN-1-1": {"precision": "float32"}}')
-    with pytest.raises(InputError, match="speed.json is damaged"):
-        markdown(tmp_path, "table4")
+    for wrong in ({"that": {"precision": "float32"}}, {"that": {**facts, "batch": 0}}, {"that": 1}):
+        (tmp_path / step_time.SPEED_FILE).write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match="speed.json is damaged"):
+            markdown(tmp_path, "table4")
 
 
 def test_what_there_is_not_is_refused_with_what_there_is():
@@ -231,8 +243,8 @@ def test_a_detector_fills_its_row_in_its_own_unit(tmp_path):
     row = row_of("table9", "34-2", "coco")
     assert "| 35.20 mAP | not measured |" in markdown(tmp_path, "table9")
     card = {
-        "metrics": {"pycocotools": {"mAP": 0.361}},
-        "recipe": {"seed": 1, "depth": 34},
+        "metrics": {"photos": "held out", "pycocotools": {"mAP": 0.361}},
+        "recipe": {"seed": 1, "epochs": 10, **dict(row.settings)},
         "parameters": 34_000_000,
         "hours": 70.0,
         "hardware": "a card",
@@ -241,5 +253,12 @@ def test_a_detector_fills_its_row_in_its_own_unit(tmp_path):
     folder = tmp_path / row.folder / "seed1"
     folder.mkdir(parents=True)
     (folder / "card.json").write_text(json.dumps(card))
-    assert "| 35.20 mAP | 36.10 | 1 |" in markdown(tmp_path, "table9")
-    assert row.command.endswith(f"{row.folder}/seed1")
+    assert "| 34,000,000 | 35.20 mAP | 36.10 | 1 | 25200.0 | 70.00 |" in markdown(
+        tmp_path, "table9"
+    )
+    by_heart = {"metrics": {**card["metrics"], "photos": "those it was trained on"}}
+    few = {"recipe": {**card["recipe"], "limit": 6}}
+    for other, sentence in ((by_heart, "that it was trained on"), (few, "limit is 6 there and 0")):
+        (folder / "card.json").write_text(json.dumps(card | other))
+        with pytest.raises(InputError, match=f"another experiment than table9.*{sentence}"):
+            markdown(tmp_path, "table9")
