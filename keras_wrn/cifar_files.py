@@ -1,12 +1,26 @@
-"""The official CIFAR files: where they are published, their names, sizes and hashes.
+"""The official CIFAR and SVHN files: where they are published, their names, sizes, hashes, terms.
 
-Source: https://www.cs.toronto.edu/~kriz/cifar.html. The hashes of the python batches were taken
-from files with the md5s that torchvision checks; those of the binary batches are the same pixels
-and labels laid out as records.
+Source: https://www.cs.toronto.edu/~kriz/cifar.html and http://ufldl.stanford.edu/housenumbers/. The
+hashes of CIFAR's python batches were taken from files with the md5s that torchvision checks; those
+of the binary batches are the same pixels and labels laid out as records. Sizes are those of
+tensorflow_datasets' checksums, and of CIFAR's python archives what their host sends.
 """
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+
+class Offer(NamedTuple):
+    """A file to download: where from, the sha256 of its bytes and how many there are."""
+
+    url: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The file's official name."""
+        return self.url.rsplit("/", 1)[1]
 
 
 class BatchFile(NamedTuple):
@@ -24,6 +38,7 @@ class Edition:
     Attributes:
         url: of the archive; its last part is the archive's official name.
         sha256: of the archive.
+        size: of the archive, in bytes.
         folder: the folder in the archive, which holds the batch files.
         train: the batch files of the training set, in order.
         test: the batch files of the test set.
@@ -34,6 +49,7 @@ class Edition:
 
     url: str
     sha256: str
+    size: int
     folder: str
     train: tuple[BatchFile, ...]
     test: tuple[BatchFile, ...]
@@ -43,10 +59,39 @@ class Edition:
     @property
     def archive(self) -> str:
         """The archive's official name."""
-        return self.url.rsplit("/", 1)[1]
+        return self.offer.name
+
+    @property
+    def offer(self) -> Offer:
+        """The archive, to download."""
+        return Offer(self.url, self.sha256, self.size)
 
 
 _HOST = "https://www.cs.toronto.edu/~kriz/"
+CIFAR_TERMS = (
+    f"CIFAR's owner, at {_HOST}cifar.html, names no licence and asks to cite: A. Krizhevsky, "
+    "Learning Multiple Layers of Features from Tiny Images, tech report, 2009."
+)
+
+_SVHN_HOST = "http://ufldl.stanford.edu/housenumbers/"
+SVHN_TERMS = f"SVHN is for non-commercial use only, says its owner at {_SVHN_HOST}."
+SVHN = {
+    "train": Offer(
+        _SVHN_HOST + "train_32x32.mat",
+        "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+        182_040_794,
+    ),
+    "test": Offer(
+        _SVHN_HOST + "test_32x32.mat",
+        "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+        64_275_384,
+    ),
+    "extra": Offer(
+        _SVHN_HOST + "extra_32x32.mat",
+        "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3",
+        1_329_278_602,
+    ),
+}
 
 # sha256 of each batch file, in order.
 _CIFAR10_PYTHON = {
@@ -76,7 +121,13 @@ _CIFAR100_BINARY = {
 
 
 def _edition(
-    archive: str, sha256: str, folder: str, images: int, files: dict[str, str], **labels: Any
+    archive: str,
+    sha256: str,
+    size: int,
+    folder: str,
+    images: int,
+    files: dict[str, str],
+    **labels: Any,
 ) -> Edition:
     batches = [
         BatchFile(name, 10000 if "test" in name else images, sha) for name, sha in files.items()
@@ -84,6 +135,7 @@ def _edition(
     return Edition(
         url=_HOST + archive,
         sha256=sha256,
+        size=size,
         folder=folder,
         train=tuple(batch for batch in batches if "test" not in batch.name),
         test=tuple(batch for batch in batches if "test" in batch.name),
@@ -96,6 +148,7 @@ EDITIONS: dict[str, tuple[Edition, ...]] = {
         _edition(
             "cifar-10-python.tar.gz",
             "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+            170_498_071,
             "cifar-10-batches-py",
             10000,
             _CIFAR10_PYTHON,
@@ -104,6 +157,7 @@ EDITIONS: dict[str, tuple[Edition, ...]] = {
         _edition(
             "cifar-10-binary.tar.gz",
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            170_052_171,
             "cifar-10-batches-bin",
             10000,
             _CIFAR10_BINARY,
@@ -114,6 +168,7 @@ EDITIONS: dict[str, tuple[Edition, ...]] = {
         _edition(
             "cifar-100-python.tar.gz",
             "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+            169_001_437,
             "cifar-100-python",
             50000,
             _CIFAR100_PYTHON,
@@ -122,6 +177,7 @@ EDITIONS: dict[str, tuple[Edition, ...]] = {
         _edition(
             "cifar-100-binary.tar.gz",
             "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            168_513_733,
             "cifar-100-binary",
             50000,
             _CIFAR100_BINARY,

@@ -19,14 +19,7 @@ from keras_wrn.errors import InputError
 from keras_wrn.preprocessing import preprocessing_of
 
 PAD = -1.0  # keras-cv's mark of a row without a box, in boxes and classes alike
-FIGURES = (
-    "mAP",
-    "mAP50",
-    "mAP75",
-    "mAP_small",
-    "mAP_medium",
-    "mAP_large",
-)  # as in pycocotools' stats
+FIGURES = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large")  # pycocotools'
 WHERE = (
     "COCO 2017 is offered at https://cocodataset.org/#download: annotations_trainval2017.zip "
     "(253 MB; the annotations are CC BY 4.0), train2017.zip (118,287 photos, 19.3 GB) and "
@@ -262,7 +255,8 @@ def average_precision(
     """COCO's own figures: pycocotools on the JSON file, on the pixels of the photos.
 
     Args:
-        photos: what was searched. All of it counts, but what is found in crowds.
+        photos: what was searched. All of it counts, but what is found in crowds. A box of the
+            file without `area` has its sides' product, one without `iscrowd` is no crowd.
         detections: "boxes" (photos, n, 4) in pixels of squares of `size`, "classes" and
             "confidence" (photos, n), padded with -1.
         size: sides of the squares, in pixels.
@@ -275,6 +269,12 @@ def average_precision(
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
+    content = json.loads(photos.annotations.read_text(encoding="utf-8"))
+    # Numbered anew: pycocotools takes a box of number 0 for missed, whatever was found.
+    content["annotations"] = [
+        {"area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0, **box, "id": number}
+        for number, box in enumerate(content["annotations"], start=1)
+    ]
     boxes = detections["boxes"] / photos.scales(size)[:, None, None]
     results = [
         {
@@ -286,7 +286,9 @@ def average_precision(
         for i, k in zip(*np.nonzero(detections["classes"] >= 0), strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is doing
-        truth = COCO(str(photos.annotations))
+        truth = COCO()
+        truth.dataset = content
+        truth.createIndex()
         # loadRes cannot take an empty list: a detection of no category says the same.
         nothing = {"image_id": photos.image_ids[0], "category_id": -1, "bbox": [0, 0, 1, 1]}
         found = truth.loadRes(results or [{**nothing, "score": 0.0}])

@@ -17,18 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_wrn import cifar, image_folder
+from keras_wrn.cifar_files import CIFAR_TERMS, SVHN, SVHN_TERMS, Offer
 from keras_wrn.errors import InputError
 from keras_wrn.preprocessing import INTERPOLATIONS, PREPROCESSING
 from keras_wrn.run_folder import sha256
 
 NAMES = ("cifar10", "cifar100", "svhn", "digits")
-
-SVHN_URL = "http://ufldl.stanford.edu/housenumbers/"
-SVHN_SHA256 = {
-    "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
-    "test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
-    "extra_32x32.mat": "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3",
-}
 
 _DIGITS_TRAIN = 1437
 
@@ -194,9 +188,8 @@ def _cifar(name: str, folder: Path) -> tuple[cifar.Split, cifar.Split]:
     splits = cifar.read(name, folder)
     if splits is None:
         edition = cifar.EDITIONS[name][0]
-        _download(
-            edition.url, edition.sha256, folder, f", or the folder {edition.folder} it unpacks to,"
-        )
+        instead = f", or the folder {edition.folder} it unpacks to,"
+        _download([edition.offer], folder, CIFAR_TERMS, instead)
         splits = cifar.read(name, folder)
     if splits is None:
         raise InputError(f"The download of {name} left nothing in {folder}.")
@@ -204,26 +197,32 @@ def _cifar(name: str, folder: Path) -> tuple[cifar.Split, cifar.Split]:
 
 
 def _svhn(folder: Path, extra: bool, split: str | None) -> tuple[cifar.Split, cifar.Split]:
+    _import("scipy.io", "scipy", "Reading SVHN")  # before anything is downloaded
+    learnt = [] if split == "test" else ["train", "extra"] if extra else ["train"]
+    wanted = [SVHN[part] for part in [*learnt, *(["test"] if split != "train" else [])]]
+    absent = [file for file in wanted if not _svhn_path(file, folder).is_file()]
+    _download(absent, folder, SVHN_TERMS)
     nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
-    train = nothing if split == "test" else _svhn_file("train_32x32.mat", folder)
-    if extra and split != "test":
-        more = _svhn_file("extra_32x32.mat", folder)
+    train = _svhn_file(SVHN["train"], folder) if "train" in learnt else nothing
+    if "extra" in learnt:
+        more = _svhn_file(SVHN["extra"], folder)
         train = np.concatenate([train[0], more[0]]), np.concatenate([train[1], more[1]])
-    return train, nothing if split == "train" else _svhn_file("test_32x32.mat", folder)
+    return train, nothing if split == "train" else _svhn_file(SVHN["test"], folder)
 
 
-def _svhn_file(name: str, folder: Path) -> cifar.Split:
-    scipy_io = _import("scipy.io", "scipy", "Reading SVHN")
-    path = folder / "svhn" / name
-    if not path.is_file():
-        path = folder / name
-    if not path.is_file():
-        _download(SVHN_URL + name, SVHN_SHA256[name], folder)
+def _svhn_path(file: Offer, folder: Path) -> Path:
+    own = folder / "svhn" / file.name
+    return own if own.is_file() else folder / file.name
+
+
+def _svhn_file(file: Offer, folder: Path) -> cifar.Split:
+    scipy_io = importlib.import_module("scipy.io")
+    path = _svhn_path(file, folder)
     got = sha256(path)
-    if got != SVHN_SHA256[name]:
+    if got != file.sha256:
         raise InputError(
             f"{path} is damaged or only half there: its sha256 is {got}, the official file's is "
-            f"{SVHN_SHA256[name]}. Delete it and download it again, from {SVHN_URL}{name}."
+            f"{file.sha256}. Delete it and download it again, from {file.url}."
         )
     try:
         content = scipy_io.loadmat(path)
@@ -263,14 +262,28 @@ def _import(module: str, package: str, purpose: str) -> Any:
         ) from error
 
 
-def _download(url: str, expected: str, folder: Path, instead: str = "") -> None:
+def _download(offers: list[Offer], folder: Path, terms: str, instead: str = "") -> None:
+    """Download files; where one cannot be had, say all that is missing and where it is offered."""
+    for place, offer in enumerate(offers):
+        try:
+            _download_one(offer, folder)
+        except Exception as error:  # get_file raises a bare Exception when it cannot download
+            names = ", ".join(each.name for each in offers[place:])
+            where = ", ".join(f"{each.url} ({each.size:,} bytes)" for each in offers[place:])
+            raise InputError(
+                f"{names} {'are' if ',' in names else 'is'} not in {folder} and could not be "
+                f"downloaded ({error}). Put {names}{instead} into {folder}. Published at {where}. "
+                f"{terms}"
+            ) from error
+
+
+def _download_one(offer: Offer, folder: Path) -> None:
     """Download a file with Keras, under another name until its sha256 is the expected one.
 
     A killed download thus never leaves half a file under the name that is read; Keras starts it
     again the next time. Folders that were made for nothing are removed.
     """
-    name = url.rsplit("/", 1)[1]
-    part = folder / f"{name}.part"
+    part = folder / f"{offer.name}.part"
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         import keras
@@ -278,19 +291,16 @@ def _download(url: str, expected: str, folder: Path, instead: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         keras.utils.get_file(
             part.name,
-            origin=url,
-            file_hash=expected,
+            origin=offer.url,
+            file_hash=offer.sha256,
             hash_algorithm="sha256",
             cache_dir=str(folder.resolve()),
             cache_subdir=str(folder.resolve()),
         )
-        part.replace(folder / name)
-    except Exception as error:  # get_file raises a bare Exception when it cannot download
+        part.replace(folder / offer.name)
+    except Exception:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
             for made in missing:
                 made.rmdir()
-        raise InputError(
-            f"{name} is not in {folder} and could not be downloaded ({error}). Put {name}"
-            f"{instead} into {folder}. It is published at {url}."
-        ) from error
+        raise

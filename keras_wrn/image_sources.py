@@ -29,6 +29,11 @@ IMAGENET = (
     "ILSVRC2012_img_train.tar (147,897,477,120 bytes) and ILSVRC2012_img_val.tar (6,744,924,160 "
     "bytes)."
 )
+TINY_IMAGENET = (
+    "Tiny ImageNet is offered at http://cs231n.stanford.edu/tiny-imagenet-200.zip (248 MB), "
+    "without a licence of its own; its images are ImageNet's, which are for non-commercial "
+    "research and education only. Give the folder that it unpacks to."
+)
 TFDS_BUILD = (
     "tensorflow_datasets reads the two files as they are: put them into MANUAL and run "
     "tfds build imagenet2012 --manual_dir=MANUAL, then use --dataset=tfds:imagenet2012."
@@ -254,9 +259,17 @@ def _find_folder(name: str, data_dir: str | Path | None) -> Path:
         root = datasets.default_dir() if data_dir is None else data_dir
         raise InputError(
             f"There is no folder {name}, neither here nor in {root} (--data_dir). It must have "
-            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG. {IMAGENET} Unpack them into such folders, "
-            f"one for each class; or {TFDS_BUILD}"
+            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG. {_offer(Path(name).name.lower())}".rstrip()
         ) from error
+
+
+def _offer(name: str) -> str:
+    """Where the data set that a folder is named after is to be had; of others nothing."""
+    if "imagenet" not in name and "ilsvrc" not in name:
+        return ""
+    if "tiny" in name:
+        return TINY_IMAGENET
+    return f"{IMAGENET} Unpack them into such folders, one for each class; or {TFDS_BUILD}"
 
 
 def _files_and_labels(per_class: image_folder.PerClass) -> tuple[np.ndarray, np.ndarray]:

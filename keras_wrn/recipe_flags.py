@@ -13,11 +13,27 @@ from typing import Any
 from absl import app, flags, logging
 
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
+from keras_wrn.cards import TEST_SET, metrics_of
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.huge_pages import restart_with_huge_pages
 from keras_wrn.recipe import Recipe
 
 LISTS = ("drop_epochs", "train_sizes", "size_epochs")
+# Flags that other recipes ignore. A recipe script may have defaults for them all the same.
+ONLY: tuple[tuple[str, str, Callable[[Recipe], bool]], ...] = (
+    (
+        "policy_operations policy_magnitude",
+        "with policy=rand_augment",
+        lambda r: r.policy == "rand_augment",
+    ),
+    ("teacher_share temperature", "with a teacher", lambda r: r.teacher != ""),
+    (
+        "drop_epochs drop_factor reset_velocity",
+        "with schedule=steps",
+        lambda r: r.schedule == "steps",
+    ),
+    ("pad", "without random_resized_crop", lambda r: not r.random_resized_crop),
+)
 
 
 def run(recipe: Recipe, finish: Callable[[str], None] | None = None) -> None:
@@ -64,7 +80,7 @@ def from_flags(recipe: Recipe) -> Recipe:
 
     Where --epochs is given, the drops of the rate, the changes of size and the warm-up keep their
     share of the run, unless they are given too. With --norandom_resized_crop there is no resize,
-    unless it is given too.
+    unless it is given too. What is given and would be ignored is refused.
     """
     values = flags.FLAGS
     given = {f.name: values[f.name].value for f in dataclasses.fields(Recipe)}
@@ -77,7 +93,15 @@ def from_flags(recipe: Recipe) -> Recipe:
                 given[name] = getattr(shorter, name)
     if not given["random_resized_crop"] and not values["resize"].present:
         given["resize"] = 0
-    return Recipe(**given)
+    chosen = Recipe(**given)
+    for names, where, used in ONLY:
+        for name in names.split():
+            if values[name].present and not used(chosen):
+                raise InputError(
+                    f"`{name}` has an effect only {where}. Leave it out. "
+                    f"Received: {name}={getattr(chosen, name)!r}"
+                )
+    return chosen
 
 
 def _whole_numbers(name: str, texts: list[str]) -> tuple[int, ...]:
@@ -115,9 +139,10 @@ def _main(recipe: Recipe, finish: Callable[[str], None] | None) -> None:
 
 def _summary(card: dict[str, Any], workdir: str) -> str:
     metrics = card["metrics"]
+    images = "test images" if metrics_of(card) == TEST_SET else metrics_of(card)
     return (
         f"{card['name']} on {card['dataset']}: error {100 * metrics['error']:.2f} %, "
-        f"NLL {metrics['nll']:.3f}, ECE {metrics['ece']:.3f} on {metrics['n']:,} test images; "
+        f"NLL {metrics['nll']:.3f}, ECE {metrics['ece']:.3f} on {metrics['n']:,} {images}; "
         f"{card['parameters']:,} parameters, {card['epochs']} epochs in "
         f"{60 * card['hours']:.1f} minutes. Everything about it is in {workdir}."
     )

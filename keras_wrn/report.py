@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.run_folder import write_whole
+from keras_wrn.run_folder import RECIPE_FILE, read_json, write_whole
 
 if TYPE_CHECKING:
     import keras
@@ -32,6 +32,7 @@ def learning_curves(
     Args:
         history: the history.csv of a run, with the columns epoch, loss, error, val_loss,
             val_error and learning_rate; errors are fractions. An empty field was not measured.
+            A recipe.json beside it that holds images out has them measured, not test images.
         png: the picture to write.
         title: stands above the picture.
 
@@ -48,11 +49,12 @@ def learning_curves(
         PosixPath('runs/wrn-16-1/curves.png')
     """
     columns = read_history(Path(history))
+    measured_on = _measured_on(Path(history))
     epochs = columns["epoch"]
     figure = new_figure(8.0, 8.5, title)
     loss, error, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.2))
     _curve(loss, epochs, columns["loss"], "training", _TRAIN)
-    _curve(loss, epochs, columns["val_loss"], "test", _TEST)
+    _curve(loss, epochs, columns["val_loss"], measured_on, _TEST)
     loss.set_yscale("log")
     loss.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
     loss.yaxis.set_major_formatter("{x:g}")
@@ -60,13 +62,14 @@ def learning_curves(
     loss.set_title("Loss (logarithmic)", loc="left")
 
     _curve(error, epochs, 100 * columns["error"], "training", _TRAIN)
-    _curve(error, epochs, 100 * columns["val_error"], "test", _TEST)
+    _curve(error, epochs, 100 * columns["val_error"], measured_on, _TEST)
     error.set_ylim(bottom=0)
     error.set_title("Error, %", loc="left")
     measured = np.flatnonzero(np.isfinite(columns["val_error"]))
     if len(measured):
         last = measured[-1]
-        text = f"test error after epoch {epochs[last]:g}: {columns['val_error'][last]:.2%}"
+        value = f"{columns['val_error'][last]:.2%}"
+        text = f"{measured_on} error after epoch {epochs[last]:g}: {value}"
         error.set_title(text, loc="right", color=_TEST)
 
     rates = columns["learning_rate"]
@@ -193,6 +196,12 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
         }
     except (TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}.") from error
+
+
+def _measured_on(history: Path) -> str:
+    """What the run of a history was measured on while it was trained: "test" or "held-out"."""
+    recipe = history.with_name(RECIPE_FILE)
+    return "held-out" if recipe.is_file() and read_json(recipe).get("held_out") else "test"
 
 
 def _curve(axes: Axes, epochs: np.ndarray, values: np.ndarray, label: str, color: str) -> None:

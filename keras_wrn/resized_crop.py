@@ -19,6 +19,9 @@ ASPECT = (3 / 4, 4 / 3)  # width over height of a crop, or height over width
 TRIES = 10  # until the square in the middle is taken
 INTERPOLATION = "bicubic"
 BROKEN = "is no image, or only half there. Mend or remove it."
+# A PNG up to IEND and its checksum, after which there may be other bytes, and a GIF up to the end
+# of its last block and the trailer. The expressions are of UTF-8; \C is any byte.
+WHOLE = r"\CPNG\r\n\x1a\n\C*IEND\CB`\C\C*|GIF8\C*\x00;\x00*"
 
 
 def training_image(data: Any, seed: Any, size: int) -> Any:
@@ -116,16 +119,8 @@ def checked(data: Any, source: Any) -> Any:
     """
     import tensorflow as tf
 
-    heads = (b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
-    known = tf.reduce_any([tf.strings.substr(data, 0, len(head)) == head for head in heads])
-    with tf.control_dependencies(
-        [
-            tf.debugging.Assert(
-                tf.where(tf.io.is_jpeg(data), _ends(data), known),
-                [source, BROKEN],
-            )
-        ]
-    ):
+    whole = tf.cond(tf.io.is_jpeg(data), lambda: _ends(data), lambda: _other_ends(data))
+    with tf.control_dependencies([tf.debugging.Assert(whole, [source, BROKEN])]):
         return tf.identity(data)
 
 
@@ -157,6 +152,18 @@ def _ends(data: Any) -> Any:
     scan = (values[:-4] == 0xFF) & (values[1:-3] == 0xDA)
     scan &= (values[2:-2] == 0) & (values[3:-1] == 6 + 2 * values[4:])
     return last((values[:-1] == 0xFF) & (values[1:] == 0xD9)) > last(scan)
+
+
+def _other_ends(data: Any) -> Any:
+    """Whether it is a PNG with its last chunk, a GIF with its trailer, or a BMP of its length."""
+    import tensorflow as tf
+
+    marked = tf.strings.regex_full_match(data, WHOLE)
+    # With zeros, so that the shortest file has room for a length, bytes 2 to 5.
+    start = tf.strings.substr(data + bytes(6), 0, 6)
+    length = tf.io.decode_raw(tf.strings.substr(start, 2, 4), tf.int32)[0]
+    bitmap = (tf.strings.substr(start, 0, 2) == b"BM") & (length <= tf.strings.length(data))
+    return marked | bitmap
 
 
 def _decode(data: Any) -> Any:

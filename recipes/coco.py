@@ -13,6 +13,7 @@ Expected mAP on COCO: not measured. WRN-34-2 learns 6 photos by heart in 80 step
 """
 
 import dataclasses
+import math
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -173,7 +174,7 @@ def _finish(
         "class_names": list(held_out.class_names),
         "category_ids": list(held_out.category_ids),
         "training_photos": len(photos),
-        "parameters": detector.count_params(),
+        "parameters": sum(math.prod(v.shape) for v in detector.trainable_variables),
         "recipe": dataclasses.asdict(settings),
         "steps": keeper.step,
         "hours": round(keeper.seconds / 3600, 3),
@@ -208,6 +209,12 @@ def _photos(settings: Settings) -> tuple[Any, Any]:
     images, val_images = path(settings.images, "train2017"), path(settings.val_images, "val2017")
     photos = coco.read(annotations, images, with_boxes=True, limit=settings.limit or None)
     if val_annotations == annotations:
+        if settings.val_limit or (settings.val_images and val_images != images):
+            raise InputError(
+                f"{annotations} is given to train on and to measure on, and so the photos that are "
+                "trained on are measured: leave `val_limit` and `val_images` out. Received: "
+                f"val_limit={settings.val_limit}, val_images={settings.val_images!r}."
+            )
         return photos, photos
     held_out = coco.read(val_annotations, val_images, limit=settings.val_limit or None)
     if held_out.category_ids != photos.category_ids or held_out.class_names != photos.class_names:

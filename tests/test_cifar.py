@@ -291,7 +291,9 @@ def test_missing_data_says_which_file_goes_where(name, made_up, publish, tmp_pat
     message = str(caught.value)
     assert f"{edition.archive} is not in {tmp_path / 'data'}" in message
     assert f"Put {edition.archive}, or the folder {edition.folder} it unpacks to, into" in message
-    assert edition.url in message
+    size = {"cifar10": "170,498,071", "cifar100": "169,001,437"}[name]
+    assert f"{edition.url} ({size} bytes)" in message
+    assert "/cifar.html, names no licence" in message and "Krizhevsky" in message
 
 
 def test_data_dir_that_is_a_file(name, made_up, publish, tmp_path):

@@ -222,6 +222,19 @@ def test_exact_detections_have_average_precision_one(measurable):
     assert figures["mAP_medium"] is None and figures["mAP_large"] is None
 
 
+@pytest.mark.parametrize("key", ["area", "iscrowd", "id", "id=0"])
+def test_boxes_as_other_tools_write_them_are_measured_alike(measurable, key):
+    pytest.importorskip("pycocotools")
+    data = json.loads(measurable[0].read_text())
+    key, _, value = key.partition("=")
+    data["annotations"][0].pop(key)
+    data["annotations"][0] |= {key: int(value)} if value else {}
+    measurable[0].write_text(json.dumps(data))
+    photos = coco.read(*measurable)
+    figures = coco.average_precision(photos, exact(photos, 80), 80)
+    assert [figures[name] for name in ("mAP", "mAP75", "mAP_small")] == pytest.approx([1, 1, 1])
+
+
 def test_a_missed_class_counts_the_first_one_too(measurable):
     pytest.importorskip("pycocotools")
     photos = coco.read(*measurable)

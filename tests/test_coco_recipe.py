@@ -148,6 +148,10 @@ def test_the_run_folder_is_whole(run):
     assert set(os.listdir(workdir)) == names
     assert json.loads((workdir / "card.json").read_text()) == card
     assert {"hardware", "versions", "category_ids", "class_names"} <= set(card)
+    # Without batch normalisation's moving statistics, as everywhere.
+    detector = detection.load_detector(workdir / "detector.keras")
+    trainable = sum(int(np.prod(v.shape)) for v in detector.trainable_variables)
+    assert card["parameters"] == trainable < detector.count_params()
     lines = (workdir / "history.csv").read_text().splitlines()
     assert lines[0].startswith("epoch,step,loss,box_loss,classification_loss,mAP")
     assert len(lines) == EPOCHS + 1 and lines[-1].startswith(f"{EPOCHS},{2 * EPOCHS},")
@@ -198,4 +202,13 @@ def test_missing_data_are_a_sentence_and_nothing_is_written(recipe, tmp_path):
     settings = recipe.Settings(data_dir=str(tmp_path / "none"))
     with pytest.raises(InputError, match=r"train2017\.json do not exist\. COCO 2017 is offered at"):
         recipe.train(settings, tmp_path / "run")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("ignored", [{"val_limit": 3}, {"val_images": "elsewhere"}])
+def test_what_measuring_the_training_photos_would_ignore_is_refused(
+    recipe, rectangles, tmp_path, ignored
+):
+    with pytest.raises(InputError, match=f"leave `val_limit` and .*{next(iter(ignored))}="):
+        recipe.train(settings_of(recipe, rectangles, **ignored), tmp_path / "run")
     assert os.listdir(tmp_path) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_wrn import datasets
+from keras_wrn import cifar_files, datasets
 from keras_wrn.errors import InputError
 from keras_wrn.preprocessing import PREPROCESSING, measure_preprocessing
 
@@ -107,9 +107,21 @@ def svhn(tmp_path, monkeypatch):
         path = tmp_path / f"{name}_32x32.mat"
         scipy_io.savemat(path, {"X": images, "y": labels}, do_compression=True)
         content[name] = images, labels
-        hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(datasets, "SVHN_SHA256", hashes)
+        hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    change_offers(monkeypatch, **{name: {"sha256": got} for name, got in hashes.items()})
     return content
+
+
+def change_offers(monkeypatch, **changes):
+    """Change the entries of the table of SVHN's files."""
+    for name, change in changes.items():
+        monkeypatch.setitem(cifar_files.SVHN, name, cifar_files.SVHN[name]._replace(**change))
+
+
+def offer_from(monkeypatch, folder):
+    """Let SVHN be downloaded from a folder."""
+    urls = {name: f"{folder.as_uri()}/{file.name}" for name, file in cifar_files.SVHN.items()}
+    change_offers(monkeypatch, **{name: {"url": url} for name, url in urls.items()})
 
 
 def test_svhn_layout_and_label_ten(svhn, tmp_path):
@@ -152,25 +164,52 @@ def test_svhn_download(svhn, tmp_path, monkeypatch):
     (tmp_path / "host").mkdir()
     for path in tmp_path.glob("*.mat"):
         path.rename(tmp_path / "host" / path.name)
-    monkeypatch.setattr(datasets, "SVHN_URL", (tmp_path / "host").as_uri() + "/")
+    offer_from(monkeypatch, tmp_path / "host")
     assert len(datasets.load("svhn", tmp_path / "data").train.images) == 6
     got = sorted(path.name for path in (tmp_path / "data").iterdir())
     assert got == ["test_32x32.mat", "train_32x32.mat"], "the extra set is not downloaded unasked"
 
 
 def test_svhn_missing_says_which_file_goes_where(svhn, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "SVHN_URL", (tmp_path / "host").as_uri() + "/")
+    offer_from(monkeypatch, tmp_path / "host")
     with pytest.raises(InputError) as caught:
-        datasets.load("svhn", tmp_path / "data")
+        datasets.load("svhn", tmp_path / "data", split="train")
     assert f"Put train_32x32.mat into {tmp_path / 'data'}" in str(caught.value)
+
+
+def test_svhn_missing_is_one_sentence_with_all_files_sizes_and_terms(tmp_path, monkeypatch):
+    pytest.importorskip("scipy")
+    offer_from(monkeypatch, tmp_path / "host")
+    with pytest.raises(InputError) as caught:
+        datasets.load("svhn", tmp_path / "data", extra=True)
+    for words in (
+        "train_32x32.mat, extra_32x32.mat, test_32x32.mat are not in",
+        "/train_32x32.mat (182,040,794 bytes)",
+        "/test_32x32.mat (64,275,384 bytes)",
+        "/extra_32x32.mat (1,329,278,602 bytes)",
+        "non-commercial use only",
+        "http://ufldl.stanford.edu/housenumbers/",
+    ):
+        assert words in str(caught.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_svhn_that_was_downloaded_before_is_not_called_missing(svhn, tmp_path, monkeypatch):
+    (tmp_path / "host").mkdir()
+    (tmp_path / "train_32x32.mat").rename(tmp_path / "host" / "train_32x32.mat")
+    offer_from(monkeypatch, tmp_path / "host")
+    (tmp_path / "extra_32x32.mat").unlink()
+    with pytest.raises(InputError, match="could not be downloaded") as caught:
+        datasets.load("svhn", tmp_path, extra=True)
+    assert str(caught.value).startswith(f"extra_32x32.mat is not in {tmp_path} and")
+    assert (tmp_path / "train_32x32.mat").is_file()
 
 
 def test_svhn_hash_of_another_file(tmp_path, monkeypatch):
     pytest.importorskip("scipy")
     for name in ("train", "test"):
         (tmp_path / f"{name}_32x32.mat").write_bytes(b"no matlab")
-    same = dict.fromkeys(datasets.SVHN_SHA256, hashlib.sha256(b"no matlab").hexdigest())
-    monkeypatch.setattr(datasets, "SVHN_SHA256", same)
+    change_offers(monkeypatch, train={"sha256": hashlib.sha256(b"no matlab").hexdigest()})
     with pytest.raises(InputError, match=r"train_32x32.mat is not a file of SVHN's layout"):
         datasets.load("svhn", tmp_path)
 
@@ -184,8 +223,8 @@ def test_svhn_first_real_images(tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(real)
     with pytest.raises(InputError, match="damaged or only half there"):
         datasets.load("svhn", tmp_path)
-    same = dict.fromkeys(datasets.SVHN_SHA256, hashlib.sha256(real.read_bytes()).hexdigest())
-    monkeypatch.setattr(datasets, "SVHN_SHA256", same)
+    same = {"sha256": hashlib.sha256(real.read_bytes()).hexdigest()}
+    change_offers(monkeypatch, train=same, test=same)
     train = datasets.load("svhn", tmp_path).train
     assert train.images.shape == (1083, 32, 32, 3)
     # What is known of the full training set's beginning: the first house is number 19, then 23.

@@ -65,6 +65,20 @@ def test_missing_data_is_a_sentence_with_files_sizes_and_licence(tmp_path):
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tiny-imagenet-small", "tiny-imagenet-200.zip (248 MB), without a licence of its own"),
+        ("photos/birds", "val/CLASS/*.JPEG."),
+    ],
+)
+def test_another_missing_folder_is_not_sent_for_imagenet(tmp_path, name, said):
+    with pytest.raises(InputError) as caught:
+        ImageStream(recipe_for(name), tmp_path)
+    assert f"no folder {name}" in str(caught.value) and said in str(caught.value)
+    assert "ILSVRC2012" not in str(caught.value) and "tfds" not in str(caught.value)
+
+
 def test_a_file_that_is_no_image_is_named_at_once(tmp_path):
     for part in ("train", "val"):
         for name in ("ant", "bee"):

@@ -13,6 +13,7 @@ import pytest
 from absl import app, flags, logging
 
 from keras_wrn import recipe_flags, run_folder, training
+from keras_wrn.cards import HELD_OUT
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.recipe import Recipe
 
@@ -93,6 +94,35 @@ def test_a_resize_that_would_be_ignored_is_refused(parsed):
         parsed(Recipe(random_resized_crop=True), "--norandom_resized_crop", "--resize=256")
 
 
+IGNORED = [
+    (["--policy_operations=1"], "--policy=rand_augment"),
+    (["--policy=trivial_augment", "--policy_magnitude=9"], "--policy=rand_augment"),
+    (["--teacher_share=0.5"], "--teacher=runs/large"),
+    (["--temperature=2"], "--teacher=runs/large"),
+    (["--schedule=cosine", "--drop_epochs=3"], "--schedule=steps"),
+    (["--schedule=one_cycle", "--drop_factor=0.5"], "--schedule=steps"),
+    (["--schedule=constant", "--noreset_velocity"], "--schedule=steps"),
+    (["--random_resized_crop", "--pad=2"], "--norandom_resized_crop"),
+]
+
+
+@pytest.mark.parametrize("line", [line for line, _ in IGNORED])
+def test_what_would_be_ignored_is_refused(parsed, line):
+    name = line[-1].removeprefix("--").removeprefix("no").partition("=")[0]
+    with pytest.raises(InputError, match=rf"`{name}` has an effect only with.* Received: {name}="):
+        parsed(Recipe(), *line)
+
+
+@pytest.mark.parametrize("line", [[*line, more] for line, more in IGNORED])
+def test_what_is_not_ignored_is_taken(parsed, line):
+    assert isinstance(parsed(Recipe(), *line), Recipe)
+
+
+def test_the_defaults_of_a_script_may_be_ignored(parsed):
+    recipe = Recipe(schedule="cosine", drop_epochs=(2,), pad=2, temperature=2.0)
+    assert parsed(recipe, "--random_resized_crop").pad == 2
+
+
 def test_what_is_no_number_is_refused(parsed):
     with pytest.raises(InputError, match="`drop_epochs` must be whole numbers.* drop_epochs=1,a"):
         parsed(Recipe(), "--drop_epochs=1,a")
@@ -162,8 +192,20 @@ def test_a_finished_run_is_summed_up(command_line, capsys, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *_, **__: card)
     command_line("--seed=3")
     recipe_flags.run(Recipe(), finish=folders.append)
-    assert "WRN-28-10 on cifar10: error 4.00 %, NLL 0.200" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "WRN-28-10 on cifar10: error 4.00 %, NLL 0.200" in said
+    assert "on 10,000 test images;" in said
     assert folders == ["runs/cifar10-WRN-28-10-3"]
+
+
+def test_held_out_images_are_not_called_test_images(command_line, capsys, monkeypatch):
+    metrics = {"error": 0.04, "nll": 0.2, "ece": 0.03, "n": 5_000}
+    card = {"name": "WRN-10-1", "dataset": "cifar10", "parameters": 1, "epochs": 1, "hours": 1.0}
+    card |= {"metrics": metrics, "metrics_of": HELD_OUT}
+    monkeypatch.setattr(training, "train", lambda *_, **__: card)
+    command_line("--held_out=5000")
+    recipe_flags.run(Recipe())
+    assert "on 5,000 held-out training images;" in capsys.readouterr().out
 
 
 # The program, as a person runs it

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 
@@ -46,6 +47,17 @@ def test_curves_show_the_numbers_of_the_history(tmp_path, drawn):
     np.testing.assert_allclose(rate.lines[0].get_ydata()[[0, 10, 19]], [0.1, 0.02, 0.004])
     assert [tick.get_text() for tick in rate.get_yticklabels()] == ["0.004", "0.02", "0.1"]
     assert error.get_title(loc="right") == "test error after epoch 20: 9.20%"
+
+
+@pytest.mark.parametrize(("held_out", "named"), [(0, "test"), (500, "held-out")])
+def test_held_out_images_are_not_called_test_images(tmp_path, drawn, held_out, named):
+    history = write_history(tmp_path / "history.csv", epochs=20)
+    (tmp_path / "recipe.json").write_text(json.dumps({"held_out": held_out}))
+    report.learning_curves(history, tmp_path / "a.png")
+    loss, error, _ = drawn[0].axes
+    for axes in (loss, error):
+        assert [line.get_label() for line in axes.lines] == ["training", named]
+    assert error.get_title(loc="right") == f"{named} error after epoch 20: 9.20%"
 
 
 @pytest.mark.parametrize("epochs", [1, 2])

@@ -89,6 +89,21 @@ def test_half_a_jpeg_is_found_though_its_preview_is_whole(progressive):
             resized_crop.checked(tf.constant(whole[:cut]), "a.jpg")
 
 
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
+def test_half_of_another_format_is_found(kind):
+    whole = encoded(Image.fromarray(pixels(40, 50, 2)), kind)
+    assert resized_crop.checked(tf.constant(whole), "a").numpy() == whole
+    for cut in (len(whole) - 1, len(whole) - 9, len(whole) // 2, 9, 3, 0):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="only half there"):
+            resized_crop.checked(tf.constant(whole[:cut]), "a")
+
+
+def test_a_png_may_have_other_bytes_after_its_end():
+    data = encoded(Image.fromarray(pixels(40, 50, 2)), "PNG") + b"\xff\x00more"
+    assert resized_crop.checked(tf.constant(data), "a.png").numpy() == data
+    assert resized_crop.test_image(tf.constant(data), 16, None).shape == (16, 16, 3)
+
+
 @pytest.mark.parametrize(("size", "resize"), [(48, 56), (48, None), (96, 110)])
 @pytest.mark.parametrize("shape", [(150, 101), (90, 203), (64, 64)])
 def test_validation_images_are_pillows_to_less_than_a_level(tmp_path, shape, size, resize):
