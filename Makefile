@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 JAX = .venv-jax/bin
+BENCH = $(BIN)/python benchmarks
 QUIET = --quiet --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -27,15 +28,22 @@ check: .venv/installed           ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/bench               ## ratios against peers, measured on this machine
-	$(BIN)/python benchmarks/training_step.py --precision float32
-	$(BIN)/python benchmarks/training_step.py --precision mixed_bfloat16
-	$(BIN)/python benchmarks/start.py
-	$(BIN)/python benchmarks/input_path.py
-	$(BIN)/python benchmarks/scale.py
+bench: .venv/bench               ## ratios against peers, measured on this machine: about two hours
+	mkdir -p bench
+	$(BENCH)/training_step.py --networks 16-4,40-2,40-1 --precision float32 --json bench/step-float32.json
+	$(BENCH)/training_step.py --networks 16-4,40-2,40-1 --json bench/step-bfloat16.json
+	$(BENCH)/training_step.py --networks 28-10 --batch_sizes 32 --json bench/step-28-10.json
+	$(BENCH)/training_step.py --networks 16-4,40-1 --batch_sizes 32,1 --json bench/step-small-batches.json
+	$(BENCH)/inference.py saved_models/wrn-16-4-cifar10 --json bench/inference-16-4.json
+	$(BENCH)/inference.py --network 28-10 --batch_sizes 32,1 --json bench/inference-28-10.json
+	$(BENCH)/memory.py --json bench/memory.json
+	$(BENCH)/start.py --json bench/start.json
+	$(BENCH)/input_path.py --json bench/input-path.json
+	$(BENCH)/scale.py --json bench/scale.json
+	$(BENCH)/accuracy_per_flop.py $(dir $(wildcard saved_models/*-cifar10/card.json)) --json bench/accuracy.json
 
 clean:
-	rm -rf .venv .venv-jax demo build dist *.egg-info
+	rm -rf .venv .venv-jax demo bench build dist *.egg-info
 
 .venv/light: setup.py
 	$(PYTHON) -m venv .venv
@@ -47,7 +55,7 @@ clean:
 	touch $@
 
 .venv/bench: .venv/light
-	$(BIN)/pip install $(QUIET) --editable ".[bench]"
+	$(BIN)/pip install $(QUIET) --editable ".[bench,engines]"
 	touch $@
 
 .venv-jax/installed: setup.py

@@ -3,12 +3,12 @@
     python benchmarks/accuracy_per_flop.py runs/seed1 runs/seed2 saved_models/wrn-16-4-cifar10
 
 Reads the cards of finished runs or published weights; runs that differ in the seed alone are one
-row, with n. Operations are those of convolutions and dense layers, forward and backward. The
-records are other networks, most of them with tricks of architecture that a WRN of the paper's
-shape cannot use; they are as their authors publish them.
+row, with n and the standard deviation. Operations are those of convolutions and dense layers,
+forward and backward. The records are other networks, most of them with tricks of architecture that
+a WRN of the paper's shape cannot use; they are as their authors publish them.
 """
 
-import json
+import dataclasses
 import statistics
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from interleaved import markdown, run, write
 from keras_wrn.cards import TEST_SET, metrics_of, read_card
 from keras_wrn.cost import training_flop
 from keras_wrn.errors import InputError
+from keras_wrn.recipe import Recipe
 
 RECORDS = (
     ("airbench94 (Jordan 2024), CIFAR-10", 6.0, 0.36),
@@ -35,7 +36,7 @@ def measure(folders: list[str]) -> None:
     lines = [
         [
             row["name"],
-            f"{statistics.mean(row['errors']):.2f} ({_each(row['errors'])})",
+            said_errors(row["errors"]),
             len(row["errors"]),
             f"{row['pflop']:.3g}",
             f"{statistics.mean(row['hours']):.2f}",
@@ -49,22 +50,25 @@ def measure(folders: list[str]) -> None:
     write({"rows": rows, "records": RECORDS})
 
 
-def _each(errors: list[float]) -> str:
-    return ", ".join(f"{error:.2f}" for error in errors)
+def said_errors(errors: list[float]) -> str:
+    """Mean, standard deviation (of two or more) and each: "5.10 ± 0.14 (5.00, 5.20)"."""
+    deviation = f" ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
+    each = ", ".join(f"{error:.2f}" for error in errors)
+    return f"{statistics.mean(errors):.2f}{deviation} ({each})"
 
 
 def measured(folders: list[str]) -> list[dict]:
     """The runs in folders, those of one recipe together, in the order of their operations."""
-    rows: dict[str, dict] = {}
+    rows: dict[Recipe, dict] = {}
     for folder in folders:
         card = read_card(Path(folder))
+        recipe = _recipe_of(card, folder)
         flop = card.get("training_flop") or training_flop(card)
         if flop is None:
-            raise InputError(f"{folder} does not say by which recipe it was trained.")
+            raise InputError(f"{folder} does not say how many steps it was trained for.")
         of = metrics_of(card)
-        key = json.dumps({**card["recipe"], "seed": 0, "evaluate_every": 0})
         row = rows.setdefault(
-            key,
+            recipe,
             {
                 "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"
                 + ("" if of == TEST_SET else f", error of {of}"),
@@ -80,5 +84,16 @@ def measured(folders: list[str]) -> list[dict]:
     return sorted(rows.values(), key=lambda row: row["pflop"])
 
 
+def _recipe_of(card: dict, folder: str) -> Recipe:
+    """The recipe without its seed; cards of older versions leave out what they did not know."""
+    try:
+        recipe = Recipe.from_dict(card["recipe"])
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{folder} does not say by which recipe it was trained.") from None
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+    return dataclasses.replace(recipe, seed=0, evaluate_every=1)
+
+
 if __name__ == "__main__":
-    run(measure)
+    run(measure, takes_arguments=True)

@@ -1,6 +1,6 @@
 """The engines that `inference.py` times: Keras, PyTorch, and every file that `export` writes.
 
-Not a program.
+Also which PyTorch each is compared with. Not a program.
 """
 
 import importlib
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from interleaved import Timings
 
 from keras_wrn.errors import InputError
 
@@ -21,13 +23,14 @@ FILES = (
     ("OpenVINO float32", "openvino", None),
     ("OpenVINO int8", "openvino", "int8"),
 )
-# Precision, channels last, compiled.
+# What `torch_peer.inference_run` is told.
 TORCH = {
-    "PyTorch float32": (False, True, False),
-    "PyTorch float32, channels first": (False, False, False),
-    "PyTorch float32, compiled": (False, True, True),
-    "PyTorch bfloat16": (True, True, False),
-    "PyTorch bfloat16, compiled": (True, True, True),
+    "PyTorch float32": {"channels_last": True},
+    "PyTorch float32, channels first": {"channels_last": False},
+    "PyTorch float32, compiled": {"channels_last": True, "compiled": True},
+    "PyTorch bfloat16": {"channels_last": True},
+    "PyTorch bfloat16 by autocast": {"channels_last": True, "autocast": True},
+    "PyTorch bfloat16, compiled": {"channels_last": True, "compiled": True},
 }
 
 
@@ -35,12 +38,14 @@ class Engine(NamedTuple):
     """A way to classify.
 
     Attributes:
-        classify: uint8 images (n, 32, 32, 3) to probabilities (n, classes).
+        classify: uint8 images (n, height, width, channels) to probabilities (n, classes).
+        precision: what it computes in: "float32", "bfloat16" or "int8".
         megabytes: of the file, if there is one.
         answers: whether it has the network's weights, so that its answers mean something.
     """
 
     classify: Callable[[Any], Any]
+    precision: str = "float32"
     megabytes: float | None = None
     answers: bool = True
 
@@ -55,45 +60,70 @@ def keras_engines(model: Any, preprocessing: Any) -> dict[str, Engine]:
     full = with_preprocessing(model, preprocessing)
     clone = training_clone(model, precision="mixed_bfloat16")
 
-    def graph(of: Any) -> Engine:
+    def graph(of: Any, precision: str = "float32") -> Engine:
         spec = [tf.TensorSpec((None, *of.input_shape[1:]), tf.uint8)]
         compute = tf.function(lambda x: of(x, training=False), input_signature=spec)
-        return Engine(lambda x: compute(x).numpy())
+        return Engine(lambda x: compute(x).numpy(), precision)
 
     return {
         BASE: graph(full),
-        "Keras bfloat16, fused BN": graph(with_preprocessing(clone, preprocessing)),
-        "keras_wrn.predict": Engine(lambda x: class_probabilities(model, x, preprocessing)),
+        "Keras bfloat16, fused BN": graph(with_preprocessing(clone, preprocessing), "bfloat16"),
+        "what keras_wrn.predict computes": Engine(
+            lambda x: class_probabilities(model, x, preprocessing)
+        ),
         "Keras, eagerly": Engine(lambda x: full(x, training=False).numpy()),
     }
 
 
-def torch_engines(depth: int, width: int, threads: int, compiled: bool) -> dict[str, Engine]:
-    """PyTorch's own network of the same depth and width, with random weights."""
+def torch_engines(
+    depth: int, width: int, batch: int, threads: int, compiled: bool
+) -> dict[str, Engine]:
+    """PyTorch's own network of the same depth and width, with random weights, on one batch size.
+
+    What was compiled before is forgotten.
+    """
     import torch
     import torch_peer
 
     torch.set_num_threads(threads)
+    torch_peer.forget()
 
-    def engine(bfloat16: bool, channels_last: bool, compile_it: bool) -> Engine:
-        runs: dict[int, Callable[[], object]] = {}
+    def engine(precision: str, how: dict[str, bool]) -> Engine:
+        predict = torch_peer.inference_run(
+            depth, width, batch, bfloat16=precision == "bfloat16", **how
+        )
+        return Engine(lambda images: predict(), precision, answers=False)
 
-        def classify(images: Any) -> None:
-            count = len(images)
-            if count not in runs:
-                runs[count] = torch_peer.inference_run(
-                    depth,
-                    width,
-                    count,
-                    bfloat16=bfloat16,
-                    channels_last=channels_last,
-                    compiled=compile_it,
-                )
-            runs[count]()
+    return {
+        name: engine("bfloat16" if "bfloat16" in name else "float32", how)
+        for name, how in TORCH.items()
+        if compiled or not how.get("compiled")
+    }
 
-        return Engine(classify, answers=False)
 
-    return {name: engine(*how) for name, how in TORCH.items() if compiled or not how[2]}
+def peer_of(network: dict[str, Any]) -> tuple[int, int] | None:
+    """Depth and width of PyTorch's network, which has the paper's blocks and 32x32 images only."""
+    alike = network.get("block") == "B(3,3)" and network["width"] == int(network["width"])
+    alike = alike and network.get("blocks_per_group") is None
+    alike = alike and network.get("input_shape") == [32, 32, 3]
+    return (network["depth"], int(network["width"])) if alike else None
+
+
+def fastest_torch(precision: str, engines: dict[str, Engine], timings: Timings) -> str | None:
+    """PyTorch's fastest variant of a precision; of any for int8, which it does not have."""
+    return timings.fastest(
+        name
+        for name, engine in engines.items()
+        if not engine.answers and precision in (engine.precision, "int8")
+    )
+
+
+def against_torch(
+    name: str, engines: dict[str, Engine], timings: Timings
+) -> tuple[float, float, float] | None:
+    """How many times as fast an engine is as PyTorch's fastest; None for PyTorch's own."""
+    peer = fastest_torch(engines[name].precision, engines, timings)
+    return timings.ratio(name, peer) if peer and engines[name].answers else None
 
 
 def file_engines(
@@ -134,15 +164,16 @@ def _file_engine(
         calibration=calibration if quantize == "int8" else None,
     )
     size = sum(part.stat().st_size for part in folder.glob(f"{path.stem}.*")) / 1e6
+    precision = "int8" if quantize else "float32"
     if file_format == "litert":
-        yield name, Engine(_litert(path, threads), size)
+        yield name, Engine(_litert(path, threads), precision, size)
     elif file_format == "onnx":
-        yield name, Engine(_onnx(path, threads), size)
+        yield name, Engine(_onnx(path, threads), precision, size)
     elif quantize:
-        yield name, Engine(_openvino(path, threads), size)
+        yield name, Engine(_openvino(path, threads), precision, size)
     else:
-        yield name, Engine(_openvino(path, threads, "f32"), size)
-        yield "OpenVINO bfloat16", Engine(_openvino(path, threads, "bf16"), size)
+        yield name, Engine(_openvino(path, threads, "f32"), precision, size)
+        yield "OpenVINO bfloat16", Engine(_openvino(path, threads, "bf16"), "bfloat16", size)
 
 
 def _litert(path: Path, threads: int) -> Callable[[Any], Any]:

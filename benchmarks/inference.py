@@ -6,9 +6,13 @@
 Takes the folder of a finished run or of published weights, or a network with random weights, whose
 speed is the same. Writes every format of `keras-wrn export`, runs each on its own engine over the
 data set's test images, and times all in turn with float32 Keras and PyTorch (its own network,
-random weights) as peers. Ratios are to float32 Keras in the same rounds.
+random weights, images ready) as peers. Ratios are to float32 Keras, and to the fastest PyTorch of
+the same precision (of any, for 8 bits), in the same rounds; the limit is a loop of the CPU's
+widest multiply-adds, in the rounds of the largest batch.
 """
 
+import dataclasses
+import importlib.util
 import statistics
 import tempfile
 import time
@@ -17,9 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from engines import BASE, Engine, file_engines, keras_engines, torch_engines
+from engines import (
+    BASE,
+    Engine,
+    against_torch,
+    fastest_torch,
+    file_engines,
+    keras_engines,
+    peer_of,
+    torch_engines,
+)
+from instruction_peak import Unavailable, peak_run
 from interleaved import (
     Timings,
+    company,
     interleave,
     markdown,
     parse_network,
@@ -31,6 +46,8 @@ from interleaved import (
 
 from keras_wrn.errors import InputError
 
+PEAK = "multiply-adds alone"
+
 
 def measure(arguments: list[str]) -> None:
     """Write the files, check their answers, time them, print the tables."""
@@ -40,25 +57,45 @@ def measure(arguments: list[str]) -> None:
     sizes = parse_sizes(options.batch_sizes)
     import tensorflow as tf
 
+    from keras_wrn.cost import multiply_adds
+
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     name, model, preprocessing, (images, labels), calibration, network = _load(arguments)
+    if network is None:
+        print("PyTorch: not measured: its network has the paper's blocks and 32x32 images only")
+    elif importlib.util.find_spec("torch") is None:
+        print('PyTorch is not installed: pip install -e ".[bench]"')
+        network = None
     with tempfile.TemporaryDirectory() as scratch:
         engines = keras_engines(model, preprocessing)
         files = file_engines(model, preprocessing, calibration, Path(scratch), options.threads)
         engines |= files
         known = {of: _in_batches(engine, images, max(sizes)) for of, engine in engines.items()}
-        engines |= _torch(network)
-        timings = {size: _timed(engines, images[:size]) for size in sizes}
+        limits = _limits()
+        timings = {}
+        for size in sizes:
+            every, batch = engines | _torch(network, size), batch_of(images, size)
+            timings[size] = _timed(every, batch, limits if size == max(sizes) else {})
+        timed = set.intersection(*(set(of.seconds) for of in timings.values()))
+        engines |= {of: peer for of, peer in _torch(network, 1).items() if of in timed}
         latencies = _latencies(engines, images[:1])
     facts = [
-        _facts(of, engine, known, labels, timings, latencies) for of, engine in engines.items()
+        _facts(of, engine, known, labels, timings, latencies)
+        | {"pytorch": {size: against_torch(of, engines, timings[size]) for size in sizes}}
+        for of, engine in engines.items()
     ]
     print(f"{name}, {options.threads} thread(s), n = {options.rounds} rounds; ratios to {BASE}\n")
-    print(_speeds(facts, sizes), "\n")
+    print(speeds(facts, sizes), "\n")
+    for line in _best(engines, timings):
+        print(line)
+    flop = {precision: flop for precision, (_, flop) in limits.items()}
+    print(shares(engines, timings[max(sizes)], 2 * multiply_adds(model), flop))
+    print(company(timings.values()), "\n")
     if not options.network:
         print(f"{len(labels):,} test images\n\n{_answers(facts)}")
-    write({"name": name, "rows": facts})
+    seconds = {size: dataclasses.asdict(of) for size, of in timings.items()}
+    write({"name": name, "rows": facts, "an_image": seconds, "flop_of_limits": flop})
 
 
 def _load(arguments: list[str]) -> tuple[str, Any, Any, Any, Any, tuple[int, int] | None]:
@@ -78,25 +115,27 @@ def _load(arguments: list[str]) -> tuple[str, Any, Any, Any, Any, tuple[int, int
         calibration = data.train.images[: options.calibration]
         return name, model, PREPROCESSING["digits"], data.test, calibration, (depth, width)
     trained = keras_wrn.load_trained(arguments[0])
-    network = trained.card["network"]
-    # The peer has the paper's blocks only.
-    alike = network.get("block") == "B(3,3)" and network["width"] == int(network["width"])
-    alike = alike and network.get("blocks_per_group") is None
-    peer = (network["depth"], int(network["width"])) if alike else None
     test = images_of(trained, "test", most=options.images).test
     calibration = images_of(trained, "train", most=options.calibration).train.images
+    peer = peer_of(trained.card["network"])
     return trained.card["name"], trained.model, trained.preprocessing, test, calibration, peer
 
 
-def _torch(network: tuple[int, int] | None) -> dict[str, Engine]:
+def _torch(network: tuple[int, int] | None, batch: int) -> dict[str, Engine]:
     if network is None:
-        print("PyTorch: not measured: its network has the paper's blocks only")
         return {}
-    try:
-        return torch_engines(*network, flags.FLAGS.threads, flags.FLAGS.compile)
-    except ModuleNotFoundError:
-        print('PyTorch is not installed: pip install -e ".[bench]"')
-        return {}
+    return torch_engines(*network, batch, flags.FLAGS.threads, flags.FLAGS.compile)
+
+
+def _limits() -> dict[str, tuple[Callable[[], object], float]]:
+    """Loops of multiply-adds of each precision that the CPU has, and the FLOP of each."""
+    limits = {}
+    for precision in ("float32", "bfloat16"):
+        try:
+            limits[precision] = peak_run(precision == "bfloat16", flags.FLAGS.threads)
+        except Unavailable as reason:
+            print(f"{PEAK}, {precision}: not measured: {reason}", flush=True)
+    return limits
 
 
 def _in_batches(engine: Engine, images: Any, size: int) -> Any:
@@ -112,16 +151,34 @@ def _in_batches(engine: Engine, images: Any, size: int) -> Any:
     return np.concatenate(parts)
 
 
-def _timed(engines: dict[str, Engine], images: Any) -> Timings:
-    """So many images of each in a round, whatever the batch."""
+def batch_of(images: Any, size: int) -> Any:
+    """So many images: where there are fewer, the first ones again."""
+    import numpy as np
+
+    return np.resize(images, (size, *images.shape[1:]))
+
+
+def _timed(
+    engines: dict[str, Engine],
+    images: Any,
+    limits: dict[str, tuple[Callable[[], object], float]],
+) -> Timings:
+    """Seconds an image of each engine, and those of a whole run of each limit.
+
+    An engine has so many images in a round, whatever the batch.
+    """
     repeats = max(1, flags.FLAGS.images_per_round // len(images))
 
     def timed(engine: Engine) -> Callable[[], object]:
         return lambda: [engine.classify(images) for _ in range(repeats)]
 
-    timings = interleave({name: timed(of) for name, of in engines.items()}, flags.FLAGS.rounds)
-    for seconds in (*timings.seconds.values(), *timings.cpu_seconds.values()):
-        seconds[:] = [of / (repeats * len(images)) for of in seconds]
+    variants: dict[str, Callable[[], object]] = {of: timed(engines[of]) for of in engines}
+    variants |= {f"{PEAK}, {precision}": run for precision, (run, _) in limits.items()}
+    may_fail = [of for of, engine in engines.items() if not engine.answers]
+    timings = interleave(variants, flags.FLAGS.rounds, may_fail=may_fail)
+    for clock in (timings.seconds, timings.cpu_seconds):
+        for name in engines.keys() & clock.keys():
+            clock[name] = [of / (repeats * len(images)) for of in clock[name]]
     return timings
 
 
@@ -161,15 +218,49 @@ def _facts(
     }
 
 
-def _speeds(facts: list[dict[str, Any]], sizes: list[int]) -> str:
-    header = ["engine"]
+def shares(
+    engines: dict[str, Engine], timings: Timings, flop_an_image: int, limits: dict[str, float]
+) -> str:
+    """The fastest engine's share of the limit, for each precision that has one.
+
+    PyTorch's are left out: its speed is in the other ratios.
+
+    Args:
+        engines: name -> engine.
+        timings: seconds an image of each, and of the limits.
+        flop_an_image: operations of the network.
+        limits: precision -> operations of one run of the limit.
+    """
+    found = []
+    for precision, flop in limits.items():
+        best = timings.fastest(
+            of for of, engine in engines.items() if engine.answers and engine.precision == precision
+        )
+        if best:
+            ratio = timings.ratio(best, f"{PEAK}, {precision}")
+            share = [f"{of * flop_an_image / flop:.0%}" for of in ratio]
+            found.append(f"{precision}: {best} {share[0]} ({share[1]} to {share[2]})")
+    return f"Share of the rate of {PEAK}: {'; '.join(found) or 'not measured'}"
+
+
+def _best(engines: dict[str, Engine], timings: dict[int, Timings]) -> list[str]:
+    lines = []
+    for size, of in timings.items():
+        best = (fastest_torch(precision, engines, of) for precision in ("float32", "bfloat16"))
+        lines.append(f"PyTorch's fastest, batch {size}: {'; '.join(filter(None, best)) or '-'}")
+    return lines
+
+
+def speeds(facts: list[dict[str, Any]], sizes: list[int]) -> str:
+    header = ["engine", "MB"]
     for size in sizes:
-        header += [f"images/s, batch {size}", "ratio"]
+        header += [f"images/s, batch {size}", "ratio", "times as fast as PyTorch's fastest"]
     rows = []
     for fact in facts:
-        row = [fact["engine"]]
+        row = [fact["engine"], f"{fact['megabytes']:.2f}" if fact["megabytes"] else "-"]
         for size in sizes:
             row += [f"{fact['images_per_second'][size]:,.0f}", said(fact["ratio"][size])]
+            row.append(said(fact["pytorch"][size]) if fact["pytorch"][size] else "-")
         rows.append([*row, *(f"{milliseconds:.2f}" for milliseconds in fact["latency_ms"])])
     return markdown([*header, "one image, ms: p50", "p99"], rows)
 
@@ -178,14 +269,13 @@ def _answers(facts: list[dict[str, Any]]) -> str:
     rows = [
         [
             fact["engine"],
-            "-" if fact["megabytes"] is None else f"{fact['megabytes']:.2f}",
             f"{fact['error']:.2%}",
             f"{fact['agreement']:.2%}",
         ]
         for fact in facts
         if fact["error"] is not None
     ]
-    return markdown(["engine", "MB", "test error", f"top-1 agreement with {BASE}"], rows)
+    return markdown(["engine", "test error", f"top-1 agreement with {BASE}"], rows)
 
 
 if __name__ == "__main__":
@@ -198,4 +288,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
     flags.DEFINE_integer("latency_calls", 200, "single images for the percentiles", lower_bound=1)
     flags.DEFINE_bool("compile", True, "time PyTorch's compiled network too")
-    run(measure)
+    run(measure, takes_arguments=True)

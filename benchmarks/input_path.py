@@ -10,7 +10,7 @@ on one thread. The share of a training step is that of WRN-16-4 in bfloat16.
 from collections.abc import Callable
 
 from absl import flags
-from interleaved import interleave, markdown, run, said, write
+from interleaved import company, fit_timed, interleave, markdown, run, said, spread, write
 
 from keras_wrn.errors import InputError
 
@@ -38,7 +38,7 @@ def measure(arguments: list[str]) -> None:
     variants = layer_runs(images) | {
         "batch stream": stream_run(images),
         PEER: tf_data_run(images),
-        STEP: training_run(images[: STEPS * options.batch_size]),
+        STEP: training_run(images[: (STEPS + 1) * options.batch_size]),  # the first untimed
     }
     counts = dict.fromkeys(variants, len(images)) | {STEP: STEPS * options.batch_size}
     timings = interleave(variants, options.rounds)
@@ -46,12 +46,11 @@ def measure(arguments: list[str]) -> None:
         seconds[:] = [of / counts[name] for of in seconds]  # of one image
     rows = []
     for name in variants:
-        speeds = sorted(1 / seconds for seconds in timings.cpu_seconds[name])
-        middle = speeds[len(speeds) // 2]
+        middle, least, most = spread(1 / seconds for seconds in timings.cpu_seconds[name])
         rows.append(
             [
                 name,
-                f"{middle:,.0f} ({speeds[0]:,.0f} to {speeds[-1]:,.0f})",
+                f"{middle:,.0f} ({least:,.0f} to {most:,.0f})",
                 said(timings.ratio(name, PEER, "cpu_seconds")),
                 f"{1 / timings.ratio(name, STEP, 'cpu_seconds')[0]:.2%}",
             ]
@@ -59,7 +58,8 @@ def measure(arguments: list[str]) -> None:
     header = ["way", "images per CPU-second", f"against {PEER}", f"share of a {STEP}"]
     print(f"{options.images:,} images, batch {options.batch_size}, n = {options.rounds} rounds\n")
     print(markdown(header, rows))
-    write({"cpu_seconds_an_image": timings.cpu_seconds})
+    print(f"\n{company([timings])}")
+    write({"cpu_seconds_an_image": timings.cpu_seconds, "others": timings.others})
 
 
 def layer_runs(images) -> dict[str, Callable[[], object]]:
@@ -127,7 +127,7 @@ def training_run(images) -> Callable[[], object]:
     model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
     labels = np.zeros(len(images), np.int64)
     batches = untuned(InOrder(images, labels, size))
-    return lambda: model.fit(batches, shuffle=False, verbose=0)
+    return lambda: fit_timed(model, batches, shuffle=False)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,23 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import app, flags
 
 from keras_wrn.errors import InputError, Interrupted
+
+
+class Spent(NamedTuple):
+    """What a variant that measures itself says that it took, in place of its whole call."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 @dataclass
@@ -27,16 +35,20 @@ class Timings:
     Attributes:
         seconds: variant -> seconds of wall clock.
         cpu_seconds: variant -> seconds of the process's processors, over all threads.
+        others: variant -> processors that other processes kept busy meanwhile; empty where there
+            is no /proc/stat.
+        failed: variant -> why it was not measured.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     cpu_seconds: dict[str, list[float]] = field(default_factory=dict)
+    others: dict[str, list[float]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def ratio(self, faster: str, slower: str, clock: str = "seconds") -> tuple[float, float, float]:
         """How many times as fast one is as another: median, least and most over the rounds."""
         times = getattr(self, clock)
-        found = sorted(b / a for a, b in zip(times[faster], times[slower], strict=True))
-        return statistics.median(found), found[0], found[-1]
+        return spread(b / a for a, b in zip(times[faster], times[slower], strict=True))
 
     def fastest(self, names: Iterable[str]) -> str | None:
         """The one of least median time among those that were timed; None if none was."""
@@ -45,20 +57,89 @@ class Timings:
 
 
 def interleave(
-    variants: dict[str, Callable[[], object]], rounds: int, warm_ups: int = 1
+    variants: dict[str, Callable[[], object]],
+    rounds: int,
+    warm_ups: int = 1,
+    may_fail: Iterable[str] = (),
 ) -> Timings:
-    """Run every variant `warm_ups` times unmeasured, and then in turn, `rounds` times."""
-    timings = Timings({name: [] for name in variants}, {name: [] for name in variants})
-    for run in variants.values():
-        for _ in range(warm_ups):
-            run()
-    for _ in range(rounds):
-        for name, run in variants.items():
-            start, cpu_start = time.perf_counter(), time.process_time()
-            run()
-            timings.seconds[name].append(time.perf_counter() - start)
-            timings.cpu_seconds[name].append(time.process_time() - cpu_start)
+    """Run every variant `warm_ups` times unmeasured, and then in turn, `rounds` times.
+
+    A variant that returns `Spent` is taken at its word. One of `may_fail` that raises is left out
+    from then on, and its earlier times with it; the others go on.
+    """
+    left, may_fail = dict(variants), set(may_fail)
+    timings = Timings(*({name: [] for name in variants} for _ in range(3)))
+    for number in range(-warm_ups, rounds):
+        for name, run in list(left.items()):
+            start, cpu_start, busy_start = time.perf_counter(), time.process_time(), _busy()
+            try:
+                said_so = run()
+            except Exception as error:
+                if name not in may_fail:
+                    raise
+                reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+                print(f"{name}: not measured: {reason}", file=sys.stderr, flush=True)
+                timings.failed[name] = reason
+                for of in (left, timings.seconds, timings.cpu_seconds, timings.others):
+                    del of[name]
+                continue
+            spent = Spent(time.perf_counter() - start, time.process_time() - cpu_start)
+            if number < 0:
+                continue
+            if busy_start is not None:
+                others = max(0.0, _busy() - busy_start - spent.cpu_seconds)
+                timings.others[name].append(others / spent.seconds)
+            own = said_so if isinstance(said_so, Spent) else spent
+            timings.seconds[name].append(own.seconds)
+            timings.cpu_seconds[name].append(own.cpu_seconds)
     return timings
+
+
+def _busy() -> float | None:
+    """Seconds that this machine's processors have worked, for whomever; Linux tells."""
+    try:
+        with Path("/proc/stat").open(encoding="utf-8") as file:
+            user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:9])
+    except OSError:
+        return None
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def company(timings: Iterable[Timings]) -> str:
+    """A sentence on what other processes did during the timings."""
+    shares = [share for of in timings for times in of.others.values() for share in times]
+    if not shares:
+        return "What other processes did meanwhile is not known."
+    return f"Meanwhile other processes used {statistics.median(shares):.2f} of a core (median)."
+
+
+def fit_timed(model: Any, *data: Any, **options: Any) -> Spent:
+    """Fit for an epoch; what the steps after the first took, without `fit`'s own start and end.
+
+    An epoch has hundreds of steps, a timing a few: what a call of `fit` costs once would weigh
+    too much.
+    """
+    import keras
+
+    marks: list[tuple[float, float]] = []
+
+    def mark(_: int, logs: dict[str, Any]) -> None:
+        float(logs["loss"])  # a device may still be computing it
+        marks.append((time.perf_counter(), time.process_time()))
+
+    clock = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: None if marks else mark(batch, logs),
+        on_epoch_end=mark,
+    )
+    model.fit(*data, verbose=0, callbacks=[clock], **options)
+    start, end = marks
+    return Spent(*(after - before for before, after in zip(start, end, strict=True)))
+
+
+def spread(values: Iterable[float]) -> tuple[float, float, float]:
+    """Median, least and most."""
+    values = sorted(values)
+    return statistics.median(values), values[0], values[-1]
 
 
 def said(ratio: tuple[float, float, float]) -> str:
@@ -73,14 +154,23 @@ def markdown(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def in_a_fresh_process(name: str, code: str, environment: dict[str, str] | None = None) -> Any:
-    """What a program prints as JSON in its last line; None, and why, where it fails."""
+def in_a_fresh_process(
+    name: str, code: str, environment: dict[str, str | None] | None = None
+) -> Any:
+    """What a program prints as JSON in its last line; None, and why, where it fails.
+
+    Args:
+        name: what it is called in the reason.
+        code: the program.
+        environment: variables to set, and those to remove, which are None.
+    """
+    variables = os.environ | (environment or {})
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | (environment or {}),
+        env={key: value for key, value in variables.items() if value is not None},
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -110,11 +200,19 @@ def parse_network(text: str) -> tuple[int, int]:
     return int(depth), int(width)
 
 
-def run(measure: Callable[[list[str]], None]) -> None:
-    """Start a benchmark; what the user can mend is one sentence and exit status 2."""
+def run(measure: Callable[[list[str]], None], takes_arguments: bool = False) -> None:
+    """Start a benchmark; what the user can mend is one sentence and exit status 2.
+
+    Args:
+        measure: called with what stands on the command line beside the flags.
+        takes_arguments: whether anything may stand there.
+    """
 
     def main(argv: list[str]) -> None:
         try:
+            if argv[1:] and not takes_arguments:
+                raise InputError(f"Only flags are taken. Received: {' '.join(argv[1:])}.")
+            _make_room(flags.FLAGS.json)
             measure(argv[1:])
         except Interrupted as stop:
             print(f"{stop}; the same command goes on from there", file=sys.stderr)
@@ -127,6 +225,21 @@ def run(measure: Callable[[list[str]], None]) -> None:
     app.run(main)
 
 
+def _make_room(json_path: str | None) -> None:
+    """Make the folder of --json; raises InputError where it cannot be written, before hours go."""
+    if json_path is None:
+        return
+    path = Path(json_path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"--json cannot be written: {error}. Received: {path}.") from error
+    if path.is_dir():
+        raise InputError(f"--json must be a file, not a folder. Received: {path}.")
+
+
 def write(facts: dict[str, Any]) -> None:
     """Write figures with the machine, the versions and all options, if --json says where."""
     path = flags.FLAGS.json
@@ -134,7 +247,6 @@ def write(facts: dict[str, Any]) -> None:
         return
     from keras_wrn.run_folder import hardware, versions, write_json
 
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     measured = time.strftime("%Y-%m-%d")
     own = flags.FLAGS.get_flags_for_module(sys.argv[0])
     options = {flag.name: flag.value for flag in own if flag.name != "json"}

@@ -3,7 +3,9 @@
     python benchmarks/memory.py --network 16-4 --precision mixed_bfloat16
 
 Each row is a fresh process that makes three steps, or predicts three times, on one batch: the peak
-of its resident memory in MB, what the framework takes to import included and named apart.
+of its resident memory in MB, what the framework takes to import included and named apart. Ratios
+are of peaks within a round: below 1 is less than the peer needs. keras_wrn's inference is what
+`predict` and `evaluate` run; that of the clone that `train` steps stands beside it.
 """
 
 import statistics
@@ -11,13 +13,15 @@ from pathlib import Path
 
 from absl import flags
 from interleaved import in_a_fresh_process, markdown, parse_network, parse_sizes, run, write
+from start import by_pair
 
 PEAK = """
-import json, os, resource, sys
+import json, os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 sys.path.insert(0, {here!r})
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():  # getrusage's begins with what the parent process has
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 depth, width, batch, precision = {depth}, {width}, {batch}, {precision!r}
 """
 KERAS = """
@@ -61,6 +65,14 @@ torch_peer.training_run(depth, width, batch, 3, **how)()
 """,
     ("keras_wrn", "inference"): KERAS
     + """
+from keras_wrn.evaluation import class_probabilities
+keras.config.set_dtype_policy(precision)
+model = WideResNet(depth, width)
+for _ in range(3):
+    class_probabilities(model, images, preprocessing_of("cifar10"), batch_size=batch)
+""",
+    ("keras_wrn's training clone", "inference"): KERAS
+    + """
 model = training_clone(WideResNet(depth, width), precision=precision)
 for _ in range(3):
     model.predict_on_batch(images.astype("float32"))
@@ -78,16 +90,17 @@ for _ in range(3):
     predict()
 """,
 }
+PEERS = ("PyTorch", "stock Keras")
 END = "\nprint(json.dumps([imported, peak()]))"
 
 
 def measure(arguments: list[str]) -> None:
-    """Run every program in turn, and print the medians."""
+    """Run every program in turn, and print the medians and the ratios."""
     del arguments
     options = flags.FLAGS
     depth, width = parse_network(options.network)
     sizes = parse_sizes(options.batch_sizes)
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[tuple[float, float] | None]] = {}
     for _ in range(options.rounds):
         for batch in sizes:
             for (who, what), code in PROGRAMS.items():
@@ -98,15 +111,35 @@ def measure(arguments: list[str]) -> None:
                     batch=batch,
                     precision=options.precision,
                 )
-                if figures := in_a_fresh_process(f"{who}, {what}", start + code + END):
-                    found.setdefault(f"{what}, batch {batch}, {who}", []).append(figures)
-    rows = []
-    for name, figures in found.items():
-        imported, peak = (statistics.median(of) for of in zip(*figures, strict=True))
-        rows.append([name, f"{peak:,.0f}", f"{peak - imported:,.0f}", len(figures)])
+                figures = in_a_fresh_process(f"{who}, {what}", start + code + END)
+                found.setdefault(f"{what}, batch {batch}, {who}", []).append(figures)
     print(f"WRN-{options.network}, {options.precision}; medians\n")
-    print(markdown(["what", "MB at most", "over its import", "n"], rows))
+    header = ["what", "MB at most", "over its import", *(f"against {peer}" for peer in PEERS), "n"]
+    print(markdown(header, table(found)))
     write({"megabytes": found})
+
+
+def table(found: dict[str, list[tuple[float, float] | None]]) -> list[list[object]]:
+    """A row for each that was measured.
+
+    Args:
+        found: "what, batch size, who" -> MB after import and at most, one pair for each round;
+            None where it failed.
+    """
+    peaks = {name: [of and of[1] for of in figures] for name, figures in found.items()}
+    rows: list[list[object]] = []
+    for name, figures in found.items():
+        measured = [of for of in figures if of is not None]
+        if not measured:
+            continue
+        what, who = name.rsplit(", ", 1)
+        imported, peak = (statistics.median(of) for of in zip(*measured, strict=True))
+        ratios = [
+            "-" if who == peer else by_pair(peaks[name], peaks.get(f"{what}, {peer}", []))
+            for peer in PEERS
+        ]
+        rows.append([name, f"{peak:,.0f}", f"{peak - imported:,.0f}", *ratios, len(measured)])
+    return rows
 
 
 if __name__ == "__main__":

@@ -4,28 +4,39 @@
 
 Each network is measured in a fresh process of its own, in turn: CPU-seconds of the build, of the
 first step beyond a later one (tracing), of a step at batch 32, and the peak of resident memory
-over that of a program that has only imported TensorFlow. Then pre-activation ResNet-1001 against
-WRN-40-4, as in Figure 4 of the paper. The fits are least squares: a power of the width at depth
-16 (and the exponent from each width to the next), a line in the depth at width 4.
+over that of a program that has only imported TensorFlow. The same of PyTorch's network, channels
+last, over a program that has only imported PyTorch. Then pre-activation ResNet-1001 against
+WRN-40-4, as in Figure 4 of the paper. Ratios are of processes of the same round.
+
+The fits are least squares: at depth 16 a power of the width for the time (and the exponent from
+each width to the next) and for memory a line, since a part of it does not grow; at width 4 lines in
+the depth.
 """
 
 import statistics
 import sys
+from pathlib import Path
 
 from absl import flags
-from interleaved import in_a_fresh_process, markdown, parse_network, run, write
+from interleaved import in_a_fresh_process, markdown, parse_network, run, said, spread, write
 
 WIDTHS = ("16-1", "16-2", "16-4", "16-8")
 DEPTHS = ("16-4", "22-4", "28-4", "40-4")
-THIN = "pre-ResNet-1001"
-PROGRAM = """
-import json, os, resource, time
+THIN, WIDE = "pre-ResNet-1001", "40-4"
+PEER = "PyTorch"
+KEYS = ("build", "first", "step", "mb")
+START = """
+import json, os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+sys.path.insert(0, {here!r})
+def peak():  # getrusage's begins with what the parent process has
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+"""
+OURS = """
 import numpy as np, tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
 from keras_wrn import trainer
 from keras_wrn.preprocessing import preprocessing_of
@@ -35,88 +46,133 @@ recipe = Recipe(**{arguments}, precision={precision!r}, batch_size=32)
 model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
 built = time.process_time() - t
 images, labels = np.zeros((32, 32, 32, 3), "uint8"), np.zeros(32, "int64")
+def make_step():
+    model.train_on_batch(images, labels)
+"""
+PEERS = """
+import torch, torch_peer
+torch.set_num_threads(1)
+before = peak()
+t = time.process_time()
+make_step = torch_peer.training_run(
+    **{arguments}, batch=32, steps=1, bfloat16={precision!r} != "float32", channels_last=True
+)
+built = time.process_time() - t
+"""
+END = """
 def step():
     t = time.process_time()
-    model.train_on_batch(images, labels)
+    make_step()
     return time.process_time() - t
 first, later = step(), sorted(step() for _ in range({steps}))[{steps} // 2]
 print(json.dumps({{"build": built, "first": first - later, "step": later, "mb": peak() - before}}))
 """
+Facts = dict[str, float] | None  # of one process; None where it failed
 
 
 def measure(arguments: list[str]) -> None:
     """Measure every network, print the tables and the fits."""
     del arguments
     options = flags.FLAGS
-    networks = list(dict.fromkeys((*WIDTHS, *DEPTHS, *([THIN] if options.thin else []))))
-    found: dict[str, list[dict[str, float]]] = {network: [] for network in networks}
+    wide = list(dict.fromkeys((*WIDTHS, *DEPTHS)))
+    names = [*wide, *([THIN] if options.thin else []), *(_peer_of(name) for name in wide)]
+    found: dict[str, list[Facts]] = {name: [] for name in names}
     for _ in range(options.rounds):
-        for network in networks:
-            if facts := _measure(network):
-                found[network].append(facts)
-                print(network, facts, file=sys.stderr, flush=True)
+        for name in names:
+            found[name].append(_measure(name))
+            print(name, found[name][-1], file=sys.stderr, flush=True)
+        write({"networks": found})
     middle = {
-        network: {key: statistics.median(of[key] for of in runs) for key in runs[0]}
-        for network, runs in found.items()
-        if runs
+        name: {key: statistics.median(of[key] for of in runs if of) for key in KEYS}
+        for name, runs in found.items()
+        if any(runs)
     }
-    header = ["network", "build", "tracing", "step", "MB", "n"]
+    print(f"CPU-seconds, one thread, batch 32, {options.precision}; medians\n")
     rows = [
         [
             name,
             *(f"{of[key]:.2f}" for key in ("build", "first", "step")),
             f"{of['mb']:.0f}",
-            len(found[name]),
+            sum(map(bool, found[name])),
+            *(_over(found, _peer_of(name), name, key) for key in ("step", "mb")),
         ]
         for name, of in middle.items()
     ]
-    print(f"CPU-seconds, one thread, batch 32, {options.precision}; medians\n")
+    header = ["network", "build", "tracing", "step", "MB", "n"]
+    header += [f"{PEER}'s {what} over it" for what in ("step", "MB")]
     print(markdown(header, rows))
     print(_fits(middle))
-    write({"networks": found})
+    parts = [f"{_over(found, THIN, WIDE, key)} in {key}" for key in KEYS]
+    if THIN in middle and WIDE in middle:
+        print(f"{THIN} over WRN-{WIDE}: {', '.join(parts)}")
 
 
-def _measure(network: str) -> dict[str, float]:
-    """What a fresh process measured of one network; nothing where it could not."""
+def _peer_of(network: str) -> str:
+    return f"{network}, {PEER}"
+
+
+def _over(found: dict[str, list[Facts]], one: str, other: str, key: str) -> str:
+    """One's figure over another's, over the rounds in which both were measured."""
+    pairs = zip(found.get(one, []), found.get(other, []), strict=False)
+    ratios = [a[key] / b[key] for a, b in pairs if a and b]
+    return said(spread(ratios)) if ratios else ""
+
+
+def _measure(name: str) -> Facts:
+    """What a fresh process measured of one network; None where it could not."""
+    network, _, peer = name.partition(", ")
     if network == THIN:
         arguments = {"depth": 1001, "width": 1, "block": "bottleneck"}
     else:
         depth, width = parse_network(network)
         arguments = {"depth": depth, "width": width}
-    code = PROGRAM.format(
-        arguments=arguments, precision=flags.FLAGS.precision, steps=flags.FLAGS.steps
+    code = (START + (PEERS if peer else OURS) + END).format(
+        here=str(Path(__file__).parent),
+        arguments=arguments,
+        precision=flags.FLAGS.precision,
+        steps=flags.FLAGS.steps,
     )
-    return in_a_fresh_process(network, code) or {}
+    return in_a_fresh_process(name, code)
 
 
 def _fits(middle: dict[str, dict[str, float]]) -> str:
+    """Sentences on how time and memory grow with width and depth."""
     import numpy as np
 
     lines = [""]
-    for what, key in (("time", "step"), ("memory", "mb")):
-        if all(name in middle for name in WIDTHS):
-            widths = np.log([int(name.split("-")[1]) for name in WIDTHS])
-            values = np.log([middle[name][key] for name in WIDTHS])
-            power, _ = np.polyfit(widths, values, 1)
-            steps = ", ".join(f"{slope:.2f}" for slope in np.diff(values) / np.diff(widths))
-            lines.append(
-                f"{what} against width at depth 16: to the power of {power:.2f}; {steps} from "
-                "one width to the next"
-            )
-        if all(name in middle for name in DEPTHS):
-            depths = [int(name.split("-")[0]) for name in DEPTHS]
-            values = np.array([middle[name][key] for name in DEPTHS])
-            slope, start = np.polyfit(depths, values, 1)
-            worst = max(abs(np.polyval((slope, start), depths) - values) / values)
+    if all(name in middle for name in WIDTHS):
+        widths = [int(name.split("-")[1]) for name in WIDTHS]
+        times = np.log([middle[name]["step"] for name in WIDTHS])
+        power = np.polyfit(np.log(widths), times, 1)
+        worst = max(abs(np.exp(np.polyval(power, np.log(widths)) - times) - 1))
+        steps = np.diff(times) / np.diff(np.log(widths))
+        lines.append(
+            f"time against width at depth 16: to the power of {power[0]:.2f}, off by {worst:.0%} "
+            f"at most; {', '.join(f'{of:.2f}' for of in steps)} from one width to the next"
+        )
+        slope, start, worst = _line(widths, [middle[name]["mb"] for name in WIDTHS])
+        lines.append(
+            f"memory against width at depth 16: {slope:+.3g} MB for each, {start:+.3g} at none, "
+            f"off by {worst:.0%} at most"
+        )
+    if all(name in middle for name in DEPTHS):
+        depths = [int(name.split("-")[0]) for name in DEPTHS]
+        for what, key in (("time", "step"), ("memory", "mb")):
+            slope, start, worst = _line(depths, [middle[name][key] for name in DEPTHS])
             lines.append(
                 f"{what} against depth at width 4: {6 * slope:+.3g} for 6 layers, "
                 f"{start:+.3g} at none, off by {worst:.0%} at most"
             )
-    if THIN in middle and "40-4" in middle:
-        wide = middle["40-4"]
-        parts = [f"{middle[THIN][key] / wide[key]:.1f} in {key}" for key in wide]
-        lines.append(f"{THIN} over WRN-40-4: {', '.join(parts)}")
     return "\n".join(lines)
+
+
+def _line(xs: list[int], values: list[float]) -> tuple[float, float, float]:
+    """Slope and start of the line nearest to the values, and how far one is off, relatively."""
+    import numpy as np
+
+    slope, start = np.polyfit(xs, values, 1)
+    fitted = np.polyval((slope, start), xs)
+    return float(slope), float(start), float(max(abs(fitted / values - 1)))
 
 
 if __name__ == "__main__":

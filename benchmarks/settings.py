@@ -4,21 +4,21 @@
     python benchmarks/settings.py --step "PyTorch channels last" --settings "what recipes set"
 
 Each timing is a fresh process, in turn with one in which nothing is set, since a program reads
-these environment variables when it starts.
+these environment variables when it starts. What the user's own environment says of them counts in
+none.
 """
 
 import statistics
 from pathlib import Path
 
 from absl import flags
-from interleaved import in_a_fresh_process, markdown, parse_network, run, said, write
+from interleaved import in_a_fresh_process, markdown, parse_network, run, said, spread, write
 from training_step import OURS, STOCK, TORCH
 
 from keras_wrn.errors import InputError
 from keras_wrn.huge_pages import SETTING, TUNABLES
 
 NOTHING = "nothing set"
-SMALL_PAGES = {TUNABLES: ""}  # whatever this program was started with
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 SETTINGS = {
     NOTHING: {},
@@ -37,27 +37,17 @@ SETTINGS = {
     "without AMX": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
     "float32 computed as bfloat16": {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"},
 }
+UNSET: dict[str, str | None] = dict.fromkeys(name for of in SETTINGS.values() for name in of)
 # Whose step, and which function of training_step.py builds it.
 STEPS = dict.fromkeys((OURS, STOCK), "keras_steps") | dict.fromkeys(TORCH, "torch_steps")
 PROGRAM = """
-import json, os, sys, time
+import json, os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 sys.path.insert(0, {here!r})
-from absl import flags
-import training_step
-flags.DEFINE_integer("batch_size", {batch_size}, "")
-flags.DEFINE_integer("steps", {steps}, "")
-flags.DEFINE_string("precision", {precision!r}, "")
-flags.DEFINE_bool("compile", True, "")
-flags.FLAGS(["benchmark"])
-timed = training_step.{builders}({depth}, {width})[{step!r}]()
-timed()
-seconds = []
-for _ in range({repeats}):
-    start = time.perf_counter(), time.process_time()
-    timed()
-    seconds.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-print(json.dumps(seconds))
+import interleaved, training_step
+builders = training_step.{builders}({depth}, {width}, {batch_size}, {steps}, {precision!r})
+timings = interleaved.interleave({{"step": builders[{step!r}]()}}, {repeats})
+print(json.dumps([timings.seconds["step"], timings.cpu_seconds["step"]]))
 """
 CLOCKS = ("wall clock", "CPU-seconds")
 
@@ -70,26 +60,26 @@ def measure(arguments: list[str]) -> None:
     if unknown:
         raise InputError(f"Settings are {', '.join(SETTINGS)}. Received: {', '.join(unknown)}.")
     names = [NOTHING, *(name for name in options.settings if name != NOTHING)]
+    networks = {name: parse_network(name) for name in options.networks}
     rows, facts = [], {}
-    for network in options.networks:
-        found = _time(network, names)
+    for network, (depth, width) in networks.items():
+        found = _time(depth, width, names)
         facts[network] = found
         for name in names[1:]:
             gains = [_gain(found[NOTHING], found[name], clock) for clock in range(len(CLOCKS))]
             rows.append([f"WRN-{network}", name, *gains])
             print(f"WRN-{network}, {name}: {', '.join(gains)}", flush=True)
+        write({"seconds": facts})
     print(
         f"\n{options.step}, {options.precision}, batch {options.batch_size}, "
         f"n = {options.rounds} pairs of processes:\n"
     )
     print(markdown(["step", "setting", *(f"times as fast, {clock}" for clock in CLOCKS)], rows))
-    write({"seconds": facts})
 
 
-def _time(network: str, names: list[str]) -> dict[str, list[tuple[float, float] | None]]:
-    """Seconds of each clock for each setting and round: the least and the median of a process."""
+def _time(depth: int, width: int, names: list[str]) -> dict[str, list[tuple[float, float] | None]]:
+    """Seconds of each clock for each setting and round: medians of a process."""
     options = flags.FLAGS
-    depth, width = parse_network(network)
     code = PROGRAM.format(
         here=str(Path(__file__).parent),
         depth=depth,
@@ -103,13 +93,10 @@ def _time(network: str, names: list[str]) -> dict[str, list[tuple[float, float] 
     found: dict[str, list[tuple[float, float] | None]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name in names:
-            environment = SMALL_PAGES | SETTINGS[name]
-            seconds = in_a_fresh_process(f"{network}, {name}", code, environment)
-            if seconds is None:
-                found[name].append(None)
-            else:
-                wall, cpu = zip(*seconds, strict=True)
-                found[name].append((min(wall), statistics.median(cpu)))
+            where = f"WRN-{depth}-{width}, {name}"
+            clocks = in_a_fresh_process(where, code, UNSET | SETTINGS[name])
+            medians = clocks and tuple(statistics.median(seconds) for seconds in clocks)
+            found[name].append(medians)
     return found
 
 
@@ -117,8 +104,8 @@ def _gain(
     plain: list[tuple[float, float] | None], other: list[tuple[float, float] | None], clock: int
 ) -> str:
     pairs = zip(plain, other, strict=True)
-    gains = sorted(a[clock] / b[clock] for a, b in pairs if a is not None and b is not None)
-    return said((statistics.median(gains), gains[0], gains[-1])) if gains else "not measured"
+    gains = [a[clock] / b[clock] for a, b in pairs if a is not None and b is not None]
+    return said(spread(gains)) if gains else "not measured"
 
 
 if __name__ == "__main__":

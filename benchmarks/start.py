@@ -2,16 +2,18 @@
 
     python benchmarks/start.py --rounds 5
 
-Each measurement is a fresh process, in turn with its peer's: PyTorch for import and build, plain
-Keras for the first training step. CPU-seconds, all threads together, since a start is mostly one
-thread and what else the machine does would show in wall clock.
+Each measurement is a fresh process, in turn with its peers': PyTorch's network, and plain Keras,
+for import, weights and the first training step. `import` is of keras with keras_wrn's builder,
+since `import keras_wrn` alone imports nothing. CPU-seconds, all threads together, since a start
+is mostly one thread and what else the machine does would show in wall clock. Ratios are within a
+round: below 1 is less than the peer needs.
 """
 
-import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
-from interleaved import in_a_fresh_process, markdown, parse_network, run, write
+from interleaved import in_a_fresh_process, markdown, parse_network, run, said, spread, write
 
 SET_UP = """
 import os, time
@@ -19,28 +21,36 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 def mark():
     return time.process_time()
 """
+# A peer's row is called like ours, with its name behind.
+PEERS = ("PyTorch", "stock Keras")
 IMPORTS = {
-    "import keras_wrn": "import keras_wrn",
-    "import keras": "import keras",
-    "import tensorflow": "import tensorflow",
-    "import torch": "import torch",
+    "import": "import keras, keras_wrn; keras_wrn.WideResNet",
+    "import, stock Keras": "import keras",
+    "import, TensorFlow": "import tensorflow",
+    "import, PyTorch": "import torch",
 }
 OURS = """
-import json, pathlib, tempfile, keras, numpy as np, keras_wrn
-t = mark(); model = keras_wrn.WideResNet({depth}, {width}); built = mark() - t
-path = pathlib.Path(tempfile.mkdtemp(), "w.weights.h5")
-model.save_weights(path)
+import json, pathlib, tempfile, keras, numpy as np
+from keras_wrn import WideResNet
 from keras_wrn.weights import load_exactly
-t = mark(); load_exactly(model, path); ours = mark() - t
-t = mark(); model.load_weights(path); kerass = mark() - t
-print(json.dumps({{"build": built, "load weights, by name": ours, "load weights, Keras": kerass}}))
+t = mark(); model = WideResNet({depth}, {width}); built = mark() - t
+with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder, "w.weights.h5")
+    model.save_weights(path)
+    t = mark(); load_exactly(model, path); ours = mark() - t
+    t = mark(); model.load_weights(path); stock = mark() - t
+print(json.dumps({{"build": built, "load weights": ours, "load weights, stock Keras": stock}}))
 """
 TORCH = """
-import json, sys
+import json, pathlib, sys, tempfile
 sys.path.insert(0, {here!r})
 import torch, torch_peer
-t = mark(); model = torch_peer.WideResNet({depth}, {width})
-print(json.dumps({{"build, PyTorch": mark() - t}}))
+t = mark(); model = torch_peer.WideResNet({depth}, {width}); built = mark() - t
+with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder, "w.pt")
+    torch.save(model.state_dict(), path)
+    t = mark(); model.load_state_dict(torch.load(path)); loaded = mark() - t
+print(json.dumps({{"build, PyTorch": built, "load weights, PyTorch": loaded}}))
 """
 FIRST_STEP = """
 import json, numpy as np, keras
@@ -81,43 +91,68 @@ print(json.dumps({{"build to first step, stock Keras": whole - then,
                   "first step, stock Keras": first - then}}))
 """
 
-# What does the same elsewhere.
-PEERS = {
-    "import keras_wrn": "import keras",
-    "import keras": "import torch",
-    "WRN-28-10: build": "WRN-28-10: build, PyTorch",
-    "WRN-28-10: load weights, by name": "WRN-28-10: load weights, Keras",
-    "WRN-16-4: load weights, by name": "WRN-16-4: load weights, Keras",
-    "WRN-16-4: build to first step": "WRN-16-4: build to first step, stock Keras",
-    "WRN-16-4: first step": "WRN-16-4: first step, stock Keras",
-}
+TORCH_STEP = """
+import json, sys
+sys.path.insert(0, {here!r})
+import torch, torch_peer
+t = mark()
+step = torch_peer.training_run({depth}, {width}, 128, 1, bfloat16=True, channels_last=True)
+def steps(n):
+    begin = mark()
+    for _ in range(n):
+        step()
+    return mark() - begin
+first = steps(1)
+whole = mark() - t
+then = steps(3) / 3
+print(json.dumps({{"build to first step, PyTorch": whole - then,
+                  "first step, PyTorch": first - then}}))
+"""
 
 
 def measure(arguments: list[str]) -> None:
-    """Run every program in turn, and print the medians."""
+    """Run every program in turn, and print the medians and the ratios."""
     del arguments
     programs = {name: f"t = mark(); {code}; took = mark() - t" for name, code in IMPORTS.items()}
     for network, codes in {
         "28-10": (OURS, TORCH),
-        "16-4": (OURS, FIRST_STEP, STOCK_STEP),
+        "16-4": (OURS, TORCH, FIRST_STEP, STOCK_STEP, TORCH_STEP),
     }.items():
         depth, width = parse_network(network)
         here = str(Path(__file__).parent)
         for i, code in enumerate(codes):
             programs[f"WRN-{network} {i}"] = code.format(depth=depth, width=width, here=here)
-    found: dict[str, list[float]] = {}
-    for _ in range(flags.FLAGS.rounds):
+    found: dict[str, list[float | None]] = {}
+    for number in range(flags.FLAGS.rounds):
         for name, code in programs.items():
             for what, seconds in _run(name, code).items():
-                found.setdefault(what, []).append(seconds)
-    rows = []
-    for what, of in found.items():
-        row = [what, f"{statistics.median(of):.2f}", f"{min(of):.2f} to {max(of):.2f}", len(of)]
-        peer = found.get(PEERS.get(what, ""))
-        row.append(f"{statistics.median(of) / statistics.median(peer):.2f}" if peer else "")
-        rows.append(row)
-    print(markdown(["what", "CPU-seconds, median", "range", "n", "of its peer's"], rows))
+                # A round in which the program failed has a None.
+                of = found.setdefault(what, [])
+                of += [None] * (number - len(of)) + [seconds]
+    header = ["what", "CPU-seconds, median", "range", "n", *(f"against {peer}" for peer in PEERS)]
+    print(markdown(header, table(found)))
     write({"cpu_seconds": found})
+
+
+def table(found: dict[str, list[float | None]]) -> list[list[object]]:
+    """A row for each: its seconds, and what they are of its peers' in the same rounds."""
+    rows: list[list[object]] = []
+    for what, of in found.items():
+        seconds = [value for value in of if value is not None]
+        middle, least, most = spread(seconds)
+        ratios = [
+            by_pair(of, found[f"{what}, {peer}"]) if f"{what}, {peer}" in found else "-"
+            for peer in PEERS
+        ]
+        rows.append([what, f"{middle:.2f}", f"{least:.2f} to {most:.2f}", len(seconds), *ratios])
+    return rows
+
+
+def by_pair(ours: Sequence[float | None], peers: Sequence[float | None]) -> str:
+    """Our figures over a peer's of the same rounds, median and range; None is a failure."""
+    pairs = zip(ours, peers, strict=False)  # the last rounds of one may have failed
+    ratios = [a / b for a, b in pairs if a is not None and b is not None]
+    return said(spread(ratios)) if ratios else "not measured"
 
 
 def _run(name: str, code: str) -> dict[str, float]:

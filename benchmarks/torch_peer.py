@@ -3,6 +3,7 @@
 Knows nothing of keras_wrn. Not a program: the benchmarks beside it use it.
 """
 
+import gc
 from collections.abc import Callable
 
 import torch
@@ -70,7 +71,10 @@ def training_run(
     model = WideResNet(depth, width).to(device, memory_format=layout).train()
     images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=layout)
     labels = torch.randint(10, (batch,), device=device)
-    network = torch.compile(model, mode=mode) if compiled else model
+    network = model
+    if compiled:
+        # As for inference: nothing of unknown size, and nothing eager in silence.
+        network = torch.compile(model, mode=mode, dynamic=False, fullgraph=True)
     optimizer = torch.optim.SGD(
         model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
     )
@@ -87,6 +91,29 @@ def training_run(
     return run
 
 
+def matrix_run(
+    side: int, repeats: int, *, bfloat16: bool, device: str = "cpu"
+) -> Callable[[], object]:
+    """A function that multiplies two square matrices so many times."""
+    dtype = torch.bfloat16 if bfloat16 else torch.float32
+    matrix = torch.randn(side, side, device=device).to(dtype)
+
+    def run() -> None:
+        with torch.inference_mode():
+            for _ in range(repeats):
+                product = matrix @ matrix
+            product[0, 0].item()  # waits for the device
+
+    return run
+
+
+def forget() -> None:
+    """Drop what is compiled and kept: a network of other shapes would be compiled for any."""
+    torch.compiler.reset()
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
 def inference_run(
     depth: int,
     width: int,
@@ -95,15 +122,24 @@ def inference_run(
     bfloat16: bool,
     channels_last: bool,
     compiled: bool = False,
+    autocast: bool = False,
 ) -> Callable[[], object]:
-    """A function that predicts one batch."""
+    """A function that predicts one batch.
+
+    In bfloat16 the network itself is cast, once; `autocast` casts float32 weights at each call.
+    """
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = WideResNet(depth, width).to(memory_format=layout).eval()
-    images = torch.randn(batch, 3, 32, 32).to(memory_format=layout)
-    network = torch.compile(model) if compiled else model
+    dtype = torch.bfloat16 if bfloat16 and not autocast else torch.float32
+    model = WideResNet(depth, width).to(dtype=dtype, memory_format=layout).eval()
+    images = torch.randn(batch, 3, 32, 32).to(dtype=dtype, memory_format=layout)
+    network = model
+    if compiled:
+        # Without dynamic=False another batch would be compiled for any size; without fullgraph
+        # PyTorch would run eagerly, in silence, once it has compiled the class eight times.
+        network = torch.compile(model, dynamic=False, fullgraph=True, options={"freezing": True})
 
     def run() -> None:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             functional.softmax(network(images).float(), dim=1)
 
     return run

@@ -1,13 +1,18 @@
 """How fast a training step is against PyTorch and against plain Keras, and how near the limit.
 
-    python benchmarks/training_step.py --networks 16-4,40-2,40-1 --precision mixed_bfloat16
+    python benchmarks/training_step.py --networks 16-4,40-2,40-1 --batch_sizes 128,32,1
 
 Times, in turn: ours (`model.fit` of `train`'s model over resident uint8 images: crop, flip and
 normalisation in the step, on the training clone), the same without each of the clone's two
 layers, the same network of stock layers with Keras' SGD on ready images, and PyTorch's with its
 fused SGD on one ready batch: channels last, channels first, and compiled. Augmentation is part of
-our time alone. The limits are a matrix product of the same precision, and a loop of the CPU's
-widest multiply-adds, in the same rounds.
+our time alone. The limits are a matrix product of the same precision, by TensorFlow or PyTorch,
+whichever is faster, and a loop of the CPU's widest multiply-adds, in the same rounds.
+
+Of `fit` the time is that of the steps after the first, from its end on (`fit_timed`): what `fit`
+does once before and after an epoch is nothing beside the 390 steps that an epoch has, but much
+beside the few of a timing, and PyTorch's loop has none of it. `--steps` are those of the largest
+batch; a timing of a smaller one has as many images, or 200 steps.
 
 Ratios are of wall clock, but for the column in CPU-seconds, which with several threads include
 what these wait for one another; `--threads 1` has no such thing. Keras reads its batches without
@@ -22,7 +27,18 @@ from unittest import mock
 
 from absl import flags
 from instruction_peak import Unavailable, peak_run
-from interleaved import Timings, interleave, markdown, parse_network, run, said, write
+from interleaved import (
+    Timings,
+    company,
+    fit_timed,
+    interleave,
+    markdown,
+    parse_network,
+    parse_sizes,
+    run,
+    said,
+    write,
+)
 
 OURS, STOCK = "keras_wrn", "stock Keras"
 STOCK_NORM, STOCK_CONV = "stock batch normalisation", "stock weight gradient"
@@ -33,69 +49,81 @@ TORCH = {
     "PyTorch compiled": (True, True),
 }
 MATRIX, SIDE = "matrix product", 4096
+MATRICES = {f"{MATRIX}, {of}": of for of in ("TensorFlow", "PyTorch")}
 PEAK = "multiply-adds alone"
+MOST_STEPS = 200  # of one timing, unless --steps asks for more
 Builder = Callable[[], Callable[[], object]]  # makes what is timed
 
 
 def measure(arguments: list[str]) -> None:
-    """Time each network and print a table."""
+    """Time each network at each batch size and print a table."""
     del arguments
     options = flags.FLAGS
     networks = {name: parse_network(name) for name in options.networks}
+    sizes = parse_sizes(options.batch_sizes)
     if options.threads:
         _hold_to(options.threads)
-    rows, facts = [], []
+    rows, facts, every = [], [], []
     for name, (depth, width) in networks.items():
-        timings, gflop, limits = _time(depth, width)
-        best = timings.fastest(TORCH)
-        rows.append(
-            [
-                f"WRN-{name}",
-                said(timings.ratio(OURS, best)) if best else "not measured",
-                best or "",
-                said(timings.ratio(OURS, best, "cpu_seconds")) if best else "not measured",
-                *(
-                    said(timings.ratio(OURS, other)) if other in timings.seconds else "-"
-                    for other in (STOCK, STOCK_NORM, STOCK_CONV)
-                ),
-                *(_share(timings, gflop, limit, limits) for limit in (MATRIX, PEAK)),
-            ]
-        )
-        facts.append(
-            {"network": name, "gflop": gflop, "limits": limits, **dataclasses.asdict(timings)}
-        )
-        print(f"WRN-{name}: {rows[-1]}", flush=True)
-    header = ["network", "against PyTorch", "its fastest", "in CPU-seconds", f"against {STOCK}"]
-    header += [f"against {STOCK_NORM}", f"against {STOCK_CONV}"]
-    header += [f"share of the rate of a {MATRIX}", f"of {PEAK}"]
+        for batch in sizes:
+            steps = steps_of(batch, max(sizes), options.steps)
+            timings, gflop, limits = _time(depth, width, batch, steps)
+            rows.append([f"WRN-{name}", batch, *_row(timings, gflop, limits)])
+            print(f"WRN-{name}, batch {batch}: {rows[-1]}", flush=True)
+            every.append(timings)
+            about = {"network": name, "batch_size": batch, "steps": steps, "gflop": gflop}
+            facts.append({**about, "limits": limits, **dataclasses.asdict(timings)})
+            write({"rows": facts})
+    header = ["network", "batch", "against PyTorch", "its fastest", "in CPU-seconds"]
+    header += [f"against {of}" for of in (STOCK, STOCK_NORM, STOCK_CONV)]
+    header += [f"share of the rate of the fastest {MATRIX}", f"of {PEAK}"]
     threads = f"{options.threads} thread(s)" if options.threads else "all cores"
-    print(
-        f"\n{options.precision}, batch {options.batch_size}, {threads}, "
-        f"n = {options.rounds} rounds:\n"
-    )
+    print(f"\n{options.precision}, {threads}, n = {options.rounds} rounds:\n")
     print(markdown(header, rows))
-    write({"rows": facts})
+    print(f"\n{company(every)}")
 
 
-def _time(depth: int, width: int) -> tuple[Timings, float, dict[str, float]]:
+def steps_of(batch: int, largest: int, steps: int) -> int:
+    """Steps of a timing: as many images as `steps` of the largest batch, within MOST_STEPS."""
+    return max(steps, min(steps * largest // batch, MOST_STEPS))
+
+
+def _row(timings: Timings, gflop: float, limits: dict[str, float]) -> list[str]:
+    """What the table says of one network and batch size."""
+    best, product = timings.fastest(TORCH), timings.fastest(MATRICES)
+    return [
+        said(timings.ratio(OURS, best)) if best else "not measured",
+        best or "",
+        said(timings.ratio(OURS, best, "cpu_seconds")) if best else "not measured",
+        *(
+            said(timings.ratio(OURS, other)) if other in timings.seconds else "-"
+            for other in (STOCK, STOCK_NORM, STOCK_CONV)
+        ),
+        f"{_share(timings, gflop, product, limits)}, {MATRICES[product]}",
+        _share(timings, gflop, PEAK, limits),
+    ]
+
+
+def _time(
+    depth: int, width: int, batch: int, steps: int
+) -> tuple[Timings, float, dict[str, float]]:
     """Time all variants; also the GFLOP of one of their runs, and those of the limits'."""
     from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds
     from keras_wrn.wide_resnet import WideResNet
 
     options = flags.FLAGS
     bfloat16 = options.precision == "mixed_bfloat16"
-    count = options.batch_size * options.steps
-    builders = keras_steps(depth, width) | torch_steps(depth, width)
-    variants = {of: build() for of, build in builders.items()}
-    limits = {}
-    variants[MATRIX], limits[MATRIX] = matrix_run(bfloat16)
+    how = (depth, width, batch, steps, options.precision)
+    builders = keras_steps(*how) | torch_steps(*how, compiled=options.compile)
+    variants = {of: build() for of, build in (builders | matrix_runs(bfloat16)).items()}
+    limits = {name: 2 * SIDE**3 * options.products / 1e9 for name in MATRICES if name in variants}
     try:
         variants[PEAK], peak = peak_run(bfloat16, options.threads)
         limits[PEAK] = peak / 1e9
     except Unavailable as reason:
         print(f"{PEAK}: not measured: {reason}", flush=True)
-    gflop = FLOP_OF_TRAINING * multiply_adds(WideResNet(depth, width)) * count / 1e9
-    return interleave(variants, options.rounds), gflop, limits
+    gflop = FLOP_OF_TRAINING * multiply_adds(WideResNet(depth, width)) * batch * steps / 1e9
+    return interleave(variants, options.rounds, may_fail=TORCH), gflop, limits
 
 
 def _hold_to(threads: int) -> None:
@@ -110,7 +138,9 @@ def _hold_to(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def keras_steps(depth: int, width: int) -> dict[str, Builder]:
+def keras_steps(
+    depth: int, width: int, batch: int, steps: int, precision: str
+) -> dict[str, Builder]:
     """Functions that build the steps of ours, ours without its faster layers, and plain Keras."""
     import keras
     import numpy as np
@@ -122,21 +152,18 @@ def keras_steps(depth: int, width: int) -> dict[str, Builder]:
     from keras_wrn.untuned import untuned
     from keras_wrn.wide_resnet import WideResNet
 
-    options = flags.FLAGS
-    count = options.batch_size * options.steps
+    count = batch * (steps + 1)  # the first is not timed
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, count)
-    recipe = Recipe(
-        depth=depth, width=width, precision=options.precision, batch_size=options.batch_size
-    )
+    recipe = Recipe(depth=depth, width=width, precision=precision, batch_size=batch)
 
     def fit(model: keras.Model, pixels: np.ndarray) -> Callable[[], object]:
-        batches = untuned(InOrder(pixels, labels, options.batch_size))
-        return lambda: model.fit(batches, shuffle=False, verbose=0)
+        batches = untuned(InOrder(pixels, labels, batch))
+        return lambda: fit_timed(model, batches, shuffle=False)
 
     def ours() -> Callable[[], object]:
-        built = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), options.steps)
+        built = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), steps)
         return fit(built.model, images)
 
     def ours_with(stock_layer: str, of_ours: str) -> Callable[[], object]:
@@ -145,7 +172,7 @@ def keras_steps(depth: int, width: int) -> dict[str, Builder]:
             return ours()
 
     def stock() -> Callable[[], object]:
-        keras.config.set_dtype_policy(options.precision)
+        keras.config.set_dtype_policy(precision)
         model = WideResNet(depth, width, classifier_activation=None)
         keras.config.set_dtype_policy("float32")
         model.compile(
@@ -154,49 +181,52 @@ def keras_steps(depth: int, width: int) -> dict[str, Builder]:
         )
         return fit(model, images.astype("float32") / 127.5 - 1)
 
-    steps = {
+    builders = {
         OURS: ours,
         STOCK: stock,
         STOCK_NORM: lambda: ours_with("BatchNormalization", "FusedBatchNormalization"),
     }
-    if options.precision == "mixed_bfloat16":
-        steps[STOCK_CONV] = lambda: ours_with("Conv2D", "FlatGradientConv2D")
-    return steps
+    if precision == "mixed_bfloat16":
+        builders[STOCK_CONV] = lambda: ours_with("Conv2D", "FlatGradientConv2D")
+    return builders
 
 
-def torch_steps(depth: int, width: int) -> dict[str, Builder]:
+def torch_steps(
+    depth: int, width: int, batch: int, steps: int, precision: str, compiled: bool = True
+) -> dict[str, Builder]:
     """Functions that build PyTorch's steps; none where it is not installed."""
     try:
         import torch_peer
     except ModuleNotFoundError:
         print('PyTorch is not installed: pip install -e ".[bench]"')
         return {}
-    options = flags.FLAGS
+    torch_peer.forget()
+    bfloat16 = precision == "mixed_bfloat16"
+    make = functools.partial(torch_peer.training_run, depth, width, batch, steps, bfloat16=bfloat16)
     return {
-        name: functools.partial(
-            torch_peer.training_run,
-            depth,
-            width,
-            options.batch_size,
-            options.steps,
-            bfloat16=options.precision == "mixed_bfloat16",
-            channels_last=channels_last,
-            compiled=compiled,
-        )
-        for name, (channels_last, compiled) in TORCH.items()
-        if options.compile or not compiled
+        name: functools.partial(make, channels_last=last, compiled=compile_it)
+        for name, (last, compile_it) in TORCH.items()
+        if compiled or not compile_it
     }
 
 
-def matrix_run(bfloat16: bool) -> tuple[Callable[[], object], float]:
-    """Products of two square matrices in a graph of TensorFlow, and their GFLOP."""
+def matrix_runs(bfloat16: bool) -> dict[str, Builder]:
+    """Functions that build products of two square matrices: TensorFlow's and PyTorch's."""
     import tensorflow as tf
 
     repeats = flags.FLAGS.products
-    matrix = tf.random.normal((SIDE, SIDE), dtype=tf.bfloat16 if bfloat16 else tf.float32)
-    product = tf.function(lambda: tf.matmul(matrix, matrix)[0, 0])
-    gflop = 2 * SIDE**3 * repeats / 1e9
-    return lambda: [product().numpy() for _ in range(repeats)], gflop
+
+    def of_tensorflow() -> Callable[[], object]:
+        matrix = tf.random.normal((SIDE, SIDE), dtype=tf.bfloat16 if bfloat16 else tf.float32)
+        product = tf.function(lambda: tf.matmul(matrix, matrix)[0, 0])
+        return lambda: [product().numpy() for _ in range(repeats)]
+
+    builders: list[Builder] = [of_tensorflow]
+    with contextlib.suppress(ModuleNotFoundError):
+        import torch_peer
+
+        builders.append(functools.partial(torch_peer.matrix_run, SIDE, repeats, bfloat16=bfloat16))
+    return dict(zip(MATRICES, builders, strict=False))
 
 
 def _share(timings: Timings, gflop: float, limit: str, limits: dict[str, float]) -> str:
@@ -210,8 +240,8 @@ def _share(timings: Timings, gflop: float, limit: str, limits: dict[str, float])
 if __name__ == "__main__":
     flags.DEFINE_list("networks", ["16-4"], "depths and widths, such as 16-4,40-2")
     flags.DEFINE_enum("precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "of all")
-    flags.DEFINE_integer("batch_size", 128, "images a step", lower_bound=1)
-    flags.DEFINE_integer("steps", 6, "steps of one timing", lower_bound=1)
+    flags.DEFINE_list("batch_sizes", ["128"], "images a step, such as 128,32,1")
+    flags.DEFINE_integer("steps", 6, "steps of one timing, of the largest batch", lower_bound=1)
     flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
     flags.DEFINE_integer("threads", 0, "of every variant; 0 for as many as cores", lower_bound=0)
     flags.DEFINE_integer("products", 10, "matrix products of one timing", lower_bound=1)

@@ -2,7 +2,9 @@
 
 import ast
 import importlib
+import inspect
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import keras
@@ -12,6 +14,7 @@ from tiny_run import change_card, write_run
 from keras_wrn.errors import InputError
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
+FILLED = "x"  # what stands for everything that a program is told
 
 
 @pytest.fixture
@@ -21,19 +24,64 @@ def module(monkeypatch):
     return importlib.import_module
 
 
+def names_are_there(tree):
+    """Import what a program imports from the package and from benchmarks/; nothing is computed."""
+    ours = {path.stem for path in FOLDER.glob("*.py")}
+    if importlib.util.find_spec("torch") is None:
+        ours.remove("torch_peer")
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            if not node.module.startswith("keras_wrn") and node.module not in ours:
+                continue
+            if node.module == "keras_wrn.detection" and keras.config.backend() != "tensorflow":
+                continue
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                if not hasattr(module, name.name):
+                    importlib.import_module(f"{node.module}.{name.name}")
+        elif isinstance(node, ast.Import):
+            imported |= {name.name for name in node.names} & (ours | {"keras_wrn"})
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in imported:
+            assert node.attr == FILLED or hasattr(
+                importlib.import_module(node.value.id), node.attr
+            ), ast.unparse(node)
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
-def test_what_a_benchmark_takes_from_the_package_is_there(path):
+def test_what_a_benchmark_takes_from_the_package_is_there(path, module):
     text = path.read_text(encoding="utf-8")
     compile(text, path, "exec")
-    for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.ImportFrom) or not node.module.startswith("keras_wrn"):
-            continue
-        if node.module == "keras_wrn.detection" and keras.config.backend() != "tensorflow":
-            continue
-        module = importlib.import_module(node.module)
-        for name in node.names:
-            if not hasattr(module, name.name):
-                importlib.import_module(f"{node.module}.{name.name}")
+    names_are_there(ast.parse(text))
+
+
+def programs_in(value):
+    """Every program of several lines, or with an import, among a module's constants."""
+    if isinstance(value, str):
+        return [value] if "\n" in value or value.startswith("import ") else []
+    if not isinstance(value, dict | list | tuple):
+        return []
+    parts = value.values() if isinstance(value, dict) else value
+    return [text for part in parts for text in programs_in(part)]
+
+
+@pytest.mark.parametrize("name", ["memory", "scale", "settings", "start"])
+def test_the_programs_of_fresh_processes_compile_and_find_their_names(name, module):
+    constants = {of: value for of, value in vars(module(name)).items() if of.isupper()}
+    texts = programs_in(constants)
+    assert texts
+    for text in texts:
+        names_are_there(ast.parse(text.format_map(defaultdict(lambda: FILLED))))
+
+
+def test_every_step_of_the_settings_has_its_builder(module):
+    settings, training_step = module("settings"), module("training_step")
+    for builders in set(settings.STEPS.values()):
+        call = settings.PROGRAM.partition("{builders}(")[2].partition(")")[0]
+        inspect.signature(getattr(training_step, builders)).bind(*call.split(","))
+    assert set(settings.UNSET) >= {"OMP_NUM_THREADS", "GLIBC_TUNABLES", "TF_ENABLE_ONEDNN_OPTS"}
+    assert set(settings.UNSET.values()) == {None}
 
 
 def test_variants_run_in_turn_after_their_warm_up(module):
@@ -62,10 +110,12 @@ def test_what_is_no_network_is_refused(text, module):
         module("interleaved").parse_network(text)
 
 
-def test_the_last_line_of_a_fresh_process_is_its_answer(module, capsys):
+def test_the_last_line_of_a_fresh_process_is_its_answer(module, capsys, monkeypatch):
     in_a_fresh_process = module("interleaved").in_a_fresh_process
     code = "import os; print('noise'); print([1, int(os.environ['TWO'])])"
     assert in_a_fresh_process("a", code, {"TWO": "2"}) == [1, 2]
+    monkeypatch.setenv("TWO", "2")
+    assert in_a_fresh_process("a", "import os; print(int('TWO' in os.environ))", {"TWO": None}) == 0
     assert in_a_fresh_process("a", "raise SystemExit('no such thing')") is None
     assert capsys.readouterr().err == "a: not measured: no such thing\n"
 

@@ -1,0 +1,200 @@
+"""What the benchmarks report: each ratio is to the right peer, in the same rounds."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from tiny_run import change_card, random_images, write_run
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Import a file of benchmarks/ as its neighbours do."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def _card(folder, recipe, error):
+    change_card(
+        write_run(folder),
+        recipe={"dataset": "digits", "depth": 10, "epochs": 4, **recipe},
+        steps=40,
+        epochs=4,
+        hours=0.5,
+        hardware="a processor",
+        metrics={"n": 360, "error": error},
+    )
+    return str(folder)
+
+
+def test_a_card_of_an_older_version_and_a_new_one_are_runs_of_one_recipe(tmp_path, module):
+    accuracy = module("accuracy_per_flop")
+    old = _card(tmp_path / "old", {"width": 1, "seed": 1}, 0.10)
+    new = {"width": 1.0, "seed": 2, "held_out": 0, "evaluate_every": 2}
+    rows = accuracy.measured([old, _card(tmp_path / "new", new, 0.12)])
+    assert [accuracy.said_errors(row["errors"]) for row in rows] == ["11.00 ± 1.41 (10.00, 12.00)"]
+    other = _card(tmp_path / "other", new | {"held_out": 100}, 0.13)
+    rows = accuracy.measured([old, other])
+    assert [accuracy.said_errors(row["errors"]) for row in rows] == [
+        "10.00 (10.00)",
+        "13.00 (13.00)",
+    ]
+
+
+@pytest.fixture
+def engines(module):
+    """Engines of each kind, and seconds an image of each in two rounds."""
+    engine = module("engines").Engine
+    kinds = {
+        "Keras": engine(len),
+        "file": engine(len, megabytes=2.5),
+        "half": engine(len, "bfloat16"),
+        "byte": engine(len, "int8"),
+        "peer": engine(len, answers=False),
+        "peer, compiled": engine(len, answers=False),
+        "peer, half": engine(len, "bfloat16", answers=False),
+    }
+    seconds = {
+        "Keras": [4.0, 4.0],
+        "file": [2.0, 4.0],
+        "half": [1.0, 2.0],
+        "byte": [0.5, 0.5],
+        "peer": [6.0, 6.0],
+        "peer, compiled": [3.0, 5.0],
+        "peer, half": [2.0, 1.0],
+        "multiply-adds alone, float32": [1.0, 1.0],
+        "multiply-adds alone, bfloat16": [1.0, 1.0],
+    }
+    return kinds, module("interleaved").Timings(seconds)
+
+
+def test_an_engine_is_compared_with_the_fastest_torch_of_its_precision(engines, module):
+    against = {of: module("engines").against_torch(of, *engines) for of in engines[0]}
+    assert against == {
+        "Keras": (1.0, 0.75, 1.25),
+        "file": (1.375, 1.25, 1.5),
+        "half": (1.25, 0.5, 2.0),
+        "byte": (3.0, 2.0, 4.0),  # against any
+        "peer": None,
+        "peer, compiled": None,
+        "peer, half": None,
+    }
+    ours = {of: engine for of, engine in engines[0].items() if engine.answers}
+    assert module("engines").against_torch("Keras", ours, engines[1]) is None
+
+
+def test_the_share_of_the_limit_is_of_the_fastest_that_is_not_a_peer(engines, module):
+    text = module("inference").shares(*engines, 12, {"float32": 40.0, "bfloat16": 20.0})
+    # 12 operations in 2 or 4 seconds, and 40 in 1; 12 in 1 or 2, and 20 in 1.
+    assert text == (
+        "Share of the rate of multiply-adds alone: "
+        "float32: file 11% (8% to 15%); bfloat16: half 45% (30% to 60%)"
+    )
+    assert module("inference").shares(*engines, 12, {}).endswith(": not measured")
+
+
+def test_the_table_of_speeds_has_sizes_of_files_and_the_ratio_to_torch(module):
+    fact = {
+        "engine": "file",
+        "megabytes": 2.5,
+        "images_per_second": {8: 1234.5},
+        "ratio": {8: (2.0, 1.0, 3.0)},
+        "pytorch": {8: (1.5, 1.25, 1.75)},
+        "latency_ms": (1.0, 2.0),
+    }
+    peer = fact | {"engine": "peer", "megabytes": None, "pytorch": {8: None}}
+    rows = module("inference").speeds([fact, peer], [8]).splitlines()[2:]
+    speed = "1,234 | 2.00 (1.00 to 3.00)"
+    assert rows[0] == f"| file | 2.50 | {speed} | 1.50 (1.25 to 1.75) | 1.00 | 2.00 |"
+    assert rows[1] == f"| peer | - | {speed} | - | 1.00 | 2.00 |"
+
+
+def test_a_batch_has_its_size_where_there_are_fewer_images(module):
+    images = random_images(3)
+    batch = module("inference").batch_of(images, 8)
+    assert batch.shape == (8, 32, 32, 3)
+    assert (batch[3:6] == images).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "peer"),
+    [
+        ({}, (16, 4)),
+        ({"input_shape": [64, 64, 3]}, None),
+        ({"width": 0.5}, None),
+        ({"block": "B(3,1)"}, None),
+        ({"blocks_per_group": 2}, None),
+    ],
+)
+def test_torch_is_a_peer_of_the_papers_cifar_networks_alone(change, peer, module):
+    network = {"depth": 16, "width": 4.0, "block": "B(3,3)", "input_shape": [32, 32, 3]}
+    assert module("engines").peer_of(network | change) == peer
+
+
+def test_torchs_network_is_cast_once_and_never_eager_in_silence(module, monkeypatch):
+    torch = pytest.importorskip("torch")
+    peer, seen, told = module("torch_peer"), [], {}
+
+    class Spy(peer.WideResNet):
+        def forward(self, x):
+            seen.append((x.dtype, self.stem.weight.dtype, torch.is_autocast_enabled("cpu")))
+            return super().forward(x)
+
+    monkeypatch.setattr(peer, "WideResNet", Spy)
+    monkeypatch.setattr(torch, "compile", lambda model, **how: told.update(how) or model)
+    for how in ({"bfloat16": True}, {"bfloat16": True, "autocast": True}, {"bfloat16": False}):
+        peer.inference_run(10, 1, 2, channels_last=True, **how)()
+    half, full = torch.bfloat16, torch.float32
+    assert seen == [(half, half, False), (full, full, True), (full, full, False)]
+    assert not told
+    peer.inference_run(10, 1, 2, channels_last=True, compiled=True, **how)
+    assert (told["dynamic"], told["fullgraph"]) == (False, True)
+
+
+def test_figures_of_fresh_processes_are_compared_round_by_round(module):
+    start = module("start")
+    found = {
+        "a: step": [2.0, None, 3.0],
+        "a: step, PyTorch": [1.0, 5.0, 6.0],
+        "a: step, stock Keras": [None, 2.0],
+    }
+    rows = start.table(found)
+    assert rows[0] == ["a: step", "2.50", "2.00 to 3.00", 2, "1.25 (0.50 to 2.00)", "not measured"]
+    assert rows[1][-2:] == ["-", "-"]
+
+
+def test_memory_is_compared_with_each_peer_in_the_same_round(module):
+    found = {
+        "training, batch 8, keras_wrn": [(100.0, 300.0), (100.0, 400.0)],
+        "training, batch 8, PyTorch": [(50.0, 200.0), (50.0, 200.0)],
+        "training, batch 8, stock Keras": [None, (100.0, 500.0)],
+        "inference, batch 8, keras_wrn": [None, None],
+    }
+    rows = module("memory").table(found)
+    name = "training, batch 8, keras_wrn"
+    ratios = ["1.75 (1.50 to 2.00)", "0.80 (0.80 to 0.80)"]
+    assert rows[0] == [name, "350", "250", *ratios, 2]
+    assert [row[3:5] for row in rows[1:]] == [
+        ["-", "0.40 (0.40 to 0.40)"],
+        ["2.50 (2.50 to 2.50)", "-"],
+    ]
+
+
+def test_the_weights_of_a_start_are_loaded_and_removed(tmp_path, module):
+    start = module("start")
+    code = start.SET_UP + start.OURS.format(depth=10, width=1)
+    answer = module("interleaved").in_a_fresh_process("start", code, {"TMPDIR": str(tmp_path)})
+    assert list(answer) == ["build", "load weights", "load weights, stock Keras"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_network_that_users_get_is_what_is_imported_and_measured(module):
+    memory, code = module("memory"), module("start").IMPORTS["import"]
+    code += "\nimport sys; assert 'keras_wrn.wide_resnet' in sys.modules"
+    code += memory.PEAK.format(here=str(FOLDER), depth=10, width=1, batch=2, precision="float32")
+    code += memory.PROGRAMS["keras_wrn", "inference"]
+    code += "assert {type(la).__module__.split('.')[0] for la in model.layers} == {'keras'}"
+    imported, peak = module("interleaved").in_a_fresh_process("inference", code + memory.END)
+    assert 0 < imported <= peak
