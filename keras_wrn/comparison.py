@@ -17,8 +17,7 @@ COMMAND = "python recipes/reproduce.py"
 NOT_MEASURED = "not measured"
 _HEAD = """# The paper's experiments
 
-<!-- Generated: `python recipes/reproduce.py all --table --precision mixed_bfloat16
---workdir docs/runs/reproduction --markdown docs/reproduction.md`. Do not edit. -->
+<!-- Generated: `{command}`. Do not edit. -->
 
 Each row is one system of a table, trained by the recipe of the paper's section 3, and measured on
 the whole test set after its last epoch. The last column is the command that trains it, which goes
@@ -153,9 +152,16 @@ def as_markdown(report: Report, relative_to: Path | None = None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def document(report: Report, folder: Path) -> str:
-    """`as_markdown` with a head, for a file in `folder`; who reads it has runs of his own."""
-    return f"{_HEAD}\n{as_markdown(dataclasses.replace(report, home=Path(WORKDIR)), folder)}"
+def document(report: Report, folder: Path, arguments: str) -> str:
+    """`as_markdown` with a head, for readers, who have runs of their own.
+
+    Args:
+        report: of `report_on`.
+        folder: of the file.
+        arguments: of the program that makes it.
+    """
+    head = _HEAD.format(command=f"{COMMAND} {arguments}")
+    return f"{head}\n{as_markdown(dataclasses.replace(report, home=Path(WORKDIR)), folder)}"
 
 
 def _table(report: Report, outcomes: Sequence[Outcome]) -> str:

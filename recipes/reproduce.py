@@ -14,6 +14,7 @@ measured.
 """
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def show(report: comparison.Report) -> None:
     print(comparison.as_markdown(report), end="")
     if options.markdown:
         page = Path(options.markdown)
-        text = comparison.document(report, page.parent)
+        text = comparison.document(report, page.parent, shlex.join(sys.argv[1:]))
         run_folder.write_whole(page, lambda part: part.write_text(text, encoding="utf-8"))
     folder = report.workdir / report.scale.folder if report.scale else report.workdir
     results = Path(options.json or folder / "results.json")

@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +14,18 @@ import pytest
 from paper_runs import row_of, write_card
 
 REPOSITORY = Path(__file__).parent.parent
+GENERATED = [
+    page
+    for page in sorted((REPOSITORY / "docs").glob("*.md"))
+    if "<!-- Generated: `python recipes/reproduce.py" in page.read_text()
+]
 
 
-def reproduce(*arguments):
+def reproduce(*arguments, cwd=REPOSITORY):
     """The program, as a person runs it."""
     return subprocess.run(
-        [sys.executable, "recipes/reproduce.py", *map(str, arguments)],
-        cwd=REPOSITORY,
+        [sys.executable, str(REPOSITORY / "recipes/reproduce.py"), *map(str, arguments)],
+        cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
@@ -89,6 +97,17 @@ def test_the_dry_run_needs_no_data(tmp_path):
         *("table5/pre-resnet-164-cifar10", "table5/pre-resnet-1001-cifar10"),
         *("table4/40-4-cifar10", "table4/16-10-cifar10", "table4/28-10-cifar10"),
     ]
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=lambda page: page.name)
+def test_the_published_tables_are_those_of_the_runs(page, tmp_path):
+    pytest.importorskip("matplotlib")
+    shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
+    published = page.read_text()
+    [command] = re.findall(r"Generated: `python recipes/reproduce.py (.*?)`", published)
+    result = reproduce(*shlex.split(command), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / page.relative_to(REPOSITORY)).read_text() == published
 
 
 def test_a_damaged_result_is_a_sentence(tmp_path):

@@ -110,7 +110,7 @@ def test_missing_data_is_a_sentence_and_the_other_rows_go_on(scaled_runs, tmp_pa
     rows = [dataclasses.replace(svhn, table="table0"), row]
     missing = Scale(0.001, 8)
     [failure] = reproduction.train_rows(rows[:1], workdir, data_dir=tmp_path, scale=missing)
-    assert "table0/16-4-svhn: train_32x32.mat is not in" in failure
+    assert "table0/16-4-svhn: train_32x32.mat, test_32x32.mat are not in" in failure
     assert reproduction.train_rows(rows[1:], workdir, runs=2, scale=DIGITS) == []
 
 
@@ -166,8 +166,9 @@ def test_peers_and_missing_runs_say_so(tmp_path):
     assert f"`python recipes/coco.py --workdir {tmp_path}/table9/34-2-coco/seed1`" in text
     assert f"`table5 --rows 28-10 --datasets cifar100 --workdir {tmp_path}`" in text
     page = comparison.document(
-        comparison.report_on(reproduction.select(["all"]), [], tmp_path), tmp_path
+        comparison.report_on(reproduction.select(["all"]), [], tmp_path), tmp_path, "all --table"
     )
+    assert "<!-- Generated: `python recipes/reproduce.py all --table`. Do not edit. -->" in page
     assert "`python recipes/coco.py --workdir runs/reproduction/table9/34-2-coco/seed1`" in page
     assert "`table5 --rows 28-10 --datasets cifar100`" in page
     assert "trained here by this paper's recipe" in text
