@@ -71,11 +71,13 @@ def reproduce(experiments: list[str]) -> list[str]:
     return failures
 
 
-def check_flags() -> None:
+def check_flags(experiments: list[str]) -> None:
     """Refuse what would be ignored."""
     options = flags.FLAGS
     if options.time and options.scale:
         raise InputError("--time tells the hours of full rows. Leave --scale away.")
+    if options.time and "figure4" in experiments:
+        raise InputError("Figure 4 is times of steps as it is. Leave --time away.")
     if options.time_batch and not options.time:
         raise InputError("--time_batch is for --time.")
     for mode, (does, ignored) in MODES.items():
@@ -99,16 +101,15 @@ def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) 
     precision = options.precision
     if options.time:
         step_time.measure_speeds(rows, workdir, precision=precision, batch=options.time_batch)
-        failures = []
-    else:
-        failures = reproduction.train_rows(
-            rows,
-            workdir,
-            runs=options.runs,
-            data_dir=options.data_dir,
-            scale=scale,
-            precision=precision,
-        )
+        return []
+    failures = reproduction.train_rows(
+        rows,
+        workdir,
+        runs=options.runs,
+        data_dir=options.data_dir,
+        scale=scale,
+        precision=precision,
+    )
     if "figure4" in drawn and step_time.read_figure_4(workdir, scale, precision) is None:
         step_time.time_figure_4(workdir, scale=scale, precision=precision)
     return failures
@@ -152,7 +153,7 @@ def main(argv: list[str]) -> None:
     quiet_tensorflow()
     logging.set_verbosity(logging.INFO)
     try:
-        check_flags()
+        check_flags(argv[1:])
         if not flags.FLAGS.table:
             with quiet_stderr():
                 require_keras()
