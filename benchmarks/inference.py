@@ -31,7 +31,7 @@ from engines import (
     peer_of,
     torch_engines,
 )
-from instruction_peak import Unavailable, peak_run
+from instruction_peak import PEAK, Unavailable, peak_run
 from interleaved import (
     Timings,
     company,
@@ -45,8 +45,6 @@ from interleaved import (
 )
 
 from keras_wrn.errors import InputError
-
-PEAK = "multiply-adds alone"
 
 
 def measure(arguments: list[str]) -> None:

@@ -73,6 +73,7 @@ double bfloat16_flop(long rounds, float *out) {
 double bfloat16_flop(long rounds, float *out) { return 0; }
 #endif
 """
+PEAK = "multiply-adds alone"  # what the benchmarks call it
 FLOP_OF_A_RUN = 2e11  # of one thread: seconds in float32, tenths of one on AMX
 
 

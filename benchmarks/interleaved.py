@@ -20,6 +20,13 @@ from absl import app, flags
 
 from keras_wrn.errors import InputError, Interrupted
 
+# For programs in fresh processes: their memory at most, in MB.
+PEAK_MEMORY = """
+def peak():  # getrusage's begins with what the parent process has
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+"""
+
 
 class Spent(NamedTuple):
     """What a variant that measures itself says that it took, in place of its whole call."""
@@ -119,21 +126,11 @@ def fit_timed(model: Any, *data: Any, **options: Any) -> Spent:
     An epoch has hundreds of steps, a timing a few: what a call of `fit` costs once would weigh
     too much.
     """
-    import keras
+    from keras_wrn.callbacks import StepClock
 
-    marks: list[tuple[float, float]] = []
-
-    def mark(_: int, logs: dict[str, Any]) -> None:
-        float(logs["loss"])  # a device may still be computing it
-        marks.append((time.perf_counter(), time.process_time()))
-
-    clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: None if marks else mark(batch, logs),
-        on_epoch_end=mark,
-    )
+    clock = StepClock()
     model.fit(*data, verbose=0, callbacks=[clock], **options)
-    start, end = marks
-    return Spent(*(after - before for before, after in zip(start, end, strict=True)))
+    return Spent(clock.seconds, clock.cpu_seconds)
 
 
 def spread(values: Iterable[float]) -> tuple[float, float, float]:
@@ -145,6 +142,13 @@ def spread(values: Iterable[float]) -> tuple[float, float, float]:
 def said(ratio: tuple[float, float, float]) -> str:
     """A ratio with its range: "1.25 (1.21 to 1.30)"."""
     return f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})"
+
+
+def by_pair(ours: Iterable[float | None], peers: Iterable[float | None]) -> str:
+    """Our figures over a peer's of the same rounds, median and range; None is a failure."""
+    pairs = zip(ours, peers, strict=False)  # the last rounds of one may have failed
+    ratios = [a / b for a, b in pairs if a is not None and b is not None]
+    return said(spread(ratios)) if ratios else "not measured"
 
 
 def markdown(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -12,18 +12,26 @@ import statistics
 from pathlib import Path
 
 from absl import flags
-from interleaved import in_a_fresh_process, markdown, parse_network, parse_sizes, run, write
-from start import by_pair
+from interleaved import (
+    PEAK_MEMORY,
+    by_pair,
+    in_a_fresh_process,
+    markdown,
+    parse_network,
+    parse_sizes,
+    run,
+    write,
+)
 
-PEAK = """
+PEAK = (
+    PEAK_MEMORY
+    + """
 import json, os, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 sys.path.insert(0, {here!r})
-def peak():  # getrusage's begins with what the parent process has
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 depth, width, batch, precision = {depth}, {width}, {batch}, {precision!r}
 """
+)
 KERAS = """
 import numpy as np, keras
 imported = peak()

@@ -18,21 +18,30 @@ import sys
 from pathlib import Path
 
 from absl import flags
-from interleaved import in_a_fresh_process, markdown, parse_network, run, said, spread, write
+from interleaved import (
+    PEAK_MEMORY,
+    in_a_fresh_process,
+    markdown,
+    parse_network,
+    run,
+    said,
+    spread,
+    write,
+)
 
 WIDTHS = ("16-1", "16-2", "16-4", "16-8")
 DEPTHS = ("16-4", "22-4", "28-4", "40-4")
 THIN, WIDE = "pre-ResNet-1001", "40-4"
 PEER = "PyTorch"
 KEYS = ("build", "first", "step", "mb")
-START = """
+START = (
+    PEAK_MEMORY
+    + """
 import json, os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 sys.path.insert(0, {here!r})
-def peak():  # getrusage's begins with what the parent process has
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 """
+)
 OURS = """
 import numpy as np, tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)

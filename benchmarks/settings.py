@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 
 from absl import flags
-from interleaved import in_a_fresh_process, markdown, parse_network, run, said, spread, write
+from interleaved import by_pair, in_a_fresh_process, markdown, parse_network, run, write
 from training_step import OURS, STOCK, TORCH
 
 from keras_wrn.errors import InputError
@@ -103,9 +103,7 @@ def _time(depth: int, width: int, names: list[str]) -> dict[str, list[tuple[floa
 def _gain(
     plain: list[tuple[float, float] | None], other: list[tuple[float, float] | None], clock: int
 ) -> str:
-    pairs = zip(plain, other, strict=True)
-    gains = [a[clock] / b[clock] for a, b in pairs if a is not None and b is not None]
-    return said(spread(gains)) if gains else "not measured"
+    return by_pair(*([of and of[clock] for of in times] for times in (plain, other)))
 
 
 if __name__ == "__main__":

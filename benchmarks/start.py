@@ -9,11 +9,10 @@ is mostly one thread and what else the machine does would show in wall clock. Ra
 round: below 1 is less than the peer needs.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
-from interleaved import in_a_fresh_process, markdown, parse_network, run, said, spread, write
+from interleaved import by_pair, in_a_fresh_process, markdown, parse_network, run, spread, write
 
 SET_UP = """
 import os, time
@@ -146,13 +145,6 @@ def table(found: dict[str, list[float | None]]) -> list[list[object]]:
         ]
         rows.append([what, f"{middle:.2f}", f"{least:.2f} to {most:.2f}", len(seconds), *ratios])
     return rows
-
-
-def by_pair(ours: Sequence[float | None], peers: Sequence[float | None]) -> str:
-    """Our figures over a peer's of the same rounds, median and range; None is a failure."""
-    pairs = zip(ours, peers, strict=False)  # the last rounds of one may have failed
-    ratios = [a / b for a, b in pairs if a is not None and b is not None]
-    return said(spread(ratios)) if ratios else "not measured"
 
 
 def _run(name: str, code: str) -> dict[str, float]:

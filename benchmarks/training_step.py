@@ -26,7 +26,7 @@ from collections.abc import Callable
 from unittest import mock
 
 from absl import flags
-from instruction_peak import Unavailable, peak_run
+from instruction_peak import PEAK, Unavailable, peak_run
 from interleaved import (
     Timings,
     company,
@@ -50,7 +50,6 @@ TORCH = {
 }
 MATRIX, SIDE = "matrix product", 4096
 MATRICES = {f"{MATRIX}, {of}": of for of in ("TensorFlow", "PyTorch")}
-PEAK = "multiply-adds alone"
 MOST_STEPS = 200  # of one timing, unless --steps asks for more
 Builder = Callable[[], Callable[[], object]]  # makes what is timed
 

@@ -243,25 +243,28 @@ class StepClock(keras.callbacks.Callback):
     """Time the steps of a `fit` of one epoch, without what `fit` does before and after them.
 
     Attributes:
-        seconds: from the end of the first step to the end of the last.
+        seconds: from the end of the first step, or dispatch of steps, to the end of the last.
+        cpu_seconds: of the process's processors meanwhile.
     """
 
-    seconds = 0.0
+    seconds = cpu_seconds = 0.0
+    _start: tuple[float, float] | None = None
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Start when the first step is done."""
-        if batch == 0:
-            self._started = _when_known(logs)
+        if self._start is None:
+            self._start = _when_known(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Stop when the last one is."""
-        self.seconds = _when_known(logs) - self._started
+        start, end = self._start or (0.0, 0.0), _when_known(logs)
+        self.seconds, self.cpu_seconds = end[0] - start[0], end[1] - start[1]
 
 
-def _when_known(logs: dict[str, Any] | None) -> float:
-    """The time when a step's loss is known: a device may still be computing it."""
+def _when_known(logs: dict[str, Any] | None) -> tuple[float, float]:
+    """The clocks when a step's loss is known: a device may still be computing it."""
     float((logs or {})["loss"])
-    return time.perf_counter()
+    return time.perf_counter(), time.process_time()
 
 
 def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
