@@ -1,26 +1,15 @@
-"""The official CIFAR and SVHN files: where they are published, their names, sizes, hashes, terms.
+"""The official CIFAR files: where they are published, their names, sizes, hashes and terms.
 
-Source: https://www.cs.toronto.edu/~kriz/cifar.html and http://ufldl.stanford.edu/housenumbers/. The
-hashes of CIFAR's python batches were taken from files with the md5s that torchvision checks; those
-of the binary batches are the same pixels and labels laid out as records. Sizes are those of
-tensorflow_datasets' checksums, and of CIFAR's python archives what their host sends.
+Source: https://www.cs.toronto.edu/~kriz/cifar.html. The hashes of the python batches were taken
+from files with the md5s that torchvision checks; those of the binary batches are the same pixels
+and labels laid out as records. Sizes of the python archives are what their host sends, those of
+the binary ones tensorflow_datasets' checksums.
 """
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-
-class Offer(NamedTuple):
-    """A file to download: where from, the sha256 of its bytes and how many there are."""
-
-    url: str
-    sha256: str
-    size: int
-
-    @property
-    def name(self) -> str:
-        """The file's official name."""
-        return self.url.rsplit("/", 1)[1]
+from keras_wrn.offers import Offer
 
 
 class BatchFile(NamedTuple):
@@ -72,26 +61,6 @@ CIFAR_TERMS = (
     f"CIFAR's owner, at {_HOST}cifar.html, names no licence and asks to cite: A. Krizhevsky, "
     "Learning Multiple Layers of Features from Tiny Images, tech report, 2009."
 )
-
-_SVHN_HOST = "http://ufldl.stanford.edu/housenumbers/"
-SVHN_TERMS = f"SVHN is for non-commercial use only, says its owner at {_SVHN_HOST}."
-SVHN = {
-    "train": Offer(
-        _SVHN_HOST + "train_32x32.mat",
-        "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
-        182_040_794,
-    ),
-    "test": Offer(
-        _SVHN_HOST + "test_32x32.mat",
-        "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
-        64_275_384,
-    ),
-    "extra": Offer(
-        _SVHN_HOST + "extra_32x32.mat",
-        "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3",
-        1_329_278_602,
-    ),
-}
 
 # sha256 of each batch file, in order.
 _CIFAR10_PYTHON = {

@@ -5,22 +5,20 @@ downloaded there where they are absent. Each of their files is checked against i
 time it is read. Pixels stay uint8: `preprocessing` has the statistics.
 """
 
-import contextlib
 import difflib
-import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from keras_wrn import cifar, image_folder
-from keras_wrn.cifar_files import CIFAR_TERMS, SVHN, SVHN_TERMS, Offer
+from keras_wrn import cifar, image_folder, svhn
+from keras_wrn.cifar_files import CIFAR_TERMS
 from keras_wrn.errors import InputError
+from keras_wrn.offers import download_offers, import_package
 from keras_wrn.preprocessing import INTERPOLATIONS, PREPROCESSING
-from keras_wrn.run_folder import sha256
 
 NAMES = ("cifar10", "cifar100", "svhn", "digits")
 
@@ -116,7 +114,7 @@ def load(
     if name == "digits":
         train, test = _digits()
     elif name == "svhn":
-        train, test = _svhn(folder, extra, split)
+        train, test = svhn.read(folder, extra, split)
     else:
         train, test = _cifar(str(name), folder)
     train, test = _some(train, split != "test", most), _some(test, split != "train", most)
@@ -189,50 +187,11 @@ def _cifar(name: str, folder: Path) -> tuple[cifar.Split, cifar.Split]:
     if splits is None:
         edition = cifar.EDITIONS[name][0]
         instead = f", or the folder {edition.folder} it unpacks to,"
-        _download([edition.offer], folder, CIFAR_TERMS, instead)
+        download_offers([edition.offer], folder, CIFAR_TERMS, instead)
         splits = cifar.read(name, folder)
     if splits is None:
         raise InputError(f"The download of {name} left nothing in {folder}.")
     return splits
-
-
-def _svhn(folder: Path, extra: bool, split: str | None) -> tuple[cifar.Split, cifar.Split]:
-    _import("scipy.io", "scipy", "Reading SVHN")  # before anything is downloaded
-    learnt = [] if split == "test" else ["train", "extra"] if extra else ["train"]
-    wanted = [SVHN[part] for part in [*learnt, *(["test"] if split != "train" else [])]]
-    absent = [file for file in wanted if not _svhn_path(file, folder).is_file()]
-    _download(absent, folder, SVHN_TERMS)
-    nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
-    train = _svhn_file(SVHN["train"], folder) if "train" in learnt else nothing
-    if "extra" in learnt:
-        more = _svhn_file(SVHN["extra"], folder)
-        train = np.concatenate([train[0], more[0]]), np.concatenate([train[1], more[1]])
-    return train, nothing if split == "train" else _svhn_file(SVHN["test"], folder)
-
-
-def _svhn_path(file: Offer, folder: Path) -> Path:
-    own = folder / "svhn" / file.name
-    return own if own.is_file() else folder / file.name
-
-
-def _svhn_file(file: Offer, folder: Path) -> cifar.Split:
-    scipy_io = importlib.import_module("scipy.io")
-    path = _svhn_path(file, folder)
-    got = sha256(path)
-    if got != file.sha256:
-        raise InputError(
-            f"{path} is damaged or only half there: its sha256 is {got}, the official file's is "
-            f"{file.sha256}. Delete it and download it again, from {file.url}."
-        )
-    try:
-        content = scipy_io.loadmat(path)
-        images = np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2))
-        labels = content["y"].ravel().astype(np.int64)
-    except Exception as error:  # scipy raises many kinds for a file that is no .mat
-        raise InputError(f"{path} is not a file of SVHN's layout: {error}.") from error
-    # The files say 10 for the digit 0.
-    labels[labels == 10] = 0
-    return images, labels
 
 
 def _digits() -> tuple[cifar.Split, cifar.Split]:
@@ -242,8 +201,8 @@ def _digits() -> tuple[cifar.Split, cifar.Split]:
     mostly hands that the training images do not show: nearest-neighbour error on the 8x8 pixels
     is 4.4 % on them and 1.2 % on 360 drawn at random (mean of 20 draws).
     """
-    sklearn_datasets = _import("sklearn.datasets", "scikit-learn", "The digits data set")
-    pil = _import("PIL.Image", "pillow", "Enlarging the digits")
+    sklearn_datasets = import_package("sklearn.datasets", "scikit-learn", "The digits data set")
+    pil = import_package("PIL.Image", "pillow", "Enlarging the digits")
     digits = sklearn_datasets.load_digits()
     ink = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     large = [pil.fromarray(page).resize((32, 32), pil.Resampling.BICUBIC) for page in ink]
@@ -251,56 +210,3 @@ def _digits() -> tuple[cifar.Split, cifar.Split]:
     labels = digits.target.astype(np.int64)
     cut = _DIGITS_TRAIN
     return (images[:cut], labels[:cut]), (images[cut:], labels[cut:])
-
-
-def _import(module: str, package: str, purpose: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{purpose} needs {package}, which is not installed. Run: pip install {package}"
-        ) from error
-
-
-def _download(offers: list[Offer], folder: Path, terms: str, instead: str = "") -> None:
-    """Download files; where one cannot be had, say all that is missing and where it is offered."""
-    for place, offer in enumerate(offers):
-        try:
-            _download_one(offer, folder)
-        except Exception as error:  # get_file raises a bare Exception when it cannot download
-            names = ", ".join(each.name for each in offers[place:])
-            where = ", ".join(f"{each.url} ({each.size:,} bytes)" for each in offers[place:])
-            raise InputError(
-                f"{names} {'are' if ',' in names else 'is'} not in {folder} and could not be "
-                f"downloaded ({error}). Put {names}{instead} into {folder}. Published at {where}. "
-                f"{terms}"
-            ) from error
-
-
-def _download_one(offer: Offer, folder: Path) -> None:
-    """Download a file with Keras, under another name until its sha256 is the expected one.
-
-    A killed download thus never leaves half a file under the name that is read; Keras starts it
-    again the next time. Folders that were made for nothing are removed.
-    """
-    part = folder / f"{offer.name}.part"
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        import keras
-
-        folder.mkdir(parents=True, exist_ok=True)
-        keras.utils.get_file(
-            part.name,
-            origin=offer.url,
-            file_hash=offer.sha256,
-            hash_algorithm="sha256",
-            cache_dir=str(folder.resolve()),
-            cache_subdir=str(folder.resolve()),
-        )
-        part.replace(folder / offer.name)
-    except Exception:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-            for made in missing:
-                made.rmdir()
-        raise

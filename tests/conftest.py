@@ -1,8 +1,10 @@
 """What every test starts from: quiet logs, a seed, and no leftovers of the test before."""
 
 import gc
+import importlib
 import os
 import tempfile
+from pathlib import Path
 
 # One folder a process, so that nobody waits for a lock: JAX compiles the same program once.
 JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_wrn-jax-", ignore_cleanup_errors=True)
@@ -66,6 +68,13 @@ def fresh_keras():
     keras.utils.set_random_seed(1)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """Import a file of benchmarks/ as its neighbours do."""
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    return importlib.import_module
 
 
 @pytest.fixture

@@ -1,19 +1,11 @@
 """What the benchmarks report: each ratio is to the right peer, in the same rounds."""
 
-import importlib
 from pathlib import Path
 
 import pytest
 from tiny_run import change_card, random_images, write_run
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
-
-
-@pytest.fixture
-def module(monkeypatch):
-    """Import a file of benchmarks/ as its neighbours do."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
 
 
 def _card(folder, recipe, error):
@@ -29,8 +21,8 @@ def _card(folder, recipe, error):
     return str(folder)
 
 
-def test_a_card_of_an_older_version_and_a_new_one_are_runs_of_one_recipe(tmp_path, module):
-    accuracy = module("accuracy_per_flop")
+def test_a_card_of_an_older_version_and_a_new_one_are_runs_of_one_recipe(tmp_path, bench):
+    accuracy = bench("accuracy_per_flop")
     old = _card(tmp_path / "old", {"width": 1, "seed": 1}, 0.10)
     new = {"width": 1.0, "seed": 2, "held_out": 0, "evaluate_every": 2}
     rows = accuracy.measured([old, _card(tmp_path / "new", new, 0.12)])
@@ -44,9 +36,9 @@ def test_a_card_of_an_older_version_and_a_new_one_are_runs_of_one_recipe(tmp_pat
 
 
 @pytest.fixture
-def engines(module):
+def engines(bench):
     """Engines of each kind, and seconds an image of each in two rounds."""
-    engine = module("engines").Engine
+    engine = bench("engines").Engine
     kinds = {
         "Keras": engine(len),
         "file": engine(len, megabytes=2.5),
@@ -67,11 +59,11 @@ def engines(module):
         "multiply-adds alone, float32": [1.0, 1.0],
         "multiply-adds alone, bfloat16": [1.0, 1.0],
     }
-    return kinds, module("interleaved").Timings(seconds)
+    return kinds, bench("interleaved").Timings(seconds)
 
 
-def test_an_engine_is_compared_with_the_fastest_torch_of_its_precision(engines, module):
-    against = {of: module("engines").against_torch(of, *engines) for of in engines[0]}
+def test_an_engine_is_compared_with_the_fastest_torch_of_its_precision(engines, bench):
+    against = {of: bench("engines").against_torch(of, *engines) for of in engines[0]}
     assert against == {
         "Keras": (1.0, 0.75, 1.25),
         "file": (1.375, 1.25, 1.5),
@@ -82,20 +74,20 @@ def test_an_engine_is_compared_with_the_fastest_torch_of_its_precision(engines, 
         "peer, half": None,
     }
     ours = {of: engine for of, engine in engines[0].items() if engine.answers}
-    assert module("engines").against_torch("Keras", ours, engines[1]) is None
+    assert bench("engines").against_torch("Keras", ours, engines[1]) is None
 
 
-def test_the_share_of_the_limit_is_of_the_fastest_that_is_not_a_peer(engines, module):
-    text = module("inference").shares(*engines, 12, {"float32": 40.0, "bfloat16": 20.0})
+def test_the_share_of_the_limit_is_of_the_fastest_that_is_not_a_peer(engines, bench):
+    text = bench("inference").shares(*engines, 12, {"float32": 40.0, "bfloat16": 20.0})
     # 12 operations in 2 or 4 seconds, and 40 in 1; 12 in 1 or 2, and 20 in 1.
     assert text == (
         "Share of the rate of multiply-adds alone: "
         "float32: file 11% (8% to 15%); bfloat16: half 45% (30% to 60%)"
     )
-    assert module("inference").shares(*engines, 12, {}).endswith(": not measured")
+    assert bench("inference").shares(*engines, 12, {}).endswith(": not measured")
 
 
-def test_the_table_of_speeds_has_sizes_of_files_and_the_ratio_to_torch(module):
+def test_the_table_of_speeds_has_sizes_of_files_and_the_ratio_to_torch(bench):
     fact = {
         "engine": "file",
         "megabytes": 2.5,
@@ -105,15 +97,15 @@ def test_the_table_of_speeds_has_sizes_of_files_and_the_ratio_to_torch(module):
         "latency_ms": (1.0, 2.0),
     }
     peer = fact | {"engine": "peer", "megabytes": None, "pytorch": {8: None}}
-    rows = module("inference").speeds([fact, peer], [8]).splitlines()[2:]
+    rows = bench("inference").speeds([fact, peer], [8]).splitlines()[2:]
     speed = "1,234 | 2.00 (1.00 to 3.00)"
     assert rows[0] == f"| file | 2.50 | {speed} | 1.50 (1.25 to 1.75) | 1.00 | 2.00 |"
     assert rows[1] == f"| peer | - | {speed} | - | 1.00 | 2.00 |"
 
 
-def test_a_batch_has_its_size_where_there_are_fewer_images(module):
+def test_a_batch_has_its_size_where_there_are_fewer_images(bench):
     images = random_images(3)
-    batch = module("inference").batch_of(images, 8)
+    batch = bench("inference").batch_of(images, 8)
     assert batch.shape == (8, 32, 32, 3)
     assert (batch[3:6] == images).all()
 
@@ -128,14 +120,14 @@ def test_a_batch_has_its_size_where_there_are_fewer_images(module):
         ({"blocks_per_group": 2}, None),
     ],
 )
-def test_torch_is_a_peer_of_the_papers_cifar_networks_alone(change, peer, module):
+def test_torch_is_a_peer_of_the_papers_cifar_networks_alone(change, peer, bench):
     network = {"depth": 16, "width": 4.0, "block": "B(3,3)", "input_shape": [32, 32, 3]}
-    assert module("engines").peer_of(network | change) == peer
+    assert bench("engines").peer_of(network | change) == peer
 
 
-def test_torchs_network_is_cast_once_and_never_eager_in_silence(module, monkeypatch):
+def test_torchs_network_is_cast_once_and_never_eager_in_silence(bench, monkeypatch):
     torch = pytest.importorskip("torch")
-    peer, seen, told = module("torch_peer"), [], {}
+    peer, seen, told = bench("torch_peer"), [], {}
 
     class Spy(peer.WideResNet):
         def forward(self, x):
@@ -153,8 +145,8 @@ def test_torchs_network_is_cast_once_and_never_eager_in_silence(module, monkeypa
     assert (told["dynamic"], told["fullgraph"]) == (False, True)
 
 
-def test_figures_of_fresh_processes_are_compared_round_by_round(module):
-    start = module("start")
+def test_figures_of_fresh_processes_are_compared_round_by_round(bench):
+    start = bench("start")
     found = {
         "a: step": [2.0, None, 3.0],
         "a: step, PyTorch": [1.0, 5.0, 6.0],
@@ -165,14 +157,14 @@ def test_figures_of_fresh_processes_are_compared_round_by_round(module):
     assert rows[1][-2:] == ["-", "-"]
 
 
-def test_memory_is_compared_with_each_peer_in_the_same_round(module):
+def test_memory_is_compared_with_each_peer_in_the_same_round(bench):
     found = {
         "training, batch 8, keras_wrn": [(100.0, 300.0), (100.0, 400.0)],
         "training, batch 8, PyTorch": [(50.0, 200.0), (50.0, 200.0)],
         "training, batch 8, stock Keras": [None, (100.0, 500.0)],
         "inference, batch 8, keras_wrn": [None, None],
     }
-    rows = module("memory").table(found)
+    rows = bench("memory").table(found)
     name = "training, batch 8, keras_wrn"
     ratios = ["1.75 (1.50 to 2.00)", "0.80 (0.80 to 0.80)"]
     assert rows[0] == [name, "350", "250", *ratios, 2]
@@ -182,19 +174,19 @@ def test_memory_is_compared_with_each_peer_in_the_same_round(module):
     ]
 
 
-def test_the_weights_of_a_start_are_loaded_and_removed(tmp_path, module):
-    start = module("start")
+def test_the_weights_of_a_start_are_loaded_and_removed(tmp_path, bench):
+    start = bench("start")
     code = start.SET_UP + start.OURS.format(depth=10, width=1)
-    answer = module("interleaved").in_a_fresh_process("start", code, {"TMPDIR": str(tmp_path)})
+    answer = bench("interleaved").in_a_fresh_process("start", code, {"TMPDIR": str(tmp_path)})
     assert list(answer) == ["build", "load weights", "load weights, stock Keras"]
     assert not list(tmp_path.iterdir())
 
 
-def test_the_network_that_users_get_is_what_is_imported_and_measured(module):
-    memory, code = module("memory"), module("start").IMPORTS["import"]
+def test_the_network_that_users_get_is_what_is_imported_and_measured(bench):
+    memory, code = bench("memory"), bench("start").IMPORTS["import"]
     code += "\nimport sys; assert 'keras_wrn.wide_resnet' in sys.modules"
     code += memory.PEAK.format(here=str(FOLDER), depth=10, width=1, batch=2, precision="float32")
     code += memory.PROGRAMS["keras_wrn", "inference"]
     code += "assert {type(la).__module__.split('.')[0] for la in model.layers} == {'keras'}"
-    imported, peak = module("interleaved").in_a_fresh_process("inference", code + memory.END)
+    imported, peak = bench("interleaved").in_a_fresh_process("inference", code + memory.END)
     assert 0 < imported <= peak

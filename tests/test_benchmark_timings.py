@@ -13,15 +13,8 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.fixture
-def module(monkeypatch):
-    """Import a file of benchmarks/ as its neighbours do."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return __import__
-
-
-def test_a_variant_that_times_itself_is_taken_at_its_word(module):
-    interleaved = module("interleaved")
+def test_a_variant_that_times_itself_is_taken_at_its_word(bench):
+    interleaved = bench("interleaved")
     variants = {"own": lambda: interleaved.Spent(7.0, 8.0), "whole": lambda: time.sleep(0.02)}
     timings = interleaved.interleave(variants, rounds=2)
     assert timings.seconds["own"] == [7.0, 7.0]
@@ -29,8 +22,8 @@ def test_a_variant_that_times_itself_is_taken_at_its_word(module):
     assert all(0.02 <= seconds < 1 for seconds in timings.seconds["whole"])
 
 
-def test_a_variant_that_may_fail_is_left_out_and_says_why(module, capsys):
-    interleave = module("interleaved").interleave
+def test_a_variant_that_may_fail_is_left_out_and_says_why(bench, capsys):
+    interleave = bench("interleaved").interleave
     calls = []
 
     def late():
@@ -49,8 +42,8 @@ def test_a_variant_that_may_fail_is_left_out_and_says_why(module, capsys):
         interleave({"late": late}, rounds=4)
 
 
-def test_what_other_processes_did_is_said(module, monkeypatch):
-    interleaved = module("interleaved")
+def test_what_other_processes_did_is_said(bench, monkeypatch):
+    interleaved = bench("interleaved")
     busy = iter([0.0, 10.0, 20.0, 30.0])
     monkeypatch.setattr(interleaved, "_busy", lambda: next(busy))
     timings = interleaved.interleave({"a": lambda: time.sleep(0.1)}, rounds=2, warm_ups=0)
@@ -62,8 +55,8 @@ def test_what_other_processes_did_is_said(module, monkeypatch):
     assert interleaved.company([timings]).endswith("is not known.")
 
 
-def test_the_processors_work_as_long_as_this_process_at_least(module):
-    busy = module("interleaved")._busy
+def test_the_processors_work_as_long_as_this_process_at_least(bench):
+    busy = bench("interleaved")._busy
     before, own = busy(), time.process_time()
     if before is None:
         pytest.skip("only Linux has /proc/stat")
@@ -72,7 +65,7 @@ def test_the_processors_work_as_long_as_this_process_at_least(module):
     assert busy() - before > 0.2  # counted in hundredths
 
 
-def test_of_a_fit_the_steps_after_the_first_are_timed(module):
+def test_of_a_fit_the_steps_after_the_first_are_timed(bench):
     class SlowStart(keras.utils.PyDataset):
         def __len__(self):
             return 3
@@ -86,13 +79,13 @@ def test_of_a_fit_the_steps_after_the_first_are_timed(module):
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile("sgd", "mse")
     start = time.perf_counter()
-    spent = module("interleaved").fit_timed(model, SlowStart(), shuffle=False)
+    spent = bench("interleaved").fit_timed(model, SlowStart(), shuffle=False)
     assert time.perf_counter() - start > 1.0
     assert 0 < spent.seconds < 1.0
 
 
-def test_smaller_batches_make_more_steps(module):
-    steps_of = module("training_step").steps_of
+def test_smaller_batches_make_more_steps(bench):
+    steps_of = bench("training_step").steps_of
     assert [steps_of(batch, 128, 6) for batch in (128, 32, 1)] == [6, 24, 200]
     assert steps_of(1, 128, 500) == 500
 
@@ -127,8 +120,8 @@ def test_the_gpu_benchmark_asks_for_jax_before_it_imports_it(monkeypatch):
     assert done.stderr.endswith("with KERAS_BACKEND=jax. Received: KERAS_BACKEND=torch.\n")
 
 
-def test_a_failed_step_has_its_row_in_the_table_of_the_gpu(module, monkeypatch):
-    gpu, timings = module("gpu"), module("interleaved").Timings()
+def test_a_failed_step_has_its_row_in_the_table_of_the_gpu(bench, monkeypatch):
+    gpu, timings = bench("gpu"), bench("interleaved").Timings()
     options = SimpleNamespace(batch_size=8, steps=2, side=10, products=1)
     monkeypatch.setattr(gpu, "flags", SimpleNamespace(FLAGS=options))
     slow_peak, peak = gpu.MATRICES
@@ -142,8 +135,8 @@ def test_a_failed_step_has_its_row_in_the_table_of_the_gpu(module, monkeypatch):
     ]
 
 
-def test_the_fits_find_what_they_are_made_of(module):
-    scale = module("scale")
+def test_the_fits_find_what_they_are_made_of(bench):
+    scale = bench("scale")
     middle = {
         f"16-{k}": {"step": 3.0 * k**1.5, "mb": 30.0 + 60 * k, "build": 0, "first": 0}
         for k in (1, 2, 4, 8)
@@ -153,8 +146,8 @@ def test_the_fits_find_what_they_are_made_of(module):
     assert memory_line.endswith("+60 MB for each, +30 at none, off by 0% at most")
 
 
-def test_a_ratio_of_processes_is_of_rounds_in_which_both_were_measured(module):
+def test_a_ratio_of_processes_is_of_rounds_in_which_both_were_measured(bench):
     found = {"thin": [{"step": 3.0}, None, {"step": 8.0}], "wide": [{"step": 1.0}] * 3}
-    over = module("scale")._over
+    over = bench("scale")._over
     assert over(found, "thin", "wide", "step") == "5.50 (3.00 to 8.00)"
     assert over(found, "thin", "absent", "step") == ""

@@ -17,13 +17,6 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 FILLED = "x"  # what stands for everything that a program is told
 
 
-@pytest.fixture
-def module(monkeypatch):
-    """Import a file of benchmarks/ as its neighbours do."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
-
-
 def names_are_there(tree):
     """Import what a program imports from the package and from benchmarks/; nothing is computed."""
     ours = {path.stem for path in FOLDER.glob("*.py")}
@@ -50,7 +43,7 @@ def names_are_there(tree):
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
-def test_what_a_benchmark_takes_from_the_package_is_there(path, module):
+def test_what_a_benchmark_takes_from_the_package_is_there(path, bench):
     text = path.read_text(encoding="utf-8")
     compile(text, path, "exec")
     names_are_there(ast.parse(text))
@@ -67,16 +60,16 @@ def programs_in(value):
 
 
 @pytest.mark.parametrize("name", ["memory", "scale", "settings", "start"])
-def test_the_programs_of_fresh_processes_compile_and_find_their_names(name, module):
-    constants = {of: value for of, value in vars(module(name)).items() if of.isupper()}
+def test_the_programs_of_fresh_processes_compile_and_find_their_names(name, bench):
+    constants = {of: value for of, value in vars(bench(name)).items() if of.isupper()}
     texts = programs_in(constants)
     assert texts
     for text in texts:
         names_are_there(ast.parse(text.format_map(defaultdict(lambda: FILLED))))
 
 
-def test_every_step_of_the_settings_has_its_builder(module):
-    settings, training_step = module("settings"), module("training_step")
+def test_every_step_of_the_settings_has_its_builder(bench):
+    settings, training_step = bench("settings"), bench("training_step")
     for builders in set(settings.STEPS.values()):
         call = settings.PROGRAM.partition("{builders}(")[2].partition(")")[0]
         inspect.signature(getattr(training_step, builders)).bind(*call.split(","))
@@ -84,34 +77,34 @@ def test_every_step_of_the_settings_has_its_builder(module):
     assert set(settings.UNSET.values()) == {None}
 
 
-def test_variants_run_in_turn_after_their_warm_up(module):
+def test_variants_run_in_turn_after_their_warm_up(bench):
     ran = []
     variants = {name: lambda name=name: ran.append(name) for name in "ab"}
-    timings = module("interleaved").interleave(variants, rounds=3)
+    timings = bench("interleaved").interleave(variants, rounds=3)
     assert "".join(ran) == "ab" + "ababab"
     assert [len(of) for of in timings.seconds.values()] == [3, 3]
 
 
-def test_a_ratio_is_of_pairs_and_its_median_is_between_its_ends(module):
-    timings = module("interleaved").Timings({"ours": [1.0, 2.0, 4.0], "peer": [3.0, 2.0, 8.0]})
+def test_a_ratio_is_of_pairs_and_its_median_is_between_its_ends(bench):
+    timings = bench("interleaved").Timings({"ours": [1.0, 2.0, 4.0], "peer": [3.0, 2.0, 8.0]})
     assert timings.ratio("ours", "peer") == (2.0, 1.0, 3.0)
     assert timings.fastest(["peer", "ours", "not timed"]) == "ours"
     assert timings.fastest(["not timed"]) is None
 
 
-def test_a_markdown_table_has_its_rule(module):
-    text = module("interleaved").markdown(["a", "b"], [["x", 1]])
+def test_a_markdown_table_has_its_rule(bench):
+    text = bench("interleaved").markdown(["a", "b"], [["x", 1]])
     assert text.splitlines() == ["| a | b |", "| --- | --- |", "| x | 1 |"]
 
 
 @pytest.mark.parametrize("text", ["16", "16-", "16-0", "17-4", "a-b", "4-1"])
-def test_what_is_no_network_is_refused(text, module):
+def test_what_is_no_network_is_refused(text, bench):
     with pytest.raises(InputError, match=r"Received: " + text):
-        module("interleaved").parse_network(text)
+        bench("interleaved").parse_network(text)
 
 
-def test_the_last_line_of_a_fresh_process_is_its_answer(module, capsys, monkeypatch):
-    in_a_fresh_process = module("interleaved").in_a_fresh_process
+def test_the_last_line_of_a_fresh_process_is_its_answer(bench, capsys, monkeypatch):
+    in_a_fresh_process = bench("interleaved").in_a_fresh_process
     code = "import os; print('noise'); print([1, int(os.environ['TWO'])])"
     assert in_a_fresh_process("a", code, {"TWO": "2"}) == [1, 2]
     monkeypatch.setenv("TWO", "2")
@@ -120,7 +113,7 @@ def test_the_last_line_of_a_fresh_process_is_its_answer(module, capsys, monkeypa
     assert capsys.readouterr().err == "a: not measured: no such thing\n"
 
 
-def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path, module):
+def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path, bench):
     folders = [write_run(tmp_path / name) for name in ("a", "b", "c")]
     for folder, seed, epochs in zip(folders, (1, 2, 1), (4, 4, 2), strict=True):
         change_card(
@@ -132,16 +125,16 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row(tmp_path, module):
             hardware="a processor",
             metrics={"n": 360, "error": 0.1 * seed},
         )
-    rows = module("accuracy_per_flop").measured([str(folder) for folder in folders])
+    rows = bench("accuracy_per_flop").measured([str(folder) for folder in folders])
     assert [row["errors"] for row in rows] == [[10.0], [10.0, 20.0]]  # the shorter one first
     assert rows[1]["pflop"] == pytest.approx(2 * rows[0]["pflop"])
     change_card(folders[0], recipe=None)
     with pytest.raises(InputError, match="by which recipe"):
-        module("accuracy_per_flop").measured([str(folders[0])])
+        bench("accuracy_per_flop").measured([str(folders[0])])
 
 
-def test_the_table_of_ingredients_has_a_row_for_each(tmp_path, module):
-    ingredients = module("ingredients")
+def test_the_table_of_ingredients_has_a_row_for_each(tmp_path, bench):
+    ingredients = bench("ingredients")
     for name, error in (("base-1", 0.2), ("base-2", 0.3), ("cutout-8-1", 0.26)):
         (tmp_path / name).mkdir()
         card = {"metrics": {"error": error}}

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_wrn import cifar_files, datasets
+from keras_wrn import datasets
+from keras_wrn import svhn as svhn_files
 from keras_wrn.errors import InputError
 from keras_wrn.preprocessing import PREPROCESSING, measure_preprocessing
 
@@ -115,12 +116,12 @@ def svhn(tmp_path, monkeypatch):
 def change_offers(monkeypatch, **changes):
     """Change the entries of the table of SVHN's files."""
     for name, change in changes.items():
-        monkeypatch.setitem(cifar_files.SVHN, name, cifar_files.SVHN[name]._replace(**change))
+        monkeypatch.setitem(svhn_files.FILES, name, svhn_files.FILES[name]._replace(**change))
 
 
 def offer_from(monkeypatch, folder):
     """Let SVHN be downloaded from a folder."""
-    urls = {name: f"{folder.as_uri()}/{file.name}" for name, file in cifar_files.SVHN.items()}
+    urls = {name: f"{folder.as_uri()}/{file.name}" for name, file in svhn_files.FILES.items()}
     change_offers(monkeypatch, **{name: {"url": url} for name, url in urls.items()})
 
 
