@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_wrn import step_time
+from keras_wrn import row_hours, step_time
 from keras_wrn.figures import times_table
 from keras_wrn.paper_tables import CURVES, FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.reproduction import Outcome, gather
@@ -135,7 +135,7 @@ def as_markdown(report: Report, relative_to: Path | None = None) -> str:
     made_on = sorted({run.made_on for outcome in report.outcomes for run in outcome.runs})
     if made_on:
         parts.append("Runs were made on: " + "; ".join(made_on) + ".")
-    if not report.scale and (speeds := step_time.read_speeds(report.workdir).values()):
+    if not report.scale and (speeds := row_hours.read_speeds(report.workdir).values()):
         timed = dict.fromkeys(of["network"] for of in speeds)
         places = sorted(
             {
@@ -228,7 +228,7 @@ def _data(report: Report, row: Row) -> str:
 def _hours_to_run(report: Report, outcome: Outcome) -> float | None:
     if outcome.runs or report.scale:
         return None
-    return step_time.hours(outcome.row, step_time.read_speeds(report.workdir), report.precision)
+    return row_hours.hours(outcome.row, row_hours.read_speeds(report.workdir), report.precision)
 
 
 def _command(report: Report, row: Row, *, short: bool = False) -> str:

@@ -129,8 +129,7 @@ def build_detector(classes: int, *, anchor_size: float | None = None, **backbone
     Returns:
         A model of images (batch, image_size, image_size, 3) on 0..255, uint8 or float32, whose
         `predict` gives "boxes" (batch, 100, 4), "classes" and "confidence" (batch, 100), padded
-        with -1, and "num_detections" (batch,). Compile it with `classification_loss="focal",
-        box_loss="smoothl1"`.
+        with -1, and "num_detections" (batch,). To train it: `compile_detector`.
 
     Example:
         >>> detector = build_detector(80, depth=18, width=0.25, image_size=64)
@@ -159,6 +158,23 @@ def build_detector(classes: int, *, anchor_size: float | None = None, **backbone
             max_detections=DETECTIONS,
             max_detections_per_class=DETECTIONS,
         ),
+    )
+
+
+def compile_detector(detector: Detector, learning_rate: Any) -> None:
+    """Compile a detector as it is trained here: Adam, with gradients clipped to norm 10.
+
+    No metrics: keras-cv would decode and measure in each step of training as well.
+
+    Args:
+        detector: of `build_detector`.
+        learning_rate: a number or a schedule.
+    """
+    detector.compile(
+        optimizer=keras.optimizers.Adam(learning_rate, global_clipnorm=10.0),
+        classification_loss="focal",
+        box_loss="smoothl1",
+        jit_compile=False,
     )
 
 

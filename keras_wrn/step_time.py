@@ -1,9 +1,7 @@
-"""How long a training step takes here: Figure 4, and the hours that a row of the paper needs."""
+"""How long a training step takes here, of networks in turn: the paper's Figure 4."""
 
 import dataclasses
 import datetime
-import math
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,17 +12,12 @@ from absl import logging
 
 from keras_wrn import run_folder
 from keras_wrn.errors import InputError
-from keras_wrn.paper_systems import TRAIN_IMAGES, recipe_of
-from keras_wrn.paper_tables import FIGURE_4, FIGURE_4_BATCH, Row
+from keras_wrn.paper_systems import recipe_of
+from keras_wrn.paper_tables import FIGURE_4, FIGURE_4_BATCH
 from keras_wrn.recipe import Recipe
 from keras_wrn.scaled_down import Scale
 
-SPEED_FILE = "speed.json"
 REFERENCE = "40-4"  # what Figure 4's ratios are to
-_STEPS, _TIMINGS = 4, 3  # of a row's speed
-# What is stored of a speed.
-_POSITIVE = ("images_per_second", "multiply_adds", "batch", "image_size")
-_FACTS = {*_POSITIVE, "network", "precision", "n", "hardware", "date"}
 # Keras traces 1,001 layers for minutes; on CPUs a third of them shows the same.
 _SCALED_DEPTH = ("pre-resnet-326", {"depth": 326})
 _SCALED_BATCH = 8  # images
@@ -51,7 +44,6 @@ def time_steps(
     """
     from keras_wrn import trainer
     from keras_wrn.batches import InOrder
-    from keras_wrn.callbacks import StepClock
     from keras_wrn.preprocessing import PREPROCESSING
     from keras_wrn.untuned import untuned
 
@@ -68,7 +60,20 @@ def time_steps(
             _bare(recipe, batch), dataclasses.replace(known, class_names=names), (size, size, 3), 1
         ).model
         fits[name] = (model, untuned(InOrder(images, labels, batch)))
-    seconds: dict[str, list[float]] = {name: [] for name in recipes}
+    return time_fits(fits, steps, repeats)
+
+
+def time_fits(
+    fits: Mapping[str, tuple[Any, Any]], steps: int, repeats: int
+) -> dict[str, list[float]]:
+    """Time training steps of compiled models, each with its batches, one more than `steps`.
+
+    Returns:
+        Seconds a step, `repeats` of them for each name; `time_steps` says of what.
+    """
+    from keras_wrn.callbacks import StepClock
+
+    seconds: dict[str, list[float]] = {name: [] for name in fits}
     for repeat in range(repeats + 1):
         for name, (model, batches) in fits.items():
             clock = StepClock()
@@ -127,7 +132,7 @@ def time_figure_4(
         "steps": steps,
         "seconds": seconds,
         "precision": changes["precision"],
-        **_here(),
+        **here(),
     }
     path = figure_4_path(workdir, scale, precision)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,109 +175,8 @@ def ratios(seconds: Mapping[str, Sequence[float]], system: str) -> list[float]:
     return sorted(a / b for a, b in zip(seconds[system], seconds[REFERENCE], strict=True))
 
 
-def measure_speeds(
-    rows: Sequence[Row], workdir: Path, *, precision: str = "", batch: int = 0
-) -> None:
-    """Time a few steps of each row's network, for the hours that the row would take.
-
-    What has been timed with this batch size is not timed again. The results are in speed.json of
-    the work folder.
-
-    Args:
-        rows: of `reproduction.select`.
-        workdir: the folder of all runs.
-        precision: as `Recipe.precision`; "" for the recipe's own.
-        batch: images a step; 0 for the recipe's own batch size.
-    """
-    import keras
-
-    speeds = read_speeds(workdir)
-    for row in rows:
-        if row.recipe is None:
-            continue
-        recipe = dataclasses.replace(row.recipe, precision=precision or row.recipe.precision)
-        images = batch or recipe.batch_size
-        key = f"{speed_key(recipe)}, {images} a step"
-        if key in speeds:
-            continue
-        keras.backend.clear_session()
-        times = time_steps({row.folder: recipe}, images, _STEPS, _TIMINGS)[row.folder]
-        rate = images / statistics.median(times)
-        speeds[key] = {
-            "network": speed_key(recipe),
-            "images_per_second": rate,
-            "multiply_adds": row.multiply_adds,
-            "image_size": recipe.image_size,
-            "precision": recipe.precision,
-            "batch": images,
-            "n": _TIMINGS,
-            **_here(),
-        }
-        workdir.mkdir(parents=True, exist_ok=True)
-        run_folder.write_json(workdir / SPEED_FILE, speeds)
-        logging.info("%s: %.3g images/s", key, rate)
-
-
-def read_speeds(workdir: Path) -> dict[str, Any]:
-    """What `measure_speeds` has stored; empty where it has not.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    path = workdir / SPEED_FILE
-    speeds = run_folder.read_json(path) if path.exists() else {}
-    try:
-        whole = all(of.keys() >= _FACTS for of in speeds.values())
-        whole = whole and all(of[n] > 0 for of in speeds.values() for n in _POSITIVE)
-    except (AttributeError, TypeError):
-        whole = False
-    if not whole:
-        raise InputError(f"{path} is damaged. Delete it to time again.")
-    return speeds
-
-
-def speed_key(recipe: Recipe) -> str:
-    """What makes a step's time: the network, the image size and the precision."""
-    blocks = f" N={recipe.blocks_per_group}" if recipe.blocks_per_group else ""
-    return f"{recipe.network_name}{blocks}, {recipe.image_size} px, {recipe.precision}"
-
-
-def hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | None:
-    """Hours of the training steps of one run, at a measured speed.
-
-    Where the row's own network was not timed, the timed one of the same image size that is nearest
-    to it in multiply-adds stands for it, in proportion. Of several batch sizes the nearest to the
-    recipe's counts.
-
-    Args:
-        row: with a recipe.
-        speeds: of `read_speeds`.
-        precision: as `Recipe.precision`; "" for the recipe's own.
-
-    Returns:
-        Hours, or None where nothing like it was timed in this precision.
-    """
-    if row.recipe is None:
-        return None
-    recipe = dataclasses.replace(row.recipe, precision=precision or row.recipe.precision)
-    images = TRAIN_IMAGES[row.dataset]
-    seen = recipe.epochs * (images - images % recipe.batch_size)
-    wanted = (recipe.precision, recipe.image_size)
-    alike = [s for s in speeds.values() if (s["precision"], s["image_size"]) == wanted]
-    alike = [s for s in alike if s["network"] == speed_key(recipe)] or alike
-    if not alike:
-        return None
-
-    def distance(speed: Mapping[str, Any]) -> tuple[float, int]:
-        size = abs(math.log(speed["multiply_adds"] / row.multiply_adds))
-        return size, abs(speed["batch"] - recipe.batch_size)
-
-    near = min(alike, key=distance)
-    rate = near["images_per_second"] * near["multiply_adds"] / row.multiply_adds
-    return seen / rate / 3600
-
-
-def _here() -> dict[str, Any]:
+def here() -> dict[str, Any]:
+    """What a time was measured on, and when."""
     return {
         "hardware": run_folder.hardware(),
         "versions": run_folder.versions(),

@@ -96,13 +96,7 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     boundaries = [round(share * steps * settings.epochs) for share in DROPS]
     rates = [settings.learning_rate * factor for factor in (1, 0.1, 0.01)]
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
-    # No metrics here: keras-cv would decode and measure in each step of training as well.
-    detector.compile(
-        optimizer=keras.optimizers.Adam(schedule, global_clipnorm=10.0),
-        classification_loss="focal",
-        box_loss="smoothl1",
-        jit_compile=False,
-    )
+    detection.compile_detector(detector, schedule)
     run_folder.open_run(workdir, ours, defaults)
     with coco.name_the_damaged(photos, held_out):
         keeper = _fit(detector, settings, workdir, photos, held_out, steps)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from keras_wrn import comparison, figures, reproduction, run_folder, step_time
+from keras_wrn import comparison, figures, reproduction, row_hours, run_folder, step_time
 from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.huge_pages import restart_with_huge_pages
@@ -100,7 +100,7 @@ def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) 
     options = flags.FLAGS
     precision = options.precision
     if options.time:
-        step_time.measure_speeds(rows, workdir, precision=precision, batch=options.time_batch)
+        row_hours.measure_speeds(rows, workdir, precision=precision, batch=options.time_batch)
         return []
     failures = reproduction.train_rows(
         rows,

@@ -1,6 +1,7 @@
 """recipes/coco.py: it learns, goes on where it stopped, and what it stores finds the same."""
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import json
@@ -23,7 +24,7 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("keras_cv", reason="keras-cv is not installed")
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
-from keras_wrn import coco, detection
+from keras_wrn import coco, detection, paper_tables, row_hours
 from keras_wrn.callbacks import RunKeeper
 
 RECIPE = pathlib.Path(keras_wrn.__file__).parents[1] / "recipes" / "coco.py"
@@ -212,3 +213,25 @@ def test_what_measuring_the_training_photos_would_ignore_is_refused(
     with pytest.raises(InputError, match=f"leave `val_limit` and .*{next(iter(ignored))}="):
         recipe.train(settings_of(recipe, rectangles, **ignored), tmp_path / "run")
     assert os.listdir(tmp_path) == []
+
+
+def test_its_hours_on_coco_come_from_timed_steps(recipe, tmp_path, monkeypatch):
+    defaults = recipe.Settings()
+    assert {name: getattr(defaults, name) for name in row_hours.DETECTOR} == row_hours.DETECTOR
+    row = next(row for row in paper_tables.ROWS if row.unit)
+    small = {"depth": 18, "width": 0.25}
+    row = dataclasses.replace(row, settings=tuple((dict(row.settings) | small).items()))
+    monkeypatch.setitem(row_hours.DETECTOR, "image_size", SIZE)
+    monkeypatch.setattr(row_hours, "_STEPS", 2)
+    monkeypatch.setattr(row_hours, "_TIMINGS", 1)
+    assert row_hours.hours(row, {}) is None
+    for _ in range(2):  # the second time it is known
+        row_hours.measure_speeds([row], tmp_path, batch=2)
+        monkeypatch.setattr(detection, "build_detector", None)
+    [speed] = row_hours.read_speeds(tmp_path).values()
+    assert (speed["network"], speed["batch"]) == ("RetinaNet on WRN-34-2, 64 px, float32", 2)
+    photos = 12 * 117_266  # twelve times those of train2017 that have boxes
+    hours = row_hours.hours(row, {"it": speed}, "mixed_bfloat16")
+    assert hours == pytest.approx(photos / speed["images_per_second"] / 3600)
+    network = next(row for row in paper_tables.ROWS if row.recipe)
+    assert row_hours.hours(network, {"it": speed}) is None

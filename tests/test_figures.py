@@ -7,7 +7,7 @@ import pytest
 from paper_runs import row_of, write_card
 from tiny_run import write_history
 
-from keras_wrn import comparison, figures, step_time, trainer
+from keras_wrn import comparison, figures, row_hours, step_time, trainer
 from keras_wrn.errors import InputError
 from keras_wrn.paper_systems import recipe_of
 from keras_wrn.scaled_down import Scale
@@ -183,14 +183,14 @@ def test_speeds_are_measured_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(step_time, "time_steps", pretend)
     rows = [row_of("table4", "16-8"), row_of("table5", "16-8"), row_of("table5", "nin")]
-    step_time.measure_speeds(rows, tmp_path)
-    step_time.measure_speeds(rows, tmp_path)
+    row_hours.measure_speeds(rows, tmp_path)
+    row_hours.measure_speeds(rows, tmp_path)
     assert asked == ["table4/16-8-cifar10"]
-    [speed] = step_time.read_speeds(tmp_path).values()
+    [speed] = row_hours.read_speeds(tmp_path).values()
     assert speed["images_per_second"] == 256
-    step_time.measure_speeds(rows, tmp_path, batch=32)  # another measurement
-    step_time.measure_speeds(rows, tmp_path, batch=32)
+    row_hours.measure_speeds(rows, tmp_path, batch=32)  # another measurement
+    row_hours.measure_speeds(rows, tmp_path, batch=32)
     assert len(asked) == 2
-    speeds = step_time.read_speeds(tmp_path)
+    speeds = row_hours.read_speeds(tmp_path)
     assert [(s["images_per_second"], s["batch"]) for s in speeds.values()] == [(256, 128), (64, 32)]
-    assert step_time.hours(rows[0], speeds) == pytest.approx(200 * 390 * 128 / 256 / 3600)
+    assert row_hours.hours(rows[0], speeds) == pytest.approx(200 * 390 * 128 / 256 / 3600)

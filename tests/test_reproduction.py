@@ -10,7 +10,7 @@ import keras
 import pytest
 from paper_runs import row_of, write_card
 
-from keras_wrn import comparison, reproduction, scaled_down, step_time, training
+from keras_wrn import comparison, reproduction, row_hours, scaled_down, training
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.paper_tables import ROWS
 from keras_wrn.recipe import Recipe
@@ -179,17 +179,17 @@ def test_hours_come_from_a_measured_speed(tmp_path):
     facts = {"images_per_second": 100.0, "multiply_adds": row.multiply_adds}
     facts |= {"precision": "float32", "image_size": 32, "batch": 128, "n": 3}
     facts |= {"hardware": "a card", "date": "2026-11-23"}
-    facts |= {"network": step_time.speed_key(row.recipe)}
+    facts |= {"network": row_hours.speed_key(row.recipe)}
     speeds = {"that": facts}
-    (tmp_path / step_time.SPEED_FILE).write_text(json.dumps(speeds))
-    own = step_time.hours(row, speeds)
+    (tmp_path / row_hours.SPEED_FILE).write_text(json.dumps(speeds))
+    own = row_hours.hours(row, speeds)
     assert own == pytest.approx(200 * 390 * 128 / 100 / 3600)
     shallow = row_of("table4", "16-8")
     share = shallow.multiply_adds / row.multiply_adds
-    assert step_time.hours(shallow, speeds) == pytest.approx(share * own)
-    assert step_time.hours(row, speeds, "mixed_bfloat16") is None
-    assert step_time.hours(row_of("table8", "50-2", "imagenet"), speeds) is None  # other pixels
-    assert step_time.hours(row_of("table5", "nin"), speeds) is None
+    assert row_hours.hours(shallow, speeds) == pytest.approx(share * own)
+    assert row_hours.hours(row, speeds, "mixed_bfloat16") is None
+    assert row_hours.hours(row_of("table8", "50-2", "imagenet"), speeds) is None  # other pixels
+    assert row_hours.hours(row_of("table5", "nin"), speeds) is None
     text = markdown(tmp_path, "table4")
     assert text.count("| ~28 |") == 2 and "N=" not in text
     assert (
@@ -197,7 +197,7 @@ def test_hours_come_from_a_measured_speed(tmp_path):
     )
     assert "| ~" not in markdown(tmp_path, "table4", precision="mixed_bfloat16")
     for wrong in ({"that": {"precision": "float32"}}, {"that": {**facts, "batch": 0}}, {"that": 1}):
-        (tmp_path / step_time.SPEED_FILE).write_text(json.dumps(wrong))
+        (tmp_path / row_hours.SPEED_FILE).write_text(json.dumps(wrong))
         with pytest.raises(InputError, match="speed.json is damaged"):
             markdown(tmp_path, "table4")
 
