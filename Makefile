@@ -28,7 +28,7 @@ check: .venv/installed           ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/bench               ## ratios against peers, measured on this machine: about two hours
+bench: .venv/bench               ## ratios against peers, measured on this machine: about three hours
 	mkdir -p bench
 	$(BENCH)/training_step.py --networks 16-4,40-2,40-1 --precision float32 --json bench/step-float32.json
 	$(BENCH)/training_step.py --networks 16-4,40-2,40-1 --json bench/step-bfloat16.json
@@ -36,10 +36,14 @@ bench: .venv/bench               ## ratios against peers, measured on this machi
 	$(BENCH)/training_step.py --networks 16-4,40-1 --batch_sizes 32,1 --json bench/step-small-batches.json
 	$(BENCH)/inference.py saved_models/wrn-16-4-cifar10 --json bench/inference-16-4.json
 	$(BENCH)/inference.py --network 28-10 --batch_sizes 32,1 --json bench/inference-28-10.json
+	$(BENCH)/inference.py --network 40-2 --json bench/inference-40-2.json
+	$(BENCH)/inference.py --network 40-1 --json bench/inference-40-1.json
 	$(BENCH)/memory.py --json bench/memory.json
 	$(BENCH)/start.py --json bench/start.json
 	$(BENCH)/input_path.py --json bench/input-path.json
 	$(BENCH)/scale.py --json bench/scale.json
+	$(BENCH)/settings.py --json bench/settings.json
+	$(BIN)/python recipes/reproduce.py figure4 --workdir bench/reproduction --json bench/figure4.json
 	$(BENCH)/accuracy_per_flop.py $(dir $(wildcard saved_models/*-cifar10/card.json)) --json bench/accuracy.json
 
 clean:
