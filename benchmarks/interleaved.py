@@ -144,11 +144,13 @@ def said(ratio: tuple[float, float, float]) -> str:
     return f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})"
 
 
-def by_pair(ours: Iterable[float | None], peers: Iterable[float | None]) -> str:
+def by_pair(
+    ours: Iterable[float | None], peers: Iterable[float | None], nothing: str = "not measured"
+) -> str:
     """Our figures over a peer's of the same rounds, median and range; None is a failure."""
     pairs = zip(ours, peers, strict=False)  # the last rounds of one may have failed
     ratios = [a / b for a, b in pairs if a is not None and b is not None]
-    return said(spread(ratios)) if ratios else "not measured"
+    return said(spread(ratios)) if ratios else nothing
 
 
 def markdown(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

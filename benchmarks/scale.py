@@ -20,12 +20,11 @@ from pathlib import Path
 from absl import flags
 from interleaved import (
     PEAK_MEMORY,
+    by_pair,
     in_a_fresh_process,
     markdown,
     parse_network,
     run,
-    said,
-    spread,
     write,
 )
 
@@ -122,9 +121,8 @@ def _peer_of(network: str) -> str:
 
 def _over(found: dict[str, list[Facts]], one: str, other: str, key: str) -> str:
     """One's figure over another's, over the rounds in which both were measured."""
-    pairs = zip(found.get(one, []), found.get(other, []), strict=False)
-    ratios = [a[key] / b[key] for a, b in pairs if a and b]
-    return said(spread(ratios)) if ratios else ""
+    figures = ([of and of[key] for of in found.get(name, [])] for name in (one, other))
+    return by_pair(*figures, nothing="")
 
 
 def _measure(name: str) -> Facts:

@@ -42,7 +42,13 @@ IMAGENET = Recipe(
 BASES = {"cifar10": CIFAR, "cifar100": CIFAR, "svhn": SVHN, "imagenet": IMAGENET}
 # 0.3 on CIFAR and 0.4 on SVHN, "found by cross-validation".
 DROPOUT = {"cifar10": 0.3, "cifar100": 0.3, "svhn": 0.4}
-TRAIN_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "svhn": 604_388, "imagenet": 1_281_167}
+TRAIN_IMAGES = {
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+    "svhn": 604_388,
+    "imagenet": 1_281_167,
+    "coco": 117_266,  # of train2017, those with boxes
+}
 
 
 @dataclass(frozen=True)

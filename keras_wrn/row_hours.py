@@ -5,7 +5,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -19,8 +19,8 @@ from keras_wrn.recipe import Recipe
 SPEED_FILE = "speed.json"
 # What recipes/coco.py does unasked; Table 9's detector has no `Recipe`.
 DETECTOR = {"epochs": 12, "image_size": 512, "batch_size": 16}
-_PHOTOS, _CLASSES = 117_266, 80  # of COCO's train2017, those with boxes
-_BOXES, _MOST_BOXES = 7, 93  # of a photo there, on average and at most
+_CLASSES = 80  # of COCO
+_BOXES, _MOST_BOXES = 7, 93  # of a photo of its train2017, on average and at most
 _STEPS, _TIMINGS = 4, 3  # of a row's speed
 # What is stored of a speed.
 _POSITIVE = ("images_per_second", "batch", "image_size")
@@ -45,26 +45,26 @@ def measure_speeds(
 
     speeds = read_speeds(workdir)
     for row in rows:
-        if row.recipe is None and not row.unit:
+        training = _training(row, precision)
+        if training is None:
             continue
-        recipe = _in_precision(row, precision)
-        images = batch or (recipe.batch_size if recipe else DETECTOR["batch_size"])
-        network = speed_key(recipe) if recipe else _detector_key(row)
-        key = f"{network}, {images} a step"
+        images = batch or training.batch_size
+        key = f"{training.network}, {images} a step"
         if key in speeds:
             continue
         keras.backend.clear_session()
-        if recipe:
-            times = step_time.time_steps({row.folder: recipe}, images, _STEPS, _TIMINGS)
+        if training.recipe:
+            recipes = {row.folder: training.recipe}
+            times = step_time.time_steps(recipes, images, _STEPS, _TIMINGS)
         else:
             times = _time_detector(row, images)
         rate = images / statistics.median(times[row.folder])
         speeds[key] = {
-            "network": network,
+            "network": training.network,
             "images_per_second": rate,
             "multiply_adds": row.multiply_adds,
-            "image_size": recipe.image_size if recipe else DETECTOR["image_size"],
-            "precision": recipe.precision if recipe else "float32",
+            "image_size": training.image_size,
+            "precision": training.precision,
             "batch": images,
             "n": _TIMINGS,
             **step_time.here(),
@@ -74,10 +74,36 @@ def measure_speeds(
         logging.info("%s: %.3g images/s", key, rate)
 
 
-def _in_precision(row: Row, precision: str) -> Recipe | None:
+class _Training(NamedTuple):
+    """What makes the time of a row: of each step, and how many images there are in all."""
+
+    network: str
+    image_size: int
+    precision: str
+    batch_size: int
+    images: int
+    recipe: Recipe | None = None
+
+
+def _training(row: Row, precision: str) -> _Training | None:
+    """How a row is trained; None where nothing trains it."""
+    images = TRAIN_IMAGES[row.dataset]
+    if row.unit:
+        size = DETECTOR["image_size"]
+        network = f"RetinaNet on {row.system}, {size} px, float32"
+        batch = DETECTOR["batch_size"]
+        return _Training(network, size, "float32", batch, DETECTOR["epochs"] * images)
     if row.recipe is None:
         return None
-    return dataclasses.replace(row.recipe, precision=precision or row.recipe.precision)
+    recipe = dataclasses.replace(row.recipe, precision=precision or row.recipe.precision)
+    return _Training(
+        speed_key(recipe),
+        recipe.image_size,
+        recipe.precision,
+        recipe.batch_size,
+        recipe.epochs * (images - images % recipe.batch_size),
+        recipe,
+    )
 
 
 def _time_detector(row: Row, batch: int) -> dict[str, list[float]]:
@@ -127,10 +153,6 @@ def speed_key(recipe: Recipe) -> str:
     return f"{recipe.network_name}{blocks}, {recipe.image_size} px, {recipe.precision}"
 
 
-def _detector_key(row: Row) -> str:
-    return f"RetinaNet on {row.system}, {DETECTOR['image_size']} px, float32"
-
-
 def hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | None:
     """Hours of the training steps of one run, at a measured speed.
 
@@ -146,25 +168,23 @@ def hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | N
     Returns:
         Hours, or None where nothing like it was timed in this precision, or nothing trains it.
     """
-    recipe = _in_precision(row, precision)
-    if recipe is None:
-        timed = [s for s in speeds.values() if row.unit and s["network"] == _detector_key(row)]
-        if not timed:
-            return None
-        like = min(timed, key=lambda speed: abs(speed["batch"] - DETECTOR["batch_size"]))
-        return DETECTOR["epochs"] * _PHOTOS / like["images_per_second"] / 3600
-    images = TRAIN_IMAGES[row.dataset]
-    seen = recipe.epochs * (images - images % recipe.batch_size)
-    wanted = (recipe.precision, recipe.image_size)
+    training = _training(row, precision)
+    if training is None:
+        return None
+    wanted = (training.precision, training.image_size)
     alike = [s for s in speeds.values() if (s["precision"], s["image_size"]) == wanted]
-    alike = [s for s in alike if s["network"] == speed_key(recipe)] or alike
+    own = [s for s in alike if s["network"] == training.network]
+    if own:
+        near = min(own, key=lambda speed: abs(speed["batch"] - training.batch_size))
+        return training.images / near["images_per_second"] / 3600
+    alike = [s for s in alike if s["multiply_adds"] and row.multiply_adds]
     if not alike:
         return None
 
     def distance(speed: Mapping[str, Any]) -> tuple[float, int]:
         size = abs(math.log(speed["multiply_adds"] / row.multiply_adds))
-        return size, abs(speed["batch"] - recipe.batch_size)
+        return size, abs(speed["batch"] - training.batch_size)
 
     near = min(alike, key=distance)
     rate = near["images_per_second"] * near["multiply_adds"] / row.multiply_adds
-    return seen / rate / 3600
+    return training.images / rate / 3600

@@ -5,6 +5,7 @@ byte of it is interpreted; the hashes and sizes are those of tensorflow_datasets
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,17 +50,18 @@ def read(folder: Path, extra: bool, split: str | None) -> tuple[Split, Split]:
     Raises:
         InputError: scipy is not installed; a file is damaged, or absent and not to be had.
     """
-    import_package("scipy.io", "scipy", "Reading SVHN")  # before anything is downloaded
+    scipy_io = import_package("scipy.io", "scipy", "Reading SVHN")  # before anything is downloaded
     learnt = [] if split == "test" else ["train", "extra"] if extra else ["train"]
     wanted = [FILES[part] for part in [*learnt, *(["test"] if split != "train" else [])]]
     absent = [file for file in wanted if not _path(file, folder).is_file()]
     download_offers(absent, folder, TERMS)
     nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
-    train = _read_file(FILES["train"], folder) if "train" in learnt else nothing
+    train = _read_file(FILES["train"], folder, scipy_io) if "train" in learnt else nothing
     if "extra" in learnt:
-        more = _read_file(FILES["extra"], folder)
+        more = _read_file(FILES["extra"], folder, scipy_io)
         train = np.concatenate([train[0], more[0]]), np.concatenate([train[1], more[1]])
-    return train, nothing if split == "train" else _read_file(FILES["test"], folder)
+    test = nothing if split == "train" else _read_file(FILES["test"], folder, scipy_io)
+    return train, test
 
 
 def _path(file: Offer, folder: Path) -> Path:
@@ -67,8 +69,7 @@ def _path(file: Offer, folder: Path) -> Path:
     return own if own.is_file() else folder / file.name
 
 
-def _read_file(file: Offer, folder: Path) -> Split:
-    scipy_io = import_package("scipy.io", "scipy", "Reading SVHN")
+def _read_file(file: Offer, folder: Path, scipy_io: Any) -> Split:
     path = _path(file, folder)
     got = sha256(path)
     if got != file.sha256:
