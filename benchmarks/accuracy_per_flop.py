@@ -1,21 +1,30 @@
 """Test error against the arithmetic that a training run took, beside the public records.
 
     python benchmarks/accuracy_per_flop.py runs/seed1 runs/seed2 saved_models/wrn-16-4-cifar10
+    python benchmarks/accuracy_per_flop.py runs/* --predict 28-10 --pflop 30,67
 
 Reads the cards of finished runs or published weights; runs that differ in the seed alone are one
 row, with n and the standard deviation. Operations are those of convolutions and dense layers,
 forward and backward. The records are other networks, most of them with tricks of architecture that
 a WRN of the paper's shape cannot use; they are as their authors publish them.
+
+--predict asks what the curve through the runs promises another network. The curve is least squares
+through every run: the error's logarithm is linear in those of the network's operations an image
+and of the images that it was shown, those of fewer pixels counted by what they cost. It knows no
+floor, so far from its runs it promises too much; the range is what it says without one of its rows.
 """
 
 import dataclasses
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
-from interleaved import markdown, run, write
+import numpy as np
+from absl import flags
+from interleaved import markdown, parse_network, run, write
 
 from keras_wrn.cards import TEST_SET, metrics_of, read_card
-from keras_wrn.cost import training_flop
+from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds_of, training_flop
 from keras_wrn.errors import InputError
 from keras_wrn.recipe import Recipe
 
@@ -32,6 +41,9 @@ RECORDS = (
 
 def measure(folders: list[str]) -> None:
     """Print the table of the runs and the records."""
+    options = flags.FLAGS
+    network = options.predict and parse_network(options.predict)
+    budgets = _budgets(options.pflop)
     rows = measured(folders)
     lines = [
         [
@@ -47,7 +59,79 @@ def measure(folders: list[str]) -> None:
     records = [[name, f"{error:.2f}", "", f"{pflop:.3g}", "", ""] for name, error, pflop in RECORDS]
     header = ["what", "test error, %", "n", "PFLOP", "hours", "hardware"]
     print(markdown(header, lines + records))
-    write({"rows": rows, "records": RECORDS})
+    promises = [predict(rows, network, pflop) for pflop in budgets] if network else []
+    for promise in promises:
+        print(
+            f"\nWRN-{options.predict}, {promise['pflop']:g} PFLOP (as {promise['epochs']:.1f} "
+            f"epochs of 50,000 images at full size): {promise['error']:.2f} % "
+            f"({promise['least']:.2f} to {promise['most']:.2f} without one of the rows); the runs "
+            f"are off by {promise['off']:.1%} at most"
+        )
+    write({"rows": rows, "records": RECORDS, "predictions": promises})
+
+
+def _budgets(texts: list[str]) -> list[float]:
+    try:
+        return [float(text) for text in texts]
+    except ValueError:
+        raise InputError(f"--pflop are numbers. Received: {', '.join(texts)}.") from None
+
+
+def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[str, float]:
+    """What the curve through runs of several networks and lengths promises another one.
+
+    Args:
+        rows: of `measured`.
+        network: depth and width; images are 32x32.
+        pflop: of its training.
+
+    Returns:
+        "pflop"; "epochs" of 50,000 images that they would be; the test "error" in percent, and the
+        "least" and "most" that the curve says without one of its rows; how far it is "off" the
+        worst run, relatively.
+
+    Raises:
+        InputError: there are no four rows, or they do not differ in both network and length.
+    """
+    card = {"builder": "WideResNet", "depth": network[0], "width": network[1], "classes": 10}
+    of_image = FLOP_OF_TRAINING * multiply_adds_of({**card, "input_shape": [32, 32, 3]})
+    at = np.log([of_image, pflop * 1e15])
+    without_one = [_curve([row for row in rows if row is not left]) for left in rows]
+    curve = _curve(rows)
+    of_others = [np.exp(_point(*at) @ coefficients) for coefficients in without_one]
+    off = [
+        abs(np.exp(_point(*_logarithms(row)) @ curve) / error - 1)
+        for row in rows
+        for error in row["errors"]
+    ]
+    return {
+        "pflop": pflop,
+        "epochs": pflop * 1e15 / of_image / 50_000,
+        "error": float(np.exp(_point(*at) @ curve)),
+        "least": float(min(of_others)),
+        "most": float(max(of_others)),
+        "off": float(max(off)),
+    }
+
+
+def _point(of_image: float, of_run: float) -> np.ndarray:
+    """What the curve is linear in: the logarithms of an image's operations and of the images."""
+    return np.array([1.0, of_image, of_run - of_image])
+
+
+def _logarithms(row: dict) -> np.ndarray:
+    return np.log([row["flop_of_an_image"], row["pflop"] * 1e15])
+
+
+def _curve(rows: Sequence[dict]) -> np.ndarray:
+    points = [(_point(*_logarithms(row)), error) for row in rows for error in row["errors"]]
+    where, errors = (np.array(of) for of in zip(*points, strict=True)) if points else ((), ())
+    if np.linalg.matrix_rank(np.atleast_2d(where)) < 3:
+        raise InputError(
+            "A prediction needs runs of two networks and of two lengths, and one row more. "
+            f"Received: {', '.join(row['name'] for row in rows) or 'none'}."
+        )
+    return np.linalg.lstsq(where, np.log(errors), rcond=None)[0]
 
 
 def said_errors(errors: list[float]) -> str:
@@ -75,6 +159,7 @@ def measured(folders: list[str]) -> list[dict]:
                 "errors": [],
                 "hours": [],
                 "pflop": flop / 1e15,
+                "flop_of_an_image": FLOP_OF_TRAINING * multiply_adds_of(card["network"]),
                 "hardware": card["hardware"],
                 "recipe": card["recipe"],
             },
@@ -96,4 +181,6 @@ def _recipe_of(card: dict, folder: str) -> Recipe:
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("predict", None, "depth and width of a network to predict, such as 28-10")
+    flags.DEFINE_list("pflop", ["30"], "PFLOP of its training, such as 30,67")
     run(measure, takes_arguments=True)

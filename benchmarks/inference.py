@@ -31,7 +31,7 @@ from engines import (
     peer_of,
     torch_engines,
 )
-from instruction_peak import PEAK, Unavailable, peak_run
+from instruction_peak import PEAK, PRECISIONS, Unavailable, peak_run
 from interleaved import (
     Timings,
     company,
@@ -128,9 +128,9 @@ def _torch(network: tuple[int, int] | None, batch: int) -> dict[str, Engine]:
 def _limits() -> dict[str, tuple[Callable[[], object], float]]:
     """Loops of multiply-adds of each precision that the CPU has, and the FLOP of each."""
     limits = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in PRECISIONS:
         try:
-            limits[precision] = peak_run(precision == "bfloat16", flags.FLAGS.threads)
+            limits[precision] = peak_run(precision, flags.FLAGS.threads)
         except Unavailable as reason:
             print(f"{PEAK}, {precision}: not measured: {reason}", flush=True)
     return limits

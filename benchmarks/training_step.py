@@ -117,7 +117,7 @@ def _time(
     variants = {of: build() for of, build in (builders | matrix_runs(bfloat16)).items()}
     limits = {name: 2 * SIDE**3 * options.products / 1e9 for name in MATRICES if name in variants}
     try:
-        variants[PEAK], peak = peak_run(bfloat16, options.threads)
+        variants[PEAK], peak = peak_run("bfloat16" if bfloat16 else "float32", options.threads)
         limits[PEAK] = peak / 1e9
     except Unavailable as reason:
         print(f"{PEAK}: not measured: {reason}", flush=True)

@@ -23,7 +23,6 @@ from keras_wrn import wide_resnet_imagenet as networks
 from keras_wrn.errors import InputError
 from keras_wrn.exporting import version_folder, write_version
 from keras_wrn.preprocessing import normalization, preprocessing_of
-from keras_wrn.run_folder import write_whole
 
 if keras.config.backend() != "tensorflow":
     raise InputError(
@@ -44,7 +43,6 @@ STRIDE = 32  # pixels of the coarsest feature map that is enlarged and added to 
 DETECTIONS = 100  # an image at most, COCO's limit
 CONFIDENCE = 0.05  # RetinaNet's (section 4.1): below it a detection is not kept
 OVERLAP = 0.5  # IoU above which the less confident of two boxes of a class is dropped (ibid.)
-TILE, LETTER = 384, 13  # pixels of an image in a picture, about, and of its letters
 _BASIC = {18: networks.WideResNet18, 34: networks.WideResNet34}
 _BOTTLENECK = {50: networks.WideResNet50_2, 101: networks.WideResNet101_2}
 _FIGURES = {"mAP": "MaP", "mAP50": "MaP@[IoU=50]", "mAP75": "MaP@[IoU=75]"}
@@ -208,54 +206,6 @@ def box_coco_metrics(
     metric.update_state(truth, counted)
     figures = metric.result()
     return {name: float(figures[theirs]) for name, theirs in _FIGURES.items()}
-
-
-def draw_detections(
-    images: np.ndarray,
-    detections: dict[str, np.ndarray],
-    class_names: Sequence[str],
-    png: Path,
-    *,
-    truth: dict[str, np.ndarray] | None = None,
-    threshold: float = 0.5,
-) -> None:
-    """Draw what was found on images, with class and confidence, in a picture of two rows.
-
-    Args:
-        images: uint8 (n, size, size, 3).
-        detections: as `predict` gives them for these images, and perhaps more.
-        class_names: the name of each class.
-        png: the picture to write.
-        truth: where "boxes" are what is there, to be drawn in thin white.
-        threshold: detections of less confidence are left out.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    zoom = max(1, round(TILE / images.shape[1]))
-    side = zoom * images.shape[1]
-    columns = -(-len(images) // 2) if len(images) > 3 else len(images)
-    sheet = Image.new("RGB", (columns * side, -(-len(images) // columns) * side))
-    font = ImageFont.load_default(size=LETTER)
-    for i, pixels in enumerate(images):
-        tile = Image.fromarray(pixels).resize((side, side))
-        pen = ImageDraw.Draw(tile)
-        for box in () if truth is None else truth["boxes"][i]:  # padding is outside the image
-            pen.rectangle(_corners(box * zoom), outline="white")
-        # The surest last, on top.
-        for k in np.flatnonzero(detections["confidence"][i] >= threshold)[::-1]:
-            number, box = int(detections["classes"][i, k]), detections["boxes"][i, k] * zoom
-            colour = f"hsl({number * 137 % 360}, 100%, 60%)"  # neighbours are far apart
-            pen.rectangle(_corners(box), outline=colour, width=2)
-            text = f"{class_names[number]} {detections['confidence'][i, k]:.0%}"
-            corner = (max(box[0], 0), max(box[1] - LETTER - 2, 0))
-            pen.rectangle(pen.textbbox(corner, text, font=font), fill="black")
-            pen.text(corner, text, fill=colour, font=font)
-        sheet.paste(tile, (i % columns * side, i // columns * side))
-    write_whole(png, sheet.save)
-
-
-def _corners(box: np.ndarray) -> tuple[float, ...]:
-    return (*box[:2].tolist(), *(box[:2] + np.maximum(box[2:], 0)).tolist())
 
 
 def export_detector(

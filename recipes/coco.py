@@ -149,6 +149,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Store the detector, measure and draw what the stored one finds, and write the card last."""
     from keras_wrn import coco, detection
+    from keras_wrn.detection_pictures import draw_detections
 
     size, workdir = settings.image_size, keeper.workdir
     plain = detector.from_config(detector.get_config())  # without Adam's state, twice as large
@@ -177,7 +178,7 @@ def _finish(
     }
     shown = next(iter(coco.images_of(held_out, size, DRAWN))).numpy()
     picture = workdir / "detections.png"
-    detection.draw_detections(shown, found, held_out.class_names, picture, truth=truth)
+    draw_detections(shown, found, held_out.class_names, picture, truth=truth)
     run_folder.write_json(workdir / run_folder.CARD_FILE, card)
     run_folder.forget_state(workdir)
     return card

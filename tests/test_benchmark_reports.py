@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_run import change_card, random_images, write_run
 
+from keras_wrn.errors import InputError
+
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -33,6 +35,30 @@ def test_a_card_of_an_older_version_and_a_new_one_are_runs_of_one_recipe(tmp_pat
         "10.00 (10.00)",
         "13.00 (13.00)",
     ]
+
+
+def test_a_prediction_follows_the_law_that_the_runs_follow(bench):
+    accuracy = bench("accuracy_per_flop")
+    of_image = {width: 6e6 * width**2 for width in (1, 2, 4)}
+    rows = [
+        {
+            "name": f"WRN-16-{width}, {images}",
+            "flop_of_an_image": of_image[width],
+            "pflop": of_image[width] * images / 1e15,
+            "errors": [4e5 * of_image[width] ** -0.2 * images**-0.5] * 2,
+        }
+        for width, images in ((1, 1e6), (1, 4e6), (2, 1e6), (2, 4e6), (4, 4e6))
+    ]
+    promise = accuracy.predict(rows, (28, 10), 30.0)
+    of_28_10 = 6 * 5_243_336_960
+    law = 4e5 * of_28_10**-0.2 * (30e15 / of_28_10) ** -0.5
+    assert promise["error"] == pytest.approx(law, rel=1e-3)
+    assert promise["least"] == pytest.approx(promise["most"], rel=1e-6)
+    assert promise["off"] == pytest.approx(0, abs=1e-9)
+    assert promise["epochs"] == pytest.approx(19.07, rel=1e-2)
+    for few in (rows[:2], [rows[0], rows[2]], rows[:3]):
+        with pytest.raises(InputError, match="two lengths"):
+            accuracy.predict(few, (28, 10), 30.0)
 
 
 @pytest.fixture
