@@ -186,7 +186,7 @@ def keras_steps(
         STOCK_NORM: lambda: ours_with("BatchNormalization", "FusedBatchNormalization"),
     }
     if precision == "mixed_bfloat16":
-        builders[STOCK_CONV] = lambda: ours_with("Conv2D", "FlatGradientConv2D")
+        builders[STOCK_CONV] = lambda: ours_with("Conv2D", "ProductGradientConv2D")
     return builders
 
 

@@ -3,10 +3,12 @@
     python benchmarks/variants.py --networks 16-4,40-1
 
 Times, in turn, images per second of `train`'s step (`fit` over resident uint8 images) in batches of
-other sizes, ten steps a call, compiled by XLA, and with batch normalisation and ReLU computed again
-in the backward pass instead of kept (`keras.RematScope`); and with planes before rows and columns
-(channels first), against the same layers, stock ones, with planes last. PyTorch's layouts are in
-training_step.py, environment variables and threads in settings.py.
+other sizes, ten steps a call, and compiled by XLA; with planes before rows and columns (channels
+first), against the same layers, stock ones, with planes last; and the blocks' gradients by
+TensorFlow's own operations where each block is computed again in the backward pass, against the
+same where what it needs is kept (keras.RematScope does not take layers that are told `training` in
+TensorFlow's graphs). PyTorch's layouts are in training_step.py, environment variables and threads
+in settings.py.
 """
 
 import dataclasses
@@ -29,10 +31,11 @@ from interleaved import (
 )
 
 PLAIN, LAST = "as it is", "stock layers, planes last"
-XLA, RECOMPUTED, FIRST = "compiled by XLA", "recomputed", "stock layers, planes first"
+XLA, FIRST = "compiled by XLA", "stock layers, planes first"
+KEPT, RECOMPUTED = "blocks alone, kept", "blocks alone, each computed again"
 AT_ONCE = 10
 SEVERAL = f"{AT_ONCE} steps a call"
-PEERS = {FIRST: LAST}  # of all others the peer is PLAIN
+PEERS = {FIRST: LAST, RECOMPUTED: KEPT}  # of all others the peer is PLAIN
 
 
 def measure(arguments: list[str]) -> None:
@@ -43,13 +46,14 @@ def measure(arguments: list[str]) -> None:
     sizes = parse_sizes(options.batch_sizes)
     rows, facts, every = [], [], []
     for name, (depth, width) in networks.items():
-        ways = (PLAIN, SEVERAL, RECOMPUTED, XLA, LAST, FIRST)
+        ways = (PLAIN, SEVERAL, XLA, LAST, FIRST)
         variants = {way: _steps(depth, width, options.batch_size, way) for way in ways}
         variants |= {f"batch {size}": _steps(depth, width, size, PLAIN) for size in sizes}
-        timings = interleave(variants, options.rounds, may_fail={XLA, RECOMPUTED, FIRST})
+        variants |= {way: _blocks(depth, width, way == RECOMPUTED) for way in (KEPT, RECOMPUTED)}
+        timings = interleave(variants, options.rounds, may_fail={XLA, FIRST})
         every.append(timings)
         for of in timings.seconds:
-            if of in (PLAIN, LAST):
+            if of in (PLAIN, *PEERS.values()):
                 continue
             peer = PEERS.get(of, PLAIN)
             ratios = (timings.ratio(of, peer, clock) for clock in ("seconds", "cpu_seconds"))
@@ -77,7 +81,7 @@ def _steps(depth: int, width: int, batch: int, way: str) -> Callable[[], Spent]:
     at_once = AT_ONCE if way == SEVERAL else 1
     steps = max(1, options.images // (batch * at_once)) * at_once
     recipe = Recipe(depth=depth, width=width, precision=options.precision, batch_size=batch)
-    of_way = {RECOMPUTED: recomputed_clone, FIRST: planes_first_clone, LAST: stock_clone}
+    of_way = {FIRST: planes_first_clone, LAST: stock_clone}
     clone = of_way.get(way, trainer.training_clone)
     with mock.patch.object(trainer, "training_clone", clone):
         model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), steps).model
@@ -94,15 +98,52 @@ def _steps(depth: int, width: int, batch: int, way: str) -> Callable[[], Spent]:
     return fit
 
 
-def recomputed_clone(network: Any, **options: Any) -> Any:
-    """The training clone whose normalisations and ReLUs are computed again when wanted."""
-    import keras
+def _blocks(depth: int, width: int, again: bool) -> Callable[[], object]:
+    """A function that computes all blocks of the network, and their gradients, on one batch."""
+    import tensorflow as tf
 
-    from keras_wrn.training_clone import training_clone
+    options = flags.FLAGS
+    kind = tf.bfloat16 if options.precision == "mixed_bfloat16" else tf.float32
+    planes = [16, 16 * width, 32 * width, 64 * width]
+    blocks = []
+    for group in (1, 2, 3):
+        for number in range((depth - 4) // 6):
+            into, out = planes[group - (number == 0)], planes[group]
+            stride = 2 if group > 1 and number == 0 else 1
+            shapes = [(3, 3, into, out), (3, 3, out, out)]
+            shapes += [(1, 1, into, out)] if number == 0 else []
+            blocks.append(
+                (stride, [0.05 * tf.random.normal(shape, dtype=kind) for shape in shapes])
+            )
+    start = tf.random.normal((options.batch_size, 32, 32, planes[0]), dtype=kind)
 
-    names = [layer.name for layer in network.layers if "_bn" in layer.name or "relu" in layer.name]
-    with keras.RematScope(mode="list_of_layers", layer_names=names):
-        return training_clone(network, **options)
+    def normalised(x: Any) -> Any:
+        ones = tf.ones(x.shape[-1])
+        return tf.nn.relu(tf.compat.v1.nn.fused_batch_norm(x, ones, 0 * ones)[0])
+
+    def block_of(stride: int) -> Callable[..., Any]:
+        def block(x: Any, first: Any, second: Any, projection: Any = None) -> Any:
+            before = normalised(x)
+            y = tf.nn.conv2d(before, first, stride, "SAME")
+            y = tf.nn.conv2d(normalised(y), second, 1, "SAME")
+            return y + (
+                x if projection is None else tf.nn.conv2d(before, projection, stride, "SAME")
+            )
+
+        return tf.recompute_grad(block) if again else block
+
+    @tf.function(jit_compile=False)
+    def gradients() -> Any:
+        kernels = [kernel for _, of_block in blocks for kernel in of_block]
+        with tf.GradientTape() as tape:
+            tape.watch(kernels)
+            x = start
+            for stride, of_block in blocks:
+                x = block_of(stride)(x, *of_block)
+            total = tf.reduce_sum(x)
+        return [tf.reduce_sum(of) for of in tape.gradient(total, kernels)]
+
+    return lambda: [of.numpy() for of in gradients()]
 
 
 def stock_clone(network: Any, *, precision: str, synchronized: bool) -> Any:

@@ -8,7 +8,7 @@ import keras
 
 from keras_wrn.errors import InputError
 from keras_wrn.fused_batch_norm import FusedBatchNormalization
-from keras_wrn.weight_gradient import FlatGradientConv2D, is_suitable
+from keras_wrn.weight_gradient import ProductGradientConv2D, is_suitable
 
 
 def training_clone(
@@ -43,7 +43,7 @@ def training_clone(
         if layer.name != "predictions":
             config["dtype"] = precision
         if flat and is_suitable(layer):
-            return FlatGradientConv2D.from_config(config)
+            return ProductGradientConv2D.from_config(config)
         if type(layer) is not keras.layers.BatchNormalization:
             return layer.__class__.from_config(config)
         if synchronized:

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from keras_wrn.training_clone import training_clone
-from keras_wrn.weight_gradient import FlatGradientConv2D, is_suitable, weight_gradient
+from keras_wrn.weight_gradient import (
+    ProductGradientConv2D,
+    is_suitable,
+    strided_weight_gradient,
+    weight_gradient,
+)
 from keras_wrn.wide_resnet import WideResNet
 
 pytestmark = pytest.mark.skipif(
@@ -35,22 +40,51 @@ def test_it_is_the_gradient(shape):
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(3, 6, 4, 6, 7), (2, 4, 4, 3, 2), (1, 18, 10, 16, 8)])
+def test_it_is_the_gradient_with_stride_2(shape):
+    import tensorflow as tf
+
+    count, height, width, channels, filters = shape
+    images = normal(count, height, width, channels)
+    upstream = normal(count, height // 2 - 1, width // 2 - 1, filters, seed=1)
+    expected = tf.raw_ops.Conv2DBackpropFilter(
+        input=images,
+        filter_sizes=[3, 3, channels, filters],
+        out_backprop=upstream,
+        strides=[1, 2, 2, 1],
+        padding="VALID",
+    )
+    got = strided_weight_gradient(tf.constant(images), tf.constant(upstream))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
-    ("side", "precision", "tolerance"),
+    ("side", "stride", "precision", "tolerance", "expected"),
     # bfloat16 has 8 bits: what the two round last may differ in the last of them.
-    [(6, "float32", 1e-4), (9, "float32", 1e-4), (8, "mixed_bfloat16", 2**-8)],
+    [
+        (6, 1, "float32", 1e-4, 1),
+        (9, 1, "float32", 1e-4, 0),  # the products are for small planes
+        (8, 1, "mixed_bfloat16", 2**-8, 1),
+        (18, 2, "float32", 1e-4, 1),
+        (17, 2, "float32", 1e-4, 0),
+        (36, 2, "float32", 1e-4, 0),
+        (10, 2, "mixed_bfloat16", 2**-8, 1),
+    ],
 )
-def test_a_layer_learns_as_the_stock_layer_does(side, precision, tolerance, monkeypatch):
+def test_a_layer_learns_as_the_stock_layer_does(
+    side, stride, precision, tolerance, expected, monkeypatch
+):
     import tensorflow as tf
 
     from keras_wrn import weight_gradient as module
 
-    calls = []
-    ours = module.weight_gradient
-    monkeypatch.setattr(module, "weight_gradient", lambda *of: calls.append(1) or ours(*of))
+    calls, name = [], "weight_gradient" if stride == 1 else "strided_weight_gradient"
+    ours = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *of: calls.append(1) or ours(*of))
     images, gradients = tf.constant(normal(4, side, side, 128)), []
-    for kind in (keras.layers.Conv2D, FlatGradientConv2D):
-        layer = kind(128, 3, padding="same", use_bias=False, dtype=precision)
+    for kind in (keras.layers.Conv2D, ProductGradientConv2D):
+        padding = "same" if stride == 1 else "valid"
+        layer = kind(128, 3, stride, padding=padding, use_bias=False, dtype=precision)
         layer.build(images.shape)
         layer.set_weights([normal(3, 3, 128, 128, seed=2) / 34])
 
@@ -62,7 +96,7 @@ def test_a_layer_learns_as_the_stock_layer_does(side, precision, tolerance, monk
             return tape.gradient(loss, [images, layer.kernel.value])
 
         gradients.append(step())
-    assert len(calls) == (side < 9)  # the products are for small planes
+    assert len(calls) == expected
     for stock, flat in zip(*gradients, strict=True):
         assert flat.dtype == stock.dtype == tf.float32
         np.testing.assert_allclose(
@@ -75,8 +109,8 @@ def test_only_the_bfloat16_clone_has_it_and_only_where_it_fits():
     suitable = [layer.name for layer in network.layers if is_suitable(layer)]
     assert "group1_block1_conv1" in suitable
     assert "group1_block1_proj" not in suitable  # 1x1
-    assert "group2_block1_conv1" not in suitable  # strided
+    assert "group2_block1_conv1" in suitable  # strided
     for precision, expected in (("mixed_bfloat16", suitable), ("float32", [])):
         clone = training_clone(network, precision=precision)
-        flat = [layer.name for layer in clone.layers if isinstance(layer, FlatGradientConv2D)]
+        flat = [layer.name for layer in clone.layers if isinstance(layer, ProductGradientConv2D)]
         assert flat == expected
