@@ -6,7 +6,9 @@
 Reads the cards of finished runs or published weights; runs that differ in the seed alone are one
 row, with n and the standard deviation. Operations are those of convolutions and dense layers,
 forward and backward. The records are other networks, most of them with tricks of architecture that
-a WRN of the paper's shape cannot use; they are as their authors publish them.
+a WRN of the paper's shape cannot use; they are as their authors publish them. Those of airbench
+are averages over moved and mirrored test images; --mirror adds the error of the runs' weights
+over each image and its mirror image, which is the nearest to it that costs twice the inference.
 
 --predict asks what the curve through the runs promises another network. The curve is least squares
 through every run: the error's logarithm is linear in those of the network's operations an image
@@ -45,10 +47,13 @@ def measure(folders: list[str]) -> None:
     network = options.predict and parse_network(options.predict)
     budgets = _budgets(options.pflop)
     rows = measured(folders)
+    for row in rows if options.mirror else ():
+        row["mirrored"] = [mirrored_error(folder) for folder in row["folders"]]
     lines = [
         [
             row["name"],
             said_errors(row["errors"]),
+            said_errors(row["mirrored"]) if "mirrored" in row else "",
             len(row["errors"]),
             f"{row['pflop']:.3g}",
             f"{statistics.mean(row['hours']):.2f}",
@@ -56,9 +61,10 @@ def measure(folders: list[str]) -> None:
         ]
         for row in rows
     ]
-    records = [[name, f"{error:.2f}", "", f"{pflop:.3g}", "", ""] for name, error, pflop in RECORDS]
-    header = ["what", "test error, %", "n", "PFLOP", "hours", "hardware"]
-    print(markdown(header, lines + records))
+    for name, error, pflop in RECORDS:
+        lines.append([name, f"{error:.2f}", "", "", f"{pflop:.3g}", "", ""])
+    header = ["what", "test error, %", "mirrored too", "n", "PFLOP", "hours", "hardware"]
+    print(markdown(header, lines))
     promises = [predict(rows, network, pflop) for pflop in budgets] if network else []
     for promise in promises:
         print(
@@ -68,6 +74,25 @@ def measure(folders: list[str]) -> None:
             f"are off by {promise['off']:.1%} at most"
         )
     write({"rows": rows, "records": RECORDS, "predictions": promises})
+
+
+def mirrored_error(folder: str) -> float:
+    """Test error in percent by the mean of the probabilities of an image and of its mirror image.
+
+    Raises:
+        InputError: the folder cannot be loaded, or its data set is not here.
+    """
+    from keras_wrn import load_trained
+    from keras_wrn.evaluation import class_probabilities, top_k_error
+    from keras_wrn.run_images import images_of
+
+    trained = load_trained(folder)
+    images, labels = images_of(trained, "test").test
+    both = [
+        class_probabilities(trained.model, seen, trained.preprocessing)
+        for seen in (images, images[:, :, ::-1])
+    ]
+    return 100 * top_k_error(sum(both), labels, 1)
 
 
 def _budgets(texts: list[str]) -> list[float]:
@@ -156,6 +181,7 @@ def measured(folders: list[str]) -> list[dict]:
             {
                 "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"
                 + ("" if of == TEST_SET else f", error of {of}"),
+                "folders": [],
                 "errors": [],
                 "hours": [],
                 "pflop": flop / 1e15,
@@ -164,6 +190,7 @@ def measured(folders: list[str]) -> list[dict]:
                 "recipe": card["recipe"],
             },
         )
+        row["folders"].append(folder)
         row["errors"].append(100 * card["metrics"]["error"])
         row["hours"].append(card["hours"])
     return sorted(rows.values(), key=lambda row: row["pflop"])
@@ -182,5 +209,6 @@ def _recipe_of(card: dict, folder: str) -> Recipe:
 
 if __name__ == "__main__":
     flags.DEFINE_string("predict", None, "depth and width of a network to predict, such as 28-10")
+    flags.DEFINE_bool("mirror", False, "measure with mirror images too: twice the test set each")
     flags.DEFINE_list("pflop", ["30"], "PFLOP of its training, such as 30,67")
     run(measure, takes_arguments=True)

@@ -1,7 +1,7 @@
 """A trained network as one file for an inference engine: LiteRT, ONNX Runtime or OpenVINO.
 
 The preprocessing is inside, as in the SavedModel. Weights and activations can be brought to 8 bits,
-which is worth 2 to 4 times the speed on CPUs; docs/performance.md has what it costs in accuracy.
+which is worth 2 to 4 times the speed on CPUs; docs/inference.md has what it costs in accuracy.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def _write_openvino(
     with tempfile.TemporaryDirectory() as scratch:
         # OpenVINO reads the ranges from ONNX' pairs of quantise and dequantise. What goes into a
         # convolution follows a ReLU, so its 8 bits need no zero point; the sums of the residual
-        # branches would, and stay in floating point: faster, and closer (docs/performance.md). So
+        # branches would, and stay in floating point: faster, and closer (docs/inference.md). So
         # does the stem: OpenVINO 2026.4 adds wrongly to one of 8 bits whose output is a shortcut.
         ranges = Path(scratch, "int8.onnx")
         _write_int8_onnx(classifier, ranges, calibration, products_alone=True)

@@ -1,10 +1,13 @@
 """What the benchmarks report: each ratio is to the right peer, in the same rounds."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tiny_run import change_card, random_images, write_run
 
+from keras_wrn import run_images
 from keras_wrn.errors import InputError
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -35,6 +38,25 @@ def test_a_card_of_an_older_version_and_a_new_one_are_runs_of_one_recipe(tmp_pat
         "10.00 (10.00)",
         "13.00 (13.00)",
     ]
+
+
+def test_an_image_is_measured_with_its_mirror_image(tmp_path, bench, monkeypatch):
+    from keras_wrn import evaluation
+
+    images, seen = random_images(20, seed=3), []
+
+    def probabilities(model, of, preprocessing):
+        seen.append(of)
+        # Right about the images themselves by little, wrong about their mirror images by much.
+        return np.tile([0.6, 0.4] if len(seen) % 2 else [0.1, 0.9], (len(of), 1))
+
+    monkeypatch.setattr(evaluation, "class_probabilities", probabilities)
+    test = SimpleNamespace(test=(images, np.zeros(20, np.int64)))
+    monkeypatch.setattr(run_images, "images_of", lambda trained, split: test)
+    folder = write_run(tmp_path / "run")
+    assert bench("accuracy_per_flop").mirrored_error(str(folder)) == 100.0
+    assert (seen[0] == images).all()
+    assert (seen[1] == images[:, :, ::-1]).all()
 
 
 def test_a_prediction_follows_the_law_that_the_runs_follow(bench):
