@@ -43,6 +43,7 @@ bench: .venv/bench               ## ratios against peers, measured on this machi
 	$(BENCH)/input_path.py --json bench/input-path.json
 	$(BENCH)/scale.py --json bench/scale.json
 	$(BENCH)/settings.py --json bench/settings.json
+	$(BENCH)/variants.py --json bench/variants.json
 	$(BIN)/python recipes/reproduce.py figure4 --workdir bench/reproduction --json bench/figure4.json
 	$(BENCH)/accuracy_per_flop.py $(dir $(wildcard saved_models/*-cifar10/card.json)) --json bench/accuracy.json
 

@@ -18,7 +18,6 @@ floor, so far from its runs it promises too much; the range is what it says with
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,38 +119,36 @@ def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[st
     """
     card = {"builder": "WideResNet", "depth": network[0], "width": network[1], "classes": 10}
     of_image = FLOP_OF_TRAINING * multiply_adds_of({**card, "input_shape": [32, 32, 3]})
-    at = np.log([of_image, pflop * 1e15])
+    at = _point(of_image, pflop)
     without_one = [_curve([row for row in rows if row is not left]) for left in rows]
     curve = _curve(rows)
-    of_others = [np.exp(_point(*at) @ coefficients) for coefficients in without_one]
+    of_others = [np.exp(at @ coefficients) for coefficients in without_one]
     off = [
-        abs(np.exp(_point(*_logarithms(row)) @ curve) / error - 1)
-        for row in rows
-        for error in row["errors"]
+        abs(np.exp(_point_of(row) @ curve) / error - 1) for row in rows for error in row["errors"]
     ]
     return {
         "pflop": pflop,
         "epochs": pflop * 1e15 / of_image / 50_000,
-        "error": float(np.exp(_point(*at) @ curve)),
+        "error": float(np.exp(at @ curve)),
         "least": float(min(of_others)),
         "most": float(max(of_others)),
         "off": float(max(off)),
     }
 
 
-def _point(of_image: float, of_run: float) -> np.ndarray:
+def _point(of_image: float, pflop: float) -> np.ndarray:
     """What the curve is linear in: the logarithms of an image's operations and of the images."""
-    return np.array([1.0, of_image, of_run - of_image])
+    return np.array([1.0, np.log(of_image), np.log(pflop * 1e15 / of_image)])
 
 
-def _logarithms(row: dict) -> np.ndarray:
-    return np.log([row["flop_of_an_image"], row["pflop"] * 1e15])
+def _point_of(row: dict) -> np.ndarray:
+    return _point(row["flop_of_an_image"], row["pflop"])
 
 
-def _curve(rows: Sequence[dict]) -> np.ndarray:
-    points = [(_point(*_logarithms(row)), error) for row in rows for error in row["errors"]]
-    where, errors = (np.array(of) for of in zip(*points, strict=True)) if points else ((), ())
-    if np.linalg.matrix_rank(np.atleast_2d(where)) < 3:
+def _curve(rows: list[dict]) -> np.ndarray:
+    errors = [error for row in rows for error in row["errors"]]
+    where = np.array([_point_of(row) for row in rows for _ in row["errors"]]).reshape(-1, 3)
+    if np.linalg.matrix_rank(where) < 3:
         raise InputError(
             "A prediction needs runs of two networks and of two lengths, and one row more. "
             f"Received: {', '.join(row['name'] for row in rows) or 'none'}."
@@ -176,9 +173,8 @@ def measured(folders: list[str]) -> list[dict]:
         if flop is None:
             raise InputError(f"{folder} does not say how many steps it was trained for.")
         of = metrics_of(card)
-        row = rows.setdefault(
-            recipe,
-            {
+        if recipe not in rows:
+            rows[recipe] = {
                 "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"
                 + ("" if of == TEST_SET else f", error of {of}"),
                 "folders": [],
@@ -188,8 +184,8 @@ def measured(folders: list[str]) -> list[dict]:
                 "flop_of_an_image": FLOP_OF_TRAINING * multiply_adds_of(card["network"]),
                 "hardware": card["hardware"],
                 "recipe": card["recipe"],
-            },
-        )
+            }
+        row = rows[recipe]
         row["folders"].append(folder)
         row["errors"].append(100 * card["metrics"]["error"])
         row["hours"].append(card["hours"])

@@ -36,13 +36,13 @@ def training_clone(
             f"Received: synchronized=True on {keras.config.backend()}"
         )
     fused = on_tensorflow and not synchronized
-    flat = on_tensorflow and precision == "mixed_bfloat16" and not _on_gpus()
+    products = on_tensorflow and precision == "mixed_bfloat16" and not _on_gpus()
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
         if layer.name != "predictions":
             config["dtype"] = precision
-        if flat and is_suitable(layer):
+        if products and is_suitable(layer):
             return ProductGradientConv2D.from_config(config)
         if type(layer) is not keras.layers.BatchNormalization:
             return layer.__class__.from_config(config)

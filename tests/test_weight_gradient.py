@@ -22,39 +22,27 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 4, 6, 7), (2, 1, 1, 3, 2), (1, 8, 8, 16, 8)])
-def test_it_is_the_gradient(shape):
+@pytest.mark.parametrize(
+    ("stride", "shape"),
+    [(1, shape) for shape in [(3, 5, 4, 6, 7), (2, 1, 1, 3, 2), (1, 8, 8, 16, 8)]]
+    + [(2, shape) for shape in [(3, 6, 4, 6, 7), (2, 4, 4, 3, 2), (1, 18, 10, 16, 8)]],
+)
+def test_it_is_the_gradient(stride, shape):
     import tensorflow as tf
 
     count, height, width, channels, filters = shape
     images = normal(count, height, width, channels)
-    upstream = normal(count, height, width, filters, seed=1)
+    rows, columns = (height, width) if stride == 1 else (height // 2 - 1, width // 2 - 1)
+    upstream = normal(count, rows, columns, filters, seed=1)
     expected = tf.raw_ops.Conv2DBackpropFilter(
         input=images,
         filter_sizes=[3, 3, channels, filters],
         out_backprop=upstream,
-        strides=[1, 1, 1, 1],
-        padding="SAME",
+        strides=[1, stride, stride, 1],
+        padding="SAME" if stride == 1 else "VALID",
     )
-    got = weight_gradient(tf.constant(images), tf.constant(upstream))
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(3, 6, 4, 6, 7), (2, 4, 4, 3, 2), (1, 18, 10, 16, 8)])
-def test_it_is_the_gradient_with_stride_2(shape):
-    import tensorflow as tf
-
-    count, height, width, channels, filters = shape
-    images = normal(count, height, width, channels)
-    upstream = normal(count, height // 2 - 1, width // 2 - 1, filters, seed=1)
-    expected = tf.raw_ops.Conv2DBackpropFilter(
-        input=images,
-        filter_sizes=[3, 3, channels, filters],
-        out_backprop=upstream,
-        strides=[1, 2, 2, 1],
-        padding="VALID",
-    )
-    got = strided_weight_gradient(tf.constant(images), tf.constant(upstream))
+    gradient = weight_gradient if stride == 1 else strided_weight_gradient
+    got = gradient(tf.constant(images), tf.constant(upstream))
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
