@@ -14,16 +14,20 @@ over each image and its mirror image, which is the nearest to it that costs twic
 through every run: the error's logarithm is linear in those of the network's operations an image
 and of the images that it was shown, those of fewer pixels counted by what they cost. It knows no
 floor, so far from its runs it promises too much; the range is what it says without one of its rows.
+Where the paper trained that network and one of the runs', the error that the run's would have by
+the curve in as many images, times the ratio of the paper's errors, stands beside it.
 """
 
 import dataclasses
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
 from interleaved import markdown, parse_network, run, write
 
+from keras_wrn import paper_tables
 from keras_wrn.cards import TEST_SET, metrics_of, read_card
 from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds_of, training_flop
 from keras_wrn.errors import InputError
@@ -44,7 +48,7 @@ def measure(folders: list[str]) -> None:
     """Print the table of the runs and the records."""
     options = flags.FLAGS
     network = options.predict and parse_network(options.predict)
-    budgets = _budgets(options.pflop)
+    budgets = budgets_of(options.pflop)
     rows = measured(folders)
     for row in rows if options.mirror else ():
         row["mirrored"] = [mirrored_error(folder) for folder in row["folders"]]
@@ -72,6 +76,8 @@ def measure(folders: list[str]) -> None:
             f"({promise['least']:.2f} to {promise['most']:.2f} without one of the rows); the runs "
             f"are off by {promise['off']:.1%} at most"
         )
+        for name, error in promise["by_ratio"].items():
+            print(f"  {error:.2f} % by the paper's ratio to {name}")
     write({"rows": rows, "records": RECORDS, "predictions": promises})
 
 
@@ -94,14 +100,7 @@ def mirrored_error(folder: str) -> float:
     return 100 * top_k_error(sum(both), labels, 1)
 
 
-def _budgets(texts: list[str]) -> list[float]:
-    try:
-        return [float(text) for text in texts]
-    except ValueError:
-        raise InputError(f"--pflop are numbers. Received: {', '.join(texts)}.") from None
-
-
-def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[str, float]:
+def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[str, Any]:
     """What the curve through runs of several networks and lengths promises another one.
 
     Args:
@@ -112,7 +111,8 @@ def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[st
     Returns:
         "pflop"; "epochs" of 50,000 images that they would be; the test "error" in percent, and the
         "least" and "most" that the curve says without one of its rows; how far it is "off" the
-        worst run, relatively.
+        worst run, relatively; "by_ratio", name of a row to the error that follows from it by the
+        ratio of the paper's errors.
 
     Raises:
         InputError: there are no four rows, or they do not differ in both network and length.
@@ -133,7 +133,40 @@ def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[st
         "least": float(min(of_others)),
         "most": float(max(of_others)),
         "off": float(max(off)),
+        "by_ratio": _by_ratio(rows, network, pflop * 1e15 / of_image, curve[2]),
     }
+
+
+def _by_ratio(
+    rows: list[dict], network: tuple[int, int], images: float, slope: float
+) -> dict[str, float]:
+    """The error after so many images by the paper's ratio to each row's network that it trained."""
+    known = {
+        (row.recipe.depth, row.recipe.width): row.errors[0]
+        for row in paper_tables.ROWS
+        if row.recipe is not None
+        and (row.table, row.dataset) in (("table5", "cifar10"), ("table6", "cifar10"))
+        and (row.recipe.block, row.recipe.dropout) == ("B(3,3)", 0)
+    }
+    found = {}
+    for row in rows:
+        of_row = row["recipe"]["depth"], row["recipe"]["width"]
+        if row["recipe"]["dataset"] == "cifar10" and network in known and of_row in known:
+            shown = row["pflop"] * 1e15 / row["flop_of_an_image"]
+            factor = known[network] / known[of_row] * (images / shown) ** slope
+            found[row["name"]] = float(statistics.mean(row["errors"]) * factor)
+    return found
+
+
+def budgets_of(texts: list[str]) -> list[float]:
+    """PFLOP as given on the command line."""
+    try:
+        budgets = [float(text) for text in texts]
+    except ValueError:
+        budgets = []
+    if not budgets or not all(0 < budget < np.inf for budget in budgets):
+        raise InputError(f"--pflop are numbers above 0. Received: {', '.join(texts)}.")
+    return budgets
 
 
 def _point(of_image: float, pflop: float) -> np.ndarray:

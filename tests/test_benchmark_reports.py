@@ -64,7 +64,8 @@ def test_a_prediction_follows_the_law_that_the_runs_follow(bench):
     of_image = {width: 6e6 * width**2 for width in (1, 2, 4)}
     rows = [
         {
-            "name": f"WRN-16-{width}, {images}",
+            "name": f"WRN-16-{width}, {images:.0e}",
+            "recipe": {"dataset": "cifar10", "depth": 16, "width": float(width)},
             "flop_of_an_image": of_image[width],
             "pflop": of_image[width] * images / 1e15,
             "errors": [4e5 * of_image[width] ** -0.2 * images**-0.5] * 2,
@@ -78,9 +79,24 @@ def test_a_prediction_follows_the_law_that_the_runs_follow(bench):
     assert promise["least"] == pytest.approx(promise["most"], rel=1e-6)
     assert promise["off"] == pytest.approx(0, abs=1e-9)
     assert promise["epochs"] == pytest.approx(19.07, rel=1e-2)
+    # The paper: 5.02 for WRN-16-4, 4.00 for WRN-28-10; it did not train the other two.
+    of_16_4 = 4e5 * of_image[4] ** -0.2 * (30e15 / of_28_10) ** -0.5
+    by_ratio = {"WRN-16-4, 4e+06": pytest.approx(of_16_4 * 4.00 / 5.02, rel=1e-3)}
+    assert promise["by_ratio"] == by_ratio
+    assert accuracy.predict(rows, (28, 2), 30.0)["by_ratio"] == {}
+    for row in rows:
+        row["recipe"]["dataset"] = "cifar100"
+    assert accuracy.predict(rows, (28, 10), 30.0)["by_ratio"] == {}
     for few in (rows[:2], [rows[0], rows[2]], rows[:3]):
         with pytest.raises(InputError, match="two lengths"):
             accuracy.predict(few, (28, 10), 30.0)
+
+
+@pytest.mark.parametrize("texts", [["30", "much"], ["30", "0"], ["-1"], ["inf"], ["nan"], []])
+def test_operations_are_numbers_above_0(bench, texts):
+    with pytest.raises(InputError, match=f"above 0. Received: {', '.join(texts)}"):
+        bench("accuracy_per_flop").budgets_of(texts)
+    assert bench("accuracy_per_flop").budgets_of(["30", "67.5"]) == [30.0, 67.5]
 
 
 @pytest.fixture
