@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_wrn import coco
+from keras_wrn import coco_images
 from keras_wrn import wide_resnet_imagenet as networks
 from keras_wrn.errors import InputError
 from keras_wrn.exporting import version_folder, write_version
@@ -213,8 +213,8 @@ def export_detector(
 ) -> None:
     """Write directory/version as a SavedModel for TF Serving, whole or not at all.
 
-    "serving_default" takes `images`, uint8 (n, size, size, 3), as `coco.letterbox` makes them;
-    "serving_bytes" takes `image_bytes`, strings (n,), encoded photos of any size. Both return
+    "serving_default" takes `images`, uint8 (n, size, size, 3), as `coco_images.letterbox` makes
+    them; "serving_bytes" takes `image_bytes`, strings (n,), encoded photos of any size. Both return
     `boxes`, float32 (n, 100, 4), left, top, width and height in pixels of what was given,
     `confidence` and `classes`, float32 (n, 100), all three padded with -1, `labels`, strings
     (n, 100), and `num_detections`, int32 (n,).
@@ -238,7 +238,7 @@ def export_detector(
     def decode(encoded: Any) -> Any:
         image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
         longer = tf.cast(tf.reduce_max(tf.shape(image)[:2]), tf.float32)
-        return tf.ensure_shape(coco.letterbox(image, size), (size, size, 3)), longer / size
+        return tf.ensure_shape(coco_images.letterbox(image, size), (size, size, 3)), longer / size
 
     def serving_bytes(image_bytes: Any) -> dict[str, Any]:
         kinds = (tf.TensorSpec((size, size, 3), tf.uint8), tf.TensorSpec((), tf.float32))

@@ -75,7 +75,7 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     """
     import keras
 
-    from keras_wrn import coco, detection
+    from keras_wrn import coco_images, detection
 
     ours, defaults = dataclasses.asdict(settings), dataclasses.asdict(Settings())
     run_folder.check_run(workdir, ours, defaults)
@@ -98,7 +98,7 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     detection.compile_detector(detector, schedule)
     run_folder.open_run(workdir, ours, defaults)
-    with coco.name_the_damaged(photos, held_out):
+    with coco_images.name_the_damaged(photos, held_out):
         keeper = _fit(detector, settings, workdir, photos, held_out, steps)
         return _finish(detector, settings, keeper, photos, held_out)
 
@@ -109,7 +109,7 @@ def _fit(
     """Run the epochs that are left; return the `callbacks.RunKeeper` of all."""
     import keras
 
-    from keras_wrn import callbacks, coco, detection
+    from keras_wrn import callbacks, coco_images, detection
 
     detector.optimizer.build(detector.trainable_variables)
     keeper = callbacks.RunKeeper(workdir, settings, steps, columns=COLUMNS)
@@ -124,7 +124,7 @@ def _fit(
     try:
         for first, last, each in keeper.stretches():
             detector.fit(
-                coco.training_batches(
+                coco_images.training_batches(
                     photos,
                     settings.image_size,
                     settings.batch_size,
@@ -148,7 +148,7 @@ def _finish(
     detector: Any, settings: Settings, keeper: Any, photos: Any, held_out: Any
 ) -> dict[str, Any]:
     """Store the detector, measure and draw what the stored one finds, and write the card last."""
-    from keras_wrn import coco, detection
+    from keras_wrn import coco, coco_images, detection
     from keras_wrn.detection_pictures import draw_detections
 
     size, workdir = settings.image_size, keeper.workdir
@@ -176,7 +176,7 @@ def _finish(
         "versions": {**run_folder.versions(), "keras-cv": metadata.version("keras-cv")},
         "hardware": run_folder.hardware(),
     }
-    shown = next(iter(coco.images_of(held_out, size, DRAWN))).numpy()
+    shown = next(iter(coco_images.images_of(held_out, size, DRAWN))).numpy()
     picture = workdir / "detections.png"
     draw_detections(shown, found, held_out.class_names, picture, truth=truth)
     run_folder.write_json(workdir / run_folder.CARD_FILE, card)
@@ -185,7 +185,7 @@ def _finish(
 
 
 def _find(detector: Any, photos: Any, settings: Settings) -> Any:
-    from keras_wrn.coco import images_of
+    from keras_wrn.coco_images import images_of
 
     return detector.predict(images_of(photos, settings.image_size, settings.batch_size), verbose=0)
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import keras_wrn
-from keras_wrn import coco
+from keras_wrn import coco, coco_images
 from keras_wrn.errors import InputError
 
 ROOT = str(pathlib.Path(keras_wrn.__file__).parents[1])
@@ -147,7 +147,7 @@ def assert_boxes_are_on_their_colours(image, boxes, classes):
 def test_images_are_fitted_in_at_the_top_left(files):
     pytest.importorskip("tensorflow")
     photos = coco.read(*files)
-    batches = [batch.numpy() for batch in coco.images_of(photos, 80, 2)]
+    batches = [batch.numpy() for batch in coco_images.images_of(photos, 80, 2)]
     images = np.concatenate(batches)
     assert [len(batch) for batch in batches] == [2, 1]
     assert images.shape == (3, 80, 80, 3) and images.dtype == np.uint8
@@ -162,7 +162,7 @@ def test_images_are_fitted_in_at_the_top_left(files):
 def test_mirrored_boxes_stay_on_their_colours(files):
     pytest.importorskip("tensorflow")
     photos = coco.read(*files, with_boxes=True)
-    batches = coco.training_batches(photos, 80, 2, flip=True, seed=1).take(8)
+    batches = coco_images.training_batches(photos, 80, 2, flip=True, seed=1).take(8)
     seen = set()
     for images, targets in batches.as_numpy_iterator():
         for image, boxes, classes in zip(images, targets["boxes"], targets["classes"], strict=True):
@@ -181,7 +181,7 @@ def test_batches_go_on_where_they_were_left(files):
 
     def batches(**options):
         tf.random.set_seed(5)
-        return coco.training_batches(photos, 40, 2, flip=True, seed=3, **options)
+        return coco_images.training_batches(photos, 40, 2, flip=True, seed=3, **options)
 
     whole = first_boxes(batches().take(6))
     assert whole == first_boxes(batches().take(6))
@@ -194,9 +194,9 @@ def test_a_damaged_photo_is_named(files):
     photos.paths[1].write_bytes(b"no image")
     with (
         pytest.raises(InputError, match=r"9\.png cannot be read as an image"),
-        coco.name_the_damaged(photos),
+        coco_images.name_the_damaged(photos),
     ):
-        list(coco.images_of(photos, 40, 2))
+        list(coco_images.images_of(photos, 40, 2))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("keras_cv", reason="keras-cv is not installed")
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
-from keras_wrn import coco, detection, paper_tables, row_hours
+from keras_wrn import coco, coco_images, detection, paper_tables, row_hours
 from keras_wrn.callbacks import RunKeeper
 
 RECIPE = pathlib.Path(keras_wrn.__file__).parents[1] / "recipes" / "coco.py"
@@ -172,7 +172,7 @@ def test_a_finished_run_is_left_alone_and_another_is_refused(run, recipe, rectan
 def test_what_is_stored_and_exported_finds_the_same(run, rectangles, tmp_path):
     workdir, card = run
     photos = coco.read(rectangles / "a.json", rectangles)
-    images = next(iter(coco.images_of(photos, SIZE, 3))).numpy()
+    images = next(iter(coco_images.images_of(photos, SIZE, 3))).numpy()
     detector = detection.load_detector(workdir / "detector.keras")
     found = detector.predict(images, verbose=0)
     detection.export_detector(detector, tmp_path / "served", card["class_names"])
