@@ -119,7 +119,8 @@ def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[st
     """
     card = {"builder": "WideResNet", "depth": network[0], "width": network[1], "classes": 10}
     of_image = FLOP_OF_TRAINING * multiply_adds_of({**card, "input_shape": [32, 32, 3]})
-    at = _point(of_image, pflop)
+    images = pflop * 1e15 / of_image
+    at = _point(of_image, images)
     without_one = [_curve([row for row in rows if row is not left]) for left in rows]
     curve = _curve(rows)
     of_others = [np.exp(at @ coefficients) for coefficients in without_one]
@@ -128,12 +129,12 @@ def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[st
     ]
     return {
         "pflop": pflop,
-        "epochs": pflop * 1e15 / of_image / 50_000,
+        "epochs": images / 50_000,
         "error": float(np.exp(at @ curve)),
         "least": float(min(of_others)),
         "most": float(max(of_others)),
         "off": float(max(off)),
-        "by_ratio": _by_ratio(rows, network, pflop * 1e15 / of_image, curve[2]),
+        "by_ratio": _by_ratio(rows, network, images, curve[2]),
     }
 
 
@@ -145,15 +146,15 @@ def _by_ratio(
         (row.recipe.depth, row.recipe.width): row.errors[0]
         for row in paper_tables.ROWS
         if row.recipe is not None
-        and (row.table, row.dataset) in (("table5", "cifar10"), ("table6", "cifar10"))
+        and row.dataset == "cifar10"
+        and row.table in ("table5", "table6")
         and (row.recipe.block, row.recipe.dropout) == ("B(3,3)", 0)
     }
     found = {}
     for row in rows:
         of_row = row["recipe"]["depth"], row["recipe"]["width"]
         if row["recipe"]["dataset"] == "cifar10" and network in known and of_row in known:
-            shown = row["pflop"] * 1e15 / row["flop_of_an_image"]
-            factor = known[network] / known[of_row] * (images / shown) ** slope
+            factor = known[network] / known[of_row] * (images / _images_of(row)) ** slope
             found[row["name"]] = float(statistics.mean(row["errors"]) * factor)
     return found
 
@@ -169,13 +170,18 @@ def budgets_of(texts: list[str]) -> list[float]:
     return budgets
 
 
-def _point(of_image: float, pflop: float) -> np.ndarray:
+def _images_of(row: dict) -> float:
+    """How many images of full size cost what a run took."""
+    return row["pflop"] * 1e15 / row["flop_of_an_image"]
+
+
+def _point(of_image: float, images: float) -> np.ndarray:
     """What the curve is linear in: the logarithms of an image's operations and of the images."""
-    return np.array([1.0, np.log(of_image), np.log(pflop * 1e15 / of_image)])
+    return np.array([1.0, np.log(of_image), np.log(images)])
 
 
 def _point_of(row: dict) -> np.ndarray:
-    return _point(row["flop_of_an_image"], row["pflop"])
+    return _point(row["flop_of_an_image"], _images_of(row))
 
 
 def _curve(rows: list[dict]) -> np.ndarray:
