@@ -5,7 +5,7 @@
 
 Each timing is a fresh process, in turn with one in which nothing is set, since a program reads
 these environment variables when it starts. What the user's own environment says of them counts in
-none.
+none. A setting that makes the first round's step several times as slow is timed in no other round.
 """
 
 import statistics
@@ -29,6 +29,7 @@ SETTINGS = {
         ":glibc.malloc.trim_threshold=4294967296"
     },
     "one arena": {TUNABLES: "glibc.malloc.arena_max=1"},
+    "the same and what recipes set": {TUNABLES: f"{SETTING}:glibc.malloc.arena_max=1"},
     "one thread": dict.fromkeys(THREADS, "1"),
     "one operation at a time": {"TF_NUM_INTEROP_THREADS": "1"},
     "oneDNN in the calling thread": {"TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD": "1"},
@@ -50,6 +51,7 @@ timings = interleaved.interleave({{"step": builders[{step!r}]()}}, {repeats})
 print(json.dumps([timings.seconds["step"], timings.cpu_seconds["step"]]))
 """
 CLOCKS = ("wall clock", "CPU-seconds")
+HOPELESS = 4.0  # times as slow as with nothing set
 
 
 def measure(arguments: list[str]) -> None:
@@ -67,14 +69,16 @@ def measure(arguments: list[str]) -> None:
         facts[network] = found
         for name in names[1:]:
             gains = [_gain(found[NOTHING], found[name], clock) for clock in range(len(CLOCKS))]
-            rows.append([f"WRN-{network}", name, *gains])
+            measured = sum(of is not None for of in found[name])
+            rows.append([f"WRN-{network}", name, *gains, measured])
             print(f"WRN-{network}, {name}: {', '.join(gains)}", flush=True)
         write({"seconds": facts})
     print(
         f"\n{options.step}, {options.precision}, batch {options.batch_size}, "
-        f"n = {options.rounds} pairs of processes:\n"
+        "n pairs of processes:\n"
     )
-    print(markdown(["step", "setting", *(f"times as fast, {clock}" for clock in CLOCKS)], rows))
+    gains = [f"times as fast, {clock}" for clock in CLOCKS]
+    print(markdown(["step", "setting", *gains, "n"], rows))
 
 
 def _time(depth: int, width: int, names: list[str]) -> dict[str, list[tuple[float, float] | None]]:
@@ -93,11 +97,22 @@ def _time(depth: int, width: int, names: list[str]) -> dict[str, list[tuple[floa
     found: dict[str, list[tuple[float, float] | None]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name in names:
+            if _hopeless(found[name], found[NOTHING]):
+                found[name].append(None)
+                continue
             where = f"WRN-{depth}-{width}, {name}"
             clocks = in_a_fresh_process(where, code, UNSET | SETTINGS[name])
             medians = clocks and tuple(statistics.median(seconds) for seconds in clocks)
             found[name].append(medians)
     return found
+
+
+def _hopeless(
+    times: list[tuple[float, float] | None], plain: list[tuple[float, float] | None]
+) -> bool:
+    """Whether the first round showed a setting that is not worth another one."""
+    first, reference = (of[0] if of else None for of in (times, plain))
+    return bool(first and reference and first[0] > HOPELESS * reference[0])
 
 
 def _gain(

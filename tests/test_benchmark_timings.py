@@ -151,3 +151,22 @@ def test_a_ratio_of_processes_is_of_rounds_in_which_both_were_measured(bench):
     over = bench("scale")._over
     assert over(found, "thin", "wide", "step") == "5.50 (3.00 to 8.00)"
     assert over(found, "thin", "absent", "step") == ""
+
+
+def test_a_setting_that_is_many_times_as_slow_is_timed_once(bench, monkeypatch):
+    settings = bench("settings")
+    seconds = {settings.NOTHING: 1.0, "slow": 2.0, "hopeless": 9.0}
+    flags = {key: SimpleNamespace(value=1) for key in ("batch_size", "steps", "repeats")}
+    flags |= {key: SimpleNamespace(value=settings.OURS) for key in ("precision", "step")}
+    options = type("Options", (), {"__getitem__": lambda self, key: flags[key]})()
+    options.step, options.rounds = settings.OURS, 3
+    monkeypatch.setattr(settings, "flags", SimpleNamespace(FLAGS=options))
+    monkeypatch.setattr(settings, "SETTINGS", {name: {} for name in seconds})
+    monkeypatch.setattr(
+        settings,
+        "in_a_fresh_process",
+        lambda name, code, environment: [[seconds[name.split(", ")[1]]] * 3] * 2,
+    )
+    found = settings._time(10, 1, list(seconds))
+    assert found["slow"] == [(2.0, 2.0)] * 3
+    assert found["hopeless"] == [(9.0, 9.0), None, None]
