@@ -28,12 +28,13 @@ check: .venv/installed           ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/bench               ## ratios against peers, measured on this machine: about three hours
+bench: .venv/bench               ## ratios against peers, measured on this machine: about four hours
 	mkdir -p bench
 	$(BENCH)/training_step.py --networks 16-4,40-2,40-1 --precision float32 --json bench/step-float32.json
 	$(BENCH)/training_step.py --networks 16-4,40-2,40-1 --json bench/step-bfloat16.json
-	$(BENCH)/training_step.py --networks 28-10 --batch_sizes 32 --json bench/step-28-10.json
-	$(BENCH)/training_step.py --networks 16-4,40-1 --batch_sizes 32,1 --json bench/step-small-batches.json
+	$(BENCH)/training_step.py --networks 28-10 --batch_sizes 128,32 --rounds 3 --json bench/step-28-10.json
+	$(BENCH)/training_step.py --networks 28-10 --batch_sizes 1 --steps 10 --json bench/step-28-10-one.json
+	$(BENCH)/training_step.py --networks 16-4,40-2,40-1 --batch_sizes 32,1 --json bench/step-small-batches.json
 	$(BENCH)/inference.py saved_models/wrn-16-4-cifar10 --json bench/inference-16-4.json
 	$(BENCH)/inference.py --network 28-10 --batch_sizes 32,1 --json bench/inference-28-10.json
 	$(BENCH)/inference.py --network 40-2 --json bench/inference-40-2.json
