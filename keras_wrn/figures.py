@@ -156,7 +156,7 @@ def step_times(result: Mapping[str, Any], png: Path, title: str) -> Path:
     axes = figure.subplots()
     colors = [_WIDE if name in wide else _THIN for name in systems]
     bars = axes.bar([name.removeprefix("pre-resnet-") for name in systems], times, color=colors)
-    axes.bar_label(bars, [f"{value:.3g}" for value in times])
+    axes.bar_label(bars, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in times])
     axes.set_ylabel("ms")
     axes.set_xlabel("thin (grey): depth; wide (red): depth-width")
     axes.spines[["top", "right"]].set_visible(False)

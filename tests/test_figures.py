@@ -72,6 +72,16 @@ def test_figure_3_has_a_logarithmic_loss_and_the_median_run(tmp_path, drawn):
     assert drawn[0].axes[0].lines[0].get_label() == "WRN-16-4 (error 1.80 %; the paper 1.85 %)"
 
 
+def test_the_bars_of_figure_4_have_their_milliseconds(tmp_path, drawn):
+    path = step_time.figure_4_path(tmp_path, None)
+    path.parent.mkdir()
+    seconds = {"pre-resnet-164": [0.01234], "40-4": [0.2], "28-10": [1.2818]}
+    path.write_text(json.dumps(times(seconds=seconds)))
+    figures.draw(["figure4"], tmp_path)
+    [axes] = drawn[0].axes
+    assert [label.get_text() for label in axes.texts] == ["12.3", "200", "1,282"]
+
+
 def test_figure_4_is_printed_as_ratios(tmp_path):
     text = comparison.as_markdown(comparison.report_on([], ["figure4"], tmp_path))
     assert f"Not measured: `python recipes/reproduce.py figure4 --workdir {tmp_path}`" in text
