@@ -226,6 +226,16 @@ def run(measure: Callable[[list[str]], None], takes_arguments: bool = False) -> 
         except InputError as error:
             print(f"{argv[0]}: {error}", file=sys.stderr)
             sys.exit(2)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing in ("", "keras_wrn"):
+                raise
+            print(
+                f"{argv[0]}: This benchmark needs {missing}, which is not installed. "
+                f"Run: pip install {missing}",
+                file=sys.stderr,
+            )
+            sys.exit(2)
 
     flags.DEFINE_string("json", None, "write the figures there")
     app.run(main)

@@ -1,5 +1,6 @@
 """What the benchmarks make of their timings, and what they refuse before they take any."""
 
+import os
 import subprocess
 import sys
 import time
@@ -109,6 +110,22 @@ def test_a_mistake_is_said_before_anything_is_measured(arguments, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert not done.stdout
+
+
+def test_a_package_that_is_not_installed_is_named_in_a_sentence(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("from interleaved import run\nrun(lambda _: __import__('absent.part'))\n")
+    done = subprocess.run(
+        [sys.executable, program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(FOLDER), str(FOLDER.parent)])},
+    )
+    assert done.returncode == 2
+    said = "This benchmark needs absent, which is not installed. Run: pip install absent"
+    assert done.stderr == f"{program}: {said}\n"
 
 
 def test_the_gpu_benchmark_asks_for_jax_before_it_imports_it(monkeypatch):
