@@ -36,7 +36,7 @@ bench: .venv/bench               ## ratios against peers, measured on this machi
 	$(BENCH)/training_step.py --networks 28-10 --batch_sizes 1 --steps 10 --json bench/step-28-10-one.json
 	$(BENCH)/training_step.py --networks 16-4,40-2,40-1 --batch_sizes 32,1 --json bench/step-small-batches.json
 	$(BENCH)/inference.py saved_models/wrn-16-4-cifar10 --json bench/inference-16-4.json
-	$(BENCH)/inference.py --network 28-10 --batch_sizes 32,1 --json bench/inference-28-10.json
+	$(BENCH)/inference.py --network 28-10 --batch_sizes 128,32,1 --images_per_round 128 --latency_calls 50 --json bench/inference-28-10.json
 	$(BENCH)/inference.py --network 40-2 --json bench/inference-40-2.json
 	$(BENCH)/inference.py --network 40-1 --json bench/inference-40-1.json
 	$(BENCH)/memory.py --json bench/memory.json
