@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from absl import app, flags
 
 from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.offers import not_installed
 
 # For programs in fresh processes: their memory at most, in MB.
 PEAK_MEMORY = """
@@ -223,22 +224,21 @@ def run(measure: Callable[[list[str]], None], takes_arguments: bool = False) -> 
         except Interrupted as stop:
             print(f"{stop}; the same command goes on from there", file=sys.stderr)
             sys.exit(128 + stop.signal)
-        except InputError as error:
-            print(f"{argv[0]}: {error}", file=sys.stderr)
-            sys.exit(2)
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
             if missing in ("", "keras_wrn"):
                 raise
-            print(
-                f"{argv[0]}: This benchmark needs {missing}, which is not installed. "
-                f"Run: pip install {missing}",
-                file=sys.stderr,
-            )
-            sys.exit(2)
+            _refuse(argv[0], not_installed("This benchmark", missing))
+        except InputError as error:
+            _refuse(argv[0], error)
 
     flags.DEFINE_string("json", None, "write the figures there")
     app.run(main)
+
+
+def _refuse(program: str, why: object) -> NoReturn:
+    print(f"{program}: {why}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _make_room(json_path: str | None) -> None:

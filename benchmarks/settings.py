@@ -51,6 +51,8 @@ timings = interleaved.interleave({{"step": builders[{step!r}]()}}, {repeats})
 print(json.dumps([timings.seconds["step"], timings.cpu_seconds["step"]]))
 """
 CLOCKS = ("wall clock", "CPU-seconds")
+# Seconds of each clock, round by round; None where it was not measured.
+Clocks = list[tuple[float, float] | None]
 HOPELESS = 4.0  # times as slow as with nothing set
 
 
@@ -77,11 +79,11 @@ def measure(arguments: list[str]) -> None:
         f"\n{options.step}, {options.precision}, batch {options.batch_size}, "
         "n pairs of processes:\n"
     )
-    gains = [f"times as fast, {clock}" for clock in CLOCKS]
-    print(markdown(["step", "setting", *gains, "n"], rows))
+    header = ["step", "setting", *(f"times as fast, {clock}" for clock in CLOCKS), "n"]
+    print(markdown(header, rows))
 
 
-def _time(depth: int, width: int, names: list[str]) -> dict[str, list[tuple[float, float] | None]]:
+def _time(depth: int, width: int, names: list[str]) -> dict[str, Clocks]:
     """Seconds of each clock for each setting and round: medians of a process."""
     options = flags.FLAGS
     code = PROGRAM.format(
@@ -94,7 +96,7 @@ def _time(depth: int, width: int, names: list[str]) -> dict[str, list[tuple[floa
             for name in ("batch_size", "steps", "precision", "repeats", "step")
         },
     )
-    found: dict[str, list[tuple[float, float] | None]] = {name: [] for name in names}
+    found: dict[str, Clocks] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name in names:
             if _hopeless(found[name], found[NOTHING]):
@@ -107,17 +109,13 @@ def _time(depth: int, width: int, names: list[str]) -> dict[str, list[tuple[floa
     return found
 
 
-def _hopeless(
-    times: list[tuple[float, float] | None], plain: list[tuple[float, float] | None]
-) -> bool:
+def _hopeless(times: Clocks, plain: Clocks) -> bool:
     """Whether the first round showed a setting that is not worth another one."""
     first, reference = (of[0] if of else None for of in (times, plain))
     return bool(first and reference and first[0] > HOPELESS * reference[0])
 
 
-def _gain(
-    plain: list[tuple[float, float] | None], other: list[tuple[float, float] | None], clock: int
-) -> str:
+def _gain(plain: Clocks, other: Clocks, clock: int) -> str:
     return by_pair(*([of and of[clock] for of in times] for times in (plain, other)))
 
 

@@ -26,9 +26,12 @@ def import_package(module: str, package: str, purpose: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{purpose} needs {package}, which is not installed. Run: pip install {package}"
-        ) from error
+        raise InputError(not_installed(purpose, package)) from error
+
+
+def not_installed(purpose: str, package: str) -> str:
+    """The sentence on a package that is absent, with the command that installs it."""
+    return f"{purpose} needs {package}, which is not installed. Run: pip install {package}"
 
 
 def download_offers(offers: list[Offer], folder: Path, terms: str, instead: str = "") -> None:
