@@ -48,7 +48,7 @@ setup(
         "test": TEST,
         "dev": [*TEST, *ENGINES, *DETECTION, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],
     },
-    entry_points={"console_scripts": ["keras-wrn=keras_wrn.cli:run"]},
+    entry_points={"console_scripts": ["keras-wrn=keras_wrn.cli.main:run"]},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Intended Audience :: Science/Research",

@@ -27,11 +27,11 @@ import numpy as np
 from absl import flags
 from interleaved import markdown, parse_network, run, write
 
-from keras_wrn import paper_tables
-from keras_wrn.cards import TEST_SET, metrics_of, read_card
-from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds_of, training_flop
 from keras_wrn.errors import InputError
-from keras_wrn.recipe import Recipe
+from keras_wrn.paper import tables
+from keras_wrn.training.cost import FLOP_OF_TRAINING, multiply_adds_of, training_flop
+from keras_wrn.training.recipe import Recipe
+from keras_wrn.weights.card import TEST_SET, metrics_of, read_card
 
 RECORDS = (
     ("airbench94 (Jordan 2024), CIFAR-10", 6.0, 0.36),
@@ -88,8 +88,9 @@ def mirrored_error(folder: str) -> float:
         InputError: the folder cannot be loaded, or its data set is not here.
     """
     from keras_wrn import load_trained
-    from keras_wrn.evaluation import class_probabilities, top_k_error
-    from keras_wrn.run_images import images_of
+    from keras_wrn.inference.classifier import class_probabilities
+    from keras_wrn.inference.evaluation import top_k_error
+    from keras_wrn.inference.own_images import images_of
 
     trained = load_trained(folder)
     images, labels = images_of(trained, "test").test
@@ -144,7 +145,7 @@ def _by_ratio(
     """The error after so many images by the paper's ratio to each row's network that it trained."""
     known = {
         (row.recipe.depth, row.recipe.width): row.errors[0]
-        for row in paper_tables.ROWS
+        for row in tables.ROWS
         if row.recipe is not None
         and row.dataset == "cifar10"
         and row.table in ("table5", "table6")

@@ -54,8 +54,8 @@ def keras_engines(model: Any, preprocessing: Any) -> dict[str, Engine]:
     """The network in TensorFlow's graphs, in float32 and bfloat16, and as users call it."""
     import tensorflow as tf
 
-    from keras_wrn.evaluation import class_probabilities, with_preprocessing
-    from keras_wrn.training_clone import training_clone
+    from keras_wrn.inference.classifier import class_probabilities, with_preprocessing
+    from keras_wrn.training.clone import training_clone
 
     full = with_preprocessing(model, preprocessing)
     clone = training_clone(model, precision="mixed_bfloat16")
@@ -152,7 +152,7 @@ def _file_engine(
     folder: Path,
     threads: int,
 ) -> Iterator[tuple[str, Engine]]:
-    from keras_wrn.inference_files import FORMATS, export_file
+    from keras_wrn.deploy.engines import FORMATS, export_file
 
     path = folder / f"{name.replace(' ', '-')}{FORMATS[file_format][0]}"
     export_file(

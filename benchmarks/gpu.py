@@ -83,8 +83,8 @@ def measure(arguments: list[str]) -> None:
 
 def _time(depth: int, width: int) -> tuple[Timings, int, list[str]]:
     """Time all variants; also the FLOP of one run, and the steps that end in no finite weights."""
-    from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds
-    from keras_wrn.wide_resnet import WideResNet
+    from keras_wrn.applications.wide_resnet import WideResNet
+    from keras_wrn.training.cost import FLOP_OF_TRAINING, multiply_adds
 
     options = flags.FLAGS
     count = options.batch_size * options.steps
@@ -129,9 +129,10 @@ def jax_runs(depth: int, width: int) -> tuple[dict[str, Run], Callable[[str], bo
     import numpy as np
     from jax import numpy as jnp
 
-    from keras_wrn import losses, trainer
-    from keras_wrn.preprocessing import preprocessing_of
-    from keras_wrn.recipe import Recipe
+    from keras_wrn.images.preprocessing import preprocessing_of
+    from keras_wrn.training import losses
+    from keras_wrn.training.model import build
+    from keras_wrn.training.recipe import Recipe
 
     options = flags.FLAGS
     recipe = Recipe(
@@ -144,7 +145,7 @@ def jax_runs(depth: int, width: int) -> tuple[dict[str, Run], Callable[[str], bo
     order = jnp.asarray(rng.integers(0, options.data, shape))
 
     def built() -> Any:
-        return trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), options.steps).model
+        return build(recipe, preprocessing_of("cifar10"), (32, 32, 3), options.steps).model
 
     # The data set is an argument: a constant would become part of the program.
     @partial(jax.jit, donate_argnums=0, static_argnums=1)

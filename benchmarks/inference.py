@@ -55,7 +55,7 @@ def measure(arguments: list[str]) -> None:
     sizes = parse_sizes(options.batch_sizes)
     import tensorflow as tf
 
-    from keras_wrn.cost import multiply_adds
+    from keras_wrn.training.cost import multiply_adds
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -100,8 +100,8 @@ def _load(arguments: list[str]) -> tuple[str, Any, Any, Any, Any, tuple[int, int
     """Name, model, preprocessing, test and calibration images, PyTorch's depth and width."""
     import keras_wrn
     from keras_wrn import datasets
-    from keras_wrn.preprocessing import PREPROCESSING
-    from keras_wrn.run_images import images_of
+    from keras_wrn.images.preprocessing import PREPROCESSING
+    from keras_wrn.inference.own_images import images_of
 
     options = flags.FLAGS
 

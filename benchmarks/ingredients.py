@@ -17,8 +17,8 @@ from absl import flags, logging
 from interleaved import run
 
 from keras_wrn.errors import InputError
-from keras_wrn.huge_pages import restart_with_huge_pages
-from keras_wrn.recipe import Recipe
+from keras_wrn.system.huge_pages import restart_with_huge_pages
+from keras_wrn.training.recipe import Recipe
 
 BASE = Recipe(
     dataset="cifar10",
@@ -70,7 +70,7 @@ def train_all(workdir: Path, seeds: list[int], names: list[str]) -> None:
     """Train what is not trained yet, the first seed of all before the second."""
     import keras
 
-    from keras_wrn.training import train
+    from keras_wrn.training.run import train
 
     for seed in seeds:
         for name in names:

@@ -66,7 +66,7 @@ def layer_runs(images) -> dict[str, Callable[[], object]]:
     """The layer over resident batches, in a graph and compiled."""
     import tensorflow as tf
 
-    from keras_wrn.augment import RandomCropFlip
+    from keras_wrn.augment.geometry import RandomCropFlip
 
     size = flags.FLAGS.batch_size
     batches = [tf.constant(images[i : i + size]) for i in range(0, len(images), size)]
@@ -86,8 +86,8 @@ def stream_run(images) -> Callable[[], object]:
     """The batches of an epoch, as `train` gets them."""
     import numpy as np
 
-    from keras_wrn.batches import BatchStream
-    from keras_wrn.recipe import Recipe
+    from keras_wrn.training.batches import BatchStream
+    from keras_wrn.training.recipe import Recipe
 
     recipe = Recipe(batch_size=flags.FLAGS.batch_size)
     stream = BatchStream(images, np.zeros(len(images), np.int64), recipe, classes=10)
@@ -114,17 +114,16 @@ def training_run(images) -> Callable[[], object]:
     """Training steps of WRN-16-4 without augmentation."""
     import numpy as np
 
-    from keras_wrn import trainer
-    from keras_wrn.batches import InOrder
-    from keras_wrn.preprocessing import preprocessing_of
-    from keras_wrn.recipe import Recipe
-    from keras_wrn.untuned import untuned
+    from keras_wrn.images.preprocessing import preprocessing_of
+    from keras_wrn.training.batches import InOrder, untuned
+    from keras_wrn.training.model import build
+    from keras_wrn.training.recipe import Recipe
 
     size = flags.FLAGS.batch_size
     recipe = Recipe(
         depth=16, width=4, batch_size=size, precision="mixed_bfloat16", pad=0, flip=False
     )
-    model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
+    model = build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
     labels = np.zeros(len(images), np.int64)
     batches = untuned(InOrder(images, labels, size))
     return lambda: fit_timed(model, batches, shuffle=False)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 from absl import app, flags
 
 from keras_wrn.errors import InputError, Interrupted
-from keras_wrn.offers import not_installed
+from keras_wrn.system.backend import not_installed
 
 # For programs in fresh processes: their memory at most, in MB.
 PEAK_MEMORY = """
@@ -127,7 +127,7 @@ def fit_timed(model: Any, *data: Any, **options: Any) -> Spent:
     An epoch has hundreds of steps, a timing a few: what a call of `fit` costs once would weigh
     too much.
     """
-    from keras_wrn.callbacks import StepClock
+    from keras_wrn.training.callbacks import StepClock
 
     clock = StepClock()
     model.fit(*data, verbose=0, callbacks=[clock], **options)
@@ -261,7 +261,8 @@ def write(facts: dict[str, Any]) -> None:
     path = flags.FLAGS.json
     if path is None:
         return
-    from keras_wrn.run_folder import hardware, versions, write_json
+    from keras_wrn.system.files import write_json
+    from keras_wrn.system.machine import hardware, versions
 
     measured = time.strftime("%Y-%m-%d")
     own = flags.FLAGS.get_flags_for_module(sys.argv[0])

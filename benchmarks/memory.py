@@ -35,11 +35,11 @@ depth, width, batch, precision = {depth}, {width}, {batch}, {precision!r}
 KERAS = """
 import numpy as np, keras
 imported = peak()
-from keras_wrn import trainer
-from keras_wrn.preprocessing import preprocessing_of
-from keras_wrn.recipe import Recipe
-from keras_wrn.training_clone import training_clone
-from keras_wrn.wide_resnet import WideResNet
+from keras_wrn.training import model as trainer
+from keras_wrn.images.preprocessing import preprocessing_of
+from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.clone import training_clone
+from keras_wrn.applications.wide_resnet import WideResNet
 images, labels = np.zeros((batch, 32, 32, 3), "uint8"), np.zeros(batch, "int64")
 """
 STOCK = """
@@ -73,7 +73,7 @@ torch_peer.training_run(depth, width, batch, 3, **how)()
 """,
     ("keras_wrn", "inference"): KERAS
     + """
-from keras_wrn.evaluation import class_probabilities
+from keras_wrn.inference.classifier import class_probabilities
 keras.config.set_dtype_policy(precision)
 model = WideResNet(depth, width)
 for _ in range(3):

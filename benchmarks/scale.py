@@ -46,9 +46,9 @@ import numpy as np, tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 before = peak()
-from keras_wrn import trainer
-from keras_wrn.preprocessing import preprocessing_of
-from keras_wrn.recipe import Recipe
+from keras_wrn.training import model as trainer
+from keras_wrn.images.preprocessing import preprocessing_of
+from keras_wrn.training.recipe import Recipe
 t = time.process_time()
 recipe = Recipe(**{arguments}, precision={precision!r}, batch_size=32)
 model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model

@@ -16,7 +16,7 @@ from interleaved import by_pair, in_a_fresh_process, markdown, parse_network, ru
 from training_step import OURS, STOCK, TORCH
 
 from keras_wrn.errors import InputError
-from keras_wrn.huge_pages import SETTING, TUNABLES
+from keras_wrn.system.huge_pages import SETTING, TUNABLES
 
 NOTHING = "nothing set"
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")

@@ -31,7 +31,7 @@ IMPORTS = {
 OURS = """
 import json, pathlib, tempfile, keras, numpy as np
 from keras_wrn import WideResNet
-from keras_wrn.weights import load_exactly
+from keras_wrn.weights.loading import load_exactly
 t = mark(); model = WideResNet({depth}, {width}); built = mark() - t
 with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "w.weights.h5")
@@ -53,9 +53,9 @@ print(json.dumps({{"build, PyTorch": built, "load weights, PyTorch": loaded}}))
 """
 FIRST_STEP = """
 import json, numpy as np, keras
-from keras_wrn import trainer
-from keras_wrn.preprocessing import preprocessing_of
-from keras_wrn.recipe import Recipe
+from keras_wrn.training import model as trainer
+from keras_wrn.images.preprocessing import preprocessing_of
+from keras_wrn.training.recipe import Recipe
 recipe = Recipe(depth={depth}, width={width}, precision="mixed_bfloat16")
 t = mark()
 trainer = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10)

@@ -107,8 +107,8 @@ def _time(
     depth: int, width: int, batch: int, steps: int
 ) -> tuple[Timings, float, dict[str, float]]:
     """Time all variants; also the GFLOP of one of their runs, and those of the limits'."""
-    from keras_wrn.cost import FLOP_OF_TRAINING, multiply_adds
-    from keras_wrn.wide_resnet import WideResNet
+    from keras_wrn.applications.wide_resnet import WideResNet
+    from keras_wrn.training.cost import FLOP_OF_TRAINING, multiply_adds
 
     options = flags.FLAGS
     bfloat16 = options.precision == "mixed_bfloat16"
@@ -144,12 +144,12 @@ def keras_steps(
     import keras
     import numpy as np
 
-    from keras_wrn import trainer, training_clone
-    from keras_wrn.batches import InOrder
-    from keras_wrn.preprocessing import preprocessing_of
-    from keras_wrn.recipe import Recipe
-    from keras_wrn.untuned import untuned
-    from keras_wrn.wide_resnet import WideResNet
+    from keras_wrn.applications.wide_resnet import WideResNet
+    from keras_wrn.images.preprocessing import preprocessing_of
+    from keras_wrn.training import clone
+    from keras_wrn.training.batches import InOrder, untuned
+    from keras_wrn.training.model import build
+    from keras_wrn.training.recipe import Recipe
 
     count = batch * (steps + 1)  # the first is not timed
     rng = np.random.default_rng(0)
@@ -162,12 +162,12 @@ def keras_steps(
         return lambda: fit_timed(model, batches, shuffle=False)
 
     def ours() -> Callable[[], object]:
-        built = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), steps)
+        built = build(recipe, preprocessing_of("cifar10"), (32, 32, 3), steps)
         return fit(built.model, images)
 
     def ours_with(stock_layer: str, of_ours: str) -> Callable[[], object]:
         """Ours, with Keras' own layer in the place of one of the training clone's."""
-        with mock.patch.object(training_clone, of_ours, getattr(keras.layers, stock_layer)):
+        with mock.patch.object(clone, of_ours, getattr(keras.layers, stock_layer)):
             return ours()
 
     def stock() -> Callable[[], object]:

@@ -71,18 +71,18 @@ def _steps(depth: int, width: int, batch: int, way: str) -> Callable[[], Spent]:
     """A function that trains on --images images in one of the ways; what one image takes."""
     import numpy as np
 
-    from keras_wrn import trainer
-    from keras_wrn.batches import InOrder
-    from keras_wrn.preprocessing import preprocessing_of
-    from keras_wrn.recipe import Recipe
-    from keras_wrn.untuned import untuned
+    from keras_wrn.images.preprocessing import preprocessing_of
+    from keras_wrn.training import model as trainer
+    from keras_wrn.training.batches import InOrder, untuned
+    from keras_wrn.training.clone import training_clone
+    from keras_wrn.training.recipe import Recipe
 
     options = flags.FLAGS
     at_once = AT_ONCE if way == SEVERAL else 1
     steps = max(1, options.images // (batch * at_once)) * at_once
     recipe = Recipe(depth=depth, width=width, precision=options.precision, batch_size=batch)
     of_way = {FIRST: planes_first_clone, LAST: stock_clone}
-    clone = of_way.get(way, trainer.training_clone)
+    clone = of_way.get(way, training_clone)
     with mock.patch.object(trainer, "training_clone", clone):
         model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), steps).model
     model.steps_per_execution = at_once

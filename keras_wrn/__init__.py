@@ -17,14 +17,12 @@ __version__ = "0.1.0"
 
 _MODULES = ("datasets", "optimizers", "augment", "applications")
 _HOMES = {
-    "wide_resnet": ("WideResNet",),
-    "wide_resnet_imagenet": (
+    "applications": (
+        "WideResNet",
         "WideResNet18",
         "WideResNet34",
         "WideResNet50_2",
         "WideResNet101_2",
-    ),
-    "applications": (
         "WideResNet16_1",
         "WideResNet16_2",
         "WideResNet16_4",
@@ -46,22 +44,24 @@ _HOMES = {
         "PreActResNet164",
         "PreActResNet1001",
     ),
-    "block_types": ("Conventions",),
+    "applications.conversion": ("convert",),
+    "deploy.saved_model": ("export",),
     "errors": ("InputError",),
-    "preprocessing": ("preprocess_input",),
-    "decoding": ("decode_predictions",),
-    "recipe": ("Recipe",),
-    "training": ("train",),
-    "evaluation": ("evaluate",),
-    "prediction": ("predict",),
-    "exporting": ("export",),
-    "runs": ("load_trained",),
-    "converters": ("convert",),
-    "weights": ("load_weights",),
-    "published_list": ("list_weights",),
-    "publishing": ("publish",),
+    "images.class_names": ("decode_predictions",),
+    "images.preprocessing": ("Preprocessing", "preprocess_input"),
+    "inference.evaluation": ("evaluate",),
+    "inference.prediction": ("predict",),
+    "inference.trained": ("load_trained",),
+    "networks.blocks": ("Conventions",),
+    "release.publishing": ("publish",),
+    "training.recipe": ("Recipe",),
+    "training.run": ("train",),
+    "weights.finding": ("list_weights",),
+    "weights.loading": ("load_weights",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+_WITHOUT_BACKEND = ("InputError", "Preprocessing", "Recipe", "datasets", "list_weights")
 
 __all__ = sorted([*_HOME_OF, *_MODULES])
 
@@ -69,8 +69,8 @@ __all__ = sorted([*_HOME_OF, *_MODULES])
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF and name not in _MODULES:
         raise AttributeError(f"module 'keras_wrn' has no attribute {name!r}")
-    if name != "datasets":  # reads files with NumPy alone
-        from keras_wrn.backend import require_keras
+    if name not in _WITHOUT_BACKEND:
+        from keras_wrn.system.backend import require_keras
 
         require_keras()
     if name in _MODULES:

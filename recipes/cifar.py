@@ -11,8 +11,8 @@ Expected test error, median of 5 runs on a GPU (paper, Table 5): WRN-28-10 4.00 
 WRN-40-4 4.53 % and 21.18 %, WRN-16-8 4.27 % and 20.43 % on CIFAR-10 and CIFAR-100.
 """
 
-from keras_wrn.recipe import Recipe
-from keras_wrn.recipe_flags import run
+from keras_wrn.cli.recipe_flags import run
+from keras_wrn.training.recipe import Recipe
 
 if __name__ == "__main__":
     run(Recipe(dataset="cifar10", depth=28, width=10))

@@ -19,8 +19,8 @@ of which the regularisers may do better in long runs; and twice the peak rate (-
 long runs.
 """
 
-from keras_wrn.recipe import Recipe
-from keras_wrn.recipe_flags import run
+from keras_wrn.cli.recipe_flags import run
+from keras_wrn.training.recipe import Recipe
 
 if __name__ == "__main__":
     run(

@@ -21,11 +21,16 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from keras_wrn import recipe_flags, run_folder
-from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
+from keras_wrn.cli import recipe_flags
 from keras_wrn.errors import InputError, Interrupted
-from keras_wrn.huge_pages import restart_with_huge_pages
-from keras_wrn.recipe import option
+from keras_wrn.system import machine
+from keras_wrn.system.backend import require_keras
+from keras_wrn.system.console import quiet_stderr, quiet_tensorflow
+from keras_wrn.system.files import read_json, write_json, write_whole
+from keras_wrn.system.huge_pages import restart_with_huge_pages
+from keras_wrn.training import run_folder
+from keras_wrn.training.recipe import option
+from keras_wrn.weights.card import CARD_FILE
 
 COLUMNS = ("epoch", "step", "loss", "box_loss", "classification_loss", "mAP", "mAP50", "seconds")
 DROPS = (2 / 3, 8 / 9)  # of the run, where the rate is divided by 10: 60k and 80k of 90k steps
@@ -75,16 +80,17 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     """
     import keras
 
-    from keras_wrn import coco_images, detection
+    from keras_wrn.detection import retinanet
+    from keras_wrn.detection.photos import name_the_damaged
 
     ours, defaults = dataclasses.asdict(settings), dataclasses.asdict(Settings())
     run_folder.check_run(workdir, ours, defaults)
-    if (workdir / run_folder.CARD_FILE).exists():
+    if (workdir / CARD_FILE).exists():
         logging.info("the run in %s is finished", workdir)
-        return run_folder.read_json(workdir / run_folder.CARD_FILE)
+        return read_json(workdir / CARD_FILE)
     photos, held_out = _photos(settings)
     keras.utils.set_random_seed(settings.seed)
-    detector = detection.build_detector(
+    detector = retinanet.build_detector(
         len(photos.class_names),
         depth=settings.depth,
         width=settings.width,
@@ -96,9 +102,9 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     boundaries = [round(share * steps * settings.epochs) for share in DROPS]
     rates = [settings.learning_rate * factor for factor in (1, 0.1, 0.01)]
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
-    detection.compile_detector(detector, schedule)
+    retinanet.compile_detector(detector, schedule)
     run_folder.open_run(workdir, ours, defaults)
-    with coco_images.name_the_damaged(photos, held_out):
+    with name_the_damaged(photos, held_out):
         keeper = _fit(detector, settings, workdir, photos, held_out, steps)
         return _finish(detector, settings, keeper, photos, held_out)
 
@@ -109,22 +115,24 @@ def _fit(
     """Run the epochs that are left; return the `callbacks.RunKeeper` of all."""
     import keras
 
-    from keras_wrn import callbacks, coco_images, detection
+    from keras_wrn.detection import retinanet
+    from keras_wrn.detection.photos import training_batches
+    from keras_wrn.training import run_keeper
 
     detector.optimizer.build(detector.trainable_variables)
-    keeper = callbacks.RunKeeper(workdir, settings, steps, columns=COLUMNS)
+    keeper = run_keeper.RunKeeper(workdir, settings, steps, columns=COLUMNS)
     keeper.restore(detector)
 
     def measure(epoch: int, logs: dict[str, Any]) -> None:
         if (epoch + 1) % settings.evaluate_every == 0 and epoch + 1 < settings.epochs:
             truth = held_out.targets(settings.image_size)
-            logs.update(detection.box_coco_metrics(truth, _find(detector, held_out, settings)))
+            logs.update(retinanet.box_coco_metrics(truth, _find(detector, held_out, settings)))
 
     keeper.catch_signals()
     try:
         for first, last, each in keeper.stretches():
             detector.fit(
-                coco_images.training_batches(
+                training_batches(
                     photos,
                     settings.image_size,
                     settings.batch_size,
@@ -148,14 +156,15 @@ def _finish(
     detector: Any, settings: Settings, keeper: Any, photos: Any, held_out: Any
 ) -> dict[str, Any]:
     """Store the detector, measure and draw what the stored one finds, and write the card last."""
-    from keras_wrn import coco, coco_images, detection
-    from keras_wrn.detection_pictures import draw_detections
+    from keras_wrn.detection import coco, retinanet
+    from keras_wrn.detection.photos import images_of
+    from keras_wrn.detection.pictures import draw_detections
 
     size, workdir = settings.image_size, keeper.workdir
     plain = detector.from_config(detector.get_config())  # without Adam's state, twice as large
     plain.set_weights(detector.get_weights())
-    run_folder.write_whole(workdir / DETECTOR_FILE, plain.save)
-    found = _find(detection.load_detector(workdir / DETECTOR_FILE), held_out, settings)
+    write_whole(workdir / DETECTOR_FILE, plain.save)
+    found = _find(retinanet.load_detector(workdir / DETECTOR_FILE), held_out, settings)
     truth = held_out.targets(size)
     card = {
         "format": 1,
@@ -163,7 +172,7 @@ def _finish(
         "metrics": {
             "n": len(held_out),
             "photos": "those it was trained on" if held_out is photos else "held out",
-            "box_coco_metrics": detection.box_coco_metrics(truth, found),
+            "box_coco_metrics": retinanet.box_coco_metrics(truth, found),
             "pycocotools": coco.average_precision(held_out, found, size),
         },
         "class_names": list(held_out.class_names),
@@ -173,26 +182,26 @@ def _finish(
         "recipe": dataclasses.asdict(settings),
         "steps": keeper.step,
         "hours": round(keeper.seconds / 3600, 3),
-        "versions": {**run_folder.versions(), "keras-cv": metadata.version("keras-cv")},
-        "hardware": run_folder.hardware(),
+        "versions": {**machine.versions(), "keras-cv": metadata.version("keras-cv")},
+        "hardware": machine.hardware(),
     }
-    shown = next(iter(coco_images.images_of(held_out, size, DRAWN))).numpy()
+    shown = next(iter(images_of(held_out, size, DRAWN))).numpy()
     picture = workdir / "detections.png"
     draw_detections(shown, found, held_out.class_names, picture, truth=truth)
-    run_folder.write_json(workdir / run_folder.CARD_FILE, card)
+    write_json(workdir / CARD_FILE, card)
     run_folder.forget_state(workdir)
     return card
 
 
 def _find(detector: Any, photos: Any, settings: Settings) -> Any:
-    from keras_wrn.coco_images import images_of
+    from keras_wrn.detection.photos import images_of
 
     return detector.predict(images_of(photos, settings.image_size, settings.batch_size), verbose=0)
 
 
 def _photos(settings: Settings) -> tuple[Any, Any]:
     """The photos to train on and to measure on; the same, if the same file is given twice."""
-    from keras_wrn import coco
+    from keras_wrn.detection import coco
 
     home = Path(settings.data_dir).expanduser()
 
@@ -230,7 +239,7 @@ def main(_: list[str]) -> None:
         card = train(settings, Path(workdir))
         metrics = card["metrics"]
         if values.export:
-            from keras_wrn.detection import export_detector, load_detector
+            from keras_wrn.detection.retinanet import export_detector, load_detector
 
             stored = load_detector(Path(workdir) / DETECTOR_FILE)
             export_detector(stored, Path(values.export), card["class_names"])

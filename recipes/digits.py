@@ -13,8 +13,8 @@ Expected test error: 1.94 % and 2.22 % with seeds 1 and 2 (docs/results.md); nea
 
 from pathlib import Path
 
-from keras_wrn.recipe import Recipe
-from keras_wrn.recipe_flags import run
+from keras_wrn.cli.recipe_flags import run
+from keras_wrn.training.recipe import Recipe
 
 RECIPE = Recipe(
     dataset="digits",

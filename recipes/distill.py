@@ -13,8 +13,8 @@ Test error published for CIFAR-100 by Tian et al., Table 1: teacher WRN-40-2 24.
 26.74 % alone and 25.08 % distilled; WRN-40-1 28.02 % alone and 26.46 % distilled.
 """
 
-from keras_wrn.recipe import Recipe
-from keras_wrn.recipe_flags import run
+from keras_wrn.cli.recipe_flags import run
+from keras_wrn.training.recipe import Recipe
 
 if __name__ == "__main__":
     run(

@@ -25,8 +25,8 @@ error 69.0 %, top-1 and top-5 test error 85.8/67.7 %, with
     --precision mixed_bfloat16
 """
 
-from keras_wrn.paper_systems import recipe_of
-from keras_wrn.recipe_flags import run
+from keras_wrn.cli.recipe_flags import run
+from keras_wrn.paper.systems import recipe_of
 
 RECIPE = recipe_of("imagenet", "50-2")
 

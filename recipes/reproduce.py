@@ -20,13 +20,15 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from keras_wrn import comparison, figures, reproduction, row_hours, run_folder, step_time
-from keras_wrn.backend import quiet_stderr, quiet_tensorflow, require_keras
 from keras_wrn.errors import InputError, Interrupted
-from keras_wrn.huge_pages import restart_with_huge_pages
-from keras_wrn.paper_tables import CURVES, FIGURES, TABLES, WORKDIR, Row
-from keras_wrn.recipe import PRECISIONS
-from keras_wrn.scaled_down import Scale, parse_scale
+from keras_wrn.paper import comparison, figures, hours, reproduction, step_time
+from keras_wrn.paper.scale import Scale, parse_scale
+from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
+from keras_wrn.system.backend import require_keras
+from keras_wrn.system.console import quiet_stderr, quiet_tensorflow
+from keras_wrn.system.files import write_json, write_whole
+from keras_wrn.system.huge_pages import restart_with_huge_pages
+from keras_wrn.training.recipe import PRECISIONS
 
 # What a mode does, and the flags that mean nothing to it.
 MODES = {
@@ -100,7 +102,7 @@ def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) 
     options = flags.FLAGS
     precision = options.precision
     if options.time:
-        row_hours.measure_speeds(rows, workdir, precision=precision, batch=options.time_batch)
+        hours.measure_speeds(rows, workdir, precision=precision, batch=options.time_batch)
         return []
     failures = reproduction.train_rows(
         rows,
@@ -140,12 +142,12 @@ def show(report: comparison.Report) -> None:
     if options.markdown:
         page = Path(options.markdown)
         text = comparison.document(report, page.parent, shlex.join(sys.argv[1:]))
-        run_folder.write_whole(page, lambda part: part.write_text(text, encoding="utf-8"))
+        write_whole(page, lambda part: part.write_text(text, encoding="utf-8"))
     folder = report.workdir / report.scale.folder if report.scale else report.workdir
     results = Path(options.json or folder / "results.json")
     if options.json or not (options.table or options.time):
         results.parent.mkdir(parents=True, exist_ok=True)
-        run_folder.write_json(results, comparison.as_json(report))
+        write_json(results, comparison.as_json(report))
 
 
 def main(argv: list[str]) -> None:

@@ -12,8 +12,8 @@ Expected test error, one run on a GPU (paper, Table 6 and text): WRN-16-8 1.54 %
 dropout; WRN-16-4 1.64 % and 1.85 %.
 """
 
-from keras_wrn.paper_systems import DROPOUT, recipe_of
-from keras_wrn.recipe_flags import run
+from keras_wrn.cli.recipe_flags import run
+from keras_wrn.paper.systems import DROPOUT, recipe_of
 
 if __name__ == "__main__":
     run(recipe_of("svhn", "16-8", dropout=DROPOUT["svhn"]))

@@ -19,24 +19,24 @@ import pytest
 
 # Files of ten seconds and more, the longest first: no worker shall be left alone with one.
 SLOWEST = (
-    "test_training",
-    "test_coco_recipe",
-    "test_parity",
-    "test_image_stream",
-    "test_reproduction",
-    "test_cli",
-    "test_two_devices",
-    "test_application_frame",
-    "test_paper_tables",
-    "test_applications",
-    "test_exporting",
-    "test_imagenet_weights",
-    "test_dialects",
-    "test_recipe_flags",
-    "test_whitened_run",
-    "test_wide_resnet",
-    "test_whitening",
-    "test_distillation",
+    "training/test_run.py",
+    "detection/test_training.py",
+    "applications/test_parity.py",
+    "training/test_imagenet_feed.py",
+    "paper/test_reproduction.py",
+    "cli/test_main.py",
+    "training/test_devices.py",
+    "applications/test_frame.py",
+    "paper/test_tables.py",
+    "applications/test_named.py",
+    "deploy/test_saved_model.py",
+    "weights/test_owners.py",
+    "checkpoints/test_dialects.py",
+    "cli/test_recipe_flags.py",
+    "training/test_whitened_run.py",
+    "applications/test_wide_resnet.py",
+    "images/test_whitening.py",
+    "training/test_teacher.py",
 )
 
 
@@ -48,7 +48,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     ranks = {name: rank for rank, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, len(SLOWEST)))
+    items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), len(SLOWEST)))
 
 
 def pytest_collection_finish(session):
@@ -80,18 +80,18 @@ def bench(monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Let a run end without the two pictures, which take longer than a small network's steps."""
-    from keras_wrn import training
+    from keras_wrn.training import run as training
 
     monkeypatch.setattr(training, "_draw", lambda *_: None)
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that `report` draws, before they are written."""
-    from keras_wrn import report
+    """The figures that `pictures` draws, before they are written."""
+    from keras_wrn.training import pictures
 
-    figures, save = [], report.save
+    figures, save = [], pictures.save
     monkeypatch.setattr(
-        report, "save", lambda figure, png: figures.append(figure) or save(figure, png)
+        pictures, "save", lambda figure, png: figures.append(figure) or save(figure, png)
     )
     return figures

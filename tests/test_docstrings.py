@@ -12,21 +12,26 @@ from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
 import keras_wrn
 
-FILES = sorted(Path(keras_wrn.__file__).parent.glob("*.py"))
+ROOT = Path(keras_wrn.__file__).parents[1]
+FILES = sorted(Path(keras_wrn.__file__).parent.rglob("*.py"))
 EXAMPLE = re.compile(r">>> (?!.*doctest: \+SKIP)")
-MODULES = [path.stem for path in FILES if EXAMPLE.search(path.read_text(encoding="utf-8"))]
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in FILES
+    if EXAMPLE.search(path.read_text(encoding="utf-8"))
+]
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 NOT_RUN = {
-    "training.train": "trains; test_training does it",
+    "training.run.train": "trains; training/test_run.py does it",
 }
 
 
 @pytest.mark.usefixtures("zero_kernels")
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_do_what_they_show(name, tmp_path, monkeypatch):
-    if name == "detection":
+    if name.startswith("keras_wrn.detection"):
         pytest.importorskip("keras_cv")
-    module = importlib.import_module(f"keras_wrn.{name}")
+    module = importlib.import_module(name)
     monkeypatch.chdir(tmp_path)
     names = {**vars(module), "keras": keras, "np": np, "keras_wrn": keras_wrn}
     told = []

@@ -9,7 +9,7 @@ from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from tiny_run import random_images, write_run
 
 import keras_wrn
-from keras_wrn.paper_systems import SYSTEMS
+from keras_wrn.paper.systems import SYSTEMS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -11,8 +11,8 @@ import pathlib
 
 import keras
 
-from keras_wrn.wide_resnet import WideResNet
-from keras_wrn.wide_resnet_imagenet import WideResNet18, WideResNet50_2
+from keras_wrn.applications.wide_resnet import WideResNet
+from keras_wrn.applications.wide_resnet_imagenet import WideResNet18, WideResNet50_2
 
 GOLDEN = pathlib.Path(__file__).with_name("layer_names.json")
 NETWORKS = {

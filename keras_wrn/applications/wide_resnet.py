@@ -1,0 +1,225 @@
+"""Wide residual networks for small images: Table 1 of the paper, block by block.
+
+Zagoruyko & Komodakis, "Wide Residual Networks", BMVC 2016, arXiv:1605.07146.
+
+A network is a 3x3 convolution of 16 planes, three groups of residual blocks with 16k, 32k and
+64k planes (strides 1, 2, 2), batch normalisation, ReLU, average pooling and a linear layer.
+Batch normalisation and ReLU precede each convolution. Where a block changes the number of
+planes, its first BN-ReLU is shared by both branches and the shortcut is a 1x1 convolution of
+the activated input; elsewhere the shortcut is the identity of the raw input (the authors'
+models/wide-resnet.lua).
+
+Every layer is a stock Keras layer: a saved `.keras` file loads where keras_wrn is not installed.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_wrn.applications import frame
+from keras_wrn.applications.frame import KerasTensor
+from keras_wrn.networks.blocks import (
+    GROUPS,
+    PAPER,
+    Block,
+    Conventions,
+    count_blocks,
+    default_name,
+    drop_rate,
+    group_planes,
+    parse_block,
+)
+
+STEM_PLANES = 16  # "16 in all experiments": never multiplied by the width
+MIN_SIZE = 8  # pixels: the last group then sees 2x2
+
+
+def WideResNet(
+    depth: int = 28,
+    width: float = 10,
+    block: str | Sequence[int] = "B(3,3)",
+    dropout: float = 0.0,
+    *,
+    blocks_per_group: int | None = None,
+    stochastic_depth: float = 0.0,
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: KerasTensor | None = None,
+    input_shape: tuple[int | None, ...] | None = None,
+    pooling: str | None = None,
+    classes: int = 10,
+    classifier_activation: str | Callable[..., Any] | None = "softmax",
+    name: str | None = None,
+    conventions: Conventions = PAPER,
+) -> keras.Model:
+    """Build WRN-`depth`-`width` with blocks B(M), as a functional Keras model.
+
+    Two rules stand in the paper for the blocks per group N. The default is Table 3's,
+    `depth = 3 * N * len(M) + 4`, so that WRN-40-2 has 2,243,546 parameters with B(3), B(3,3),
+    B(3,3,3) and B(3,3,3,3) alike. Table 2 keeps N = 6, 6, 6, 6, 4, 3 for its rows whatever the
+    block: pass `blocks_per_group` to build those (the depth is then a label only).
+    "bottleneck" is the thin pre-activation ResNet of Table 5: `depth = 9 * N + 2`.
+
+    Args:
+        depth: the paper's n, convolutions on the longest path, projections counted.
+        width: the widening factor k > 0; may be fractional. Planes are rounded down.
+        block: B(M) for any M of 1s and 3s, as "B(3,1,3)" or (3, 1, 3), or "bottleneck".
+        dropout: drop rate in [0, 1) before every convolution of a block but its first.
+        blocks_per_group: N, where it shall not follow from the depth.
+        stochastic_depth: drop rate in [0, 1) of the last block's residual branch, per image,
+            growing linearly from the first block (Huang et al. 2016, Table 5's rival). What
+            survives in training is scaled up, so that inference is the plain sum.
+        include_top: whether to add average pooling and the classifier.
+        weights: None; the data set of published weights ("cifar10", "cifar100", "svhn"; see
+            `keras_wrn.list_weights`) of exactly this network, dropout aside; or the path of a
+            .weights.h5 or .safetensors file or of a run folder ("./run": a bare word is a name).
+        input_tensor: a Keras tensor (batch, height, width, channels) to build on.
+        input_shape: (height, width, channels), at least 8x8 pixels. Default (32, 32, 3), or
+            (None, None, 3) without top.
+        pooling: without top: None for (batch, height, width, planes), "avg" or "max" for
+            (batch, planes).
+        classes: number of classes.
+        classifier_activation: "softmax", or None for logits.
+        name: the model's name.
+        conventions: what other implementations do differently; the paper's by default.
+
+    Returns:
+        A functional model of stock Keras layers: float images, normalised as the data set's
+        `preprocess_input` does, to (batch, classes).
+
+    Raises:
+        InputError: an argument that describes no network; the sentence names what would.
+
+    Example:
+        >>> model = WideResNet(16, 4, dropout=0.3, classes=100)
+        >>> sum(np.prod(v.shape) for v in model.trainable_variables).item()
+        2772020
+
+    Source: Table 1, sections 2 and 3; dropout section 2.4. Differs: BN scales start at 1, not
+    at uniform(0, 1) (the authors' ImageNet model does the same).
+    """
+    shape = parse_block(block)
+    blocks = count_blocks(depth, shape, blocks_per_group)
+    planes = group_planes(width, shape)
+    dropout = drop_rate("dropout", dropout)
+    stochastic_depth = drop_rate("stochastic_depth", stochastic_depth)
+    frame.check_arguments(
+        weights=weights,
+        include_top=include_top,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+    )
+    inputs = frame.open_input(
+        input_tensor,
+        input_shape,
+        include_top=include_top,
+        weights=weights,
+        default_size=32,
+        min_size=MIN_SIZE,
+    )
+    frame.allow_depth(len(GROUPS) * blocks)
+
+    x = conv(STEM_PLANES, 3, name="stem_conv")(inputs)
+    drop_step = stochastic_depth / (len(GROUPS) * blocks)
+    for group, (width_out, (_, stride)) in enumerate(zip(planes, GROUPS, strict=True), start=1):
+        for number in range(1, blocks + 1):
+            position = (group - 1) * blocks + number
+            x = _block(
+                x,
+                shape,
+                width_out,
+                stride=stride if number == 1 else 1,
+                dropout=dropout,
+                drop_block=position * drop_step,
+                conventions=conventions,
+                name=f"group{group}_block{number}",
+            )
+    x = batch_norm("head_bn", conventions)(x)
+    x = layers.Activation(conventions.activation, name="head_relu")(x)
+    model = frame.close_model(
+        x,
+        inputs,
+        include_top=include_top,
+        pooling=pooling,
+        classes=classes,
+        classifier_activation=classifier_activation,
+        name=name or default_name(depth, width, shape),
+    )
+    if weights is not None:
+        from keras_wrn.weights.loading import load_pretrained
+
+        load_pretrained(model, weights, include_top=include_top)
+    return model
+
+
+def _block(
+    x: KerasTensor,
+    block: Block,
+    planes: int,
+    *,
+    stride: int,
+    dropout: float,
+    drop_block: float,
+    conventions: Conventions,
+    name: str,
+) -> KerasTensor:
+    """One pre-activation residual block (Figure 1 (a) to (d))."""
+    raw, residual = x, x
+    shortcut = x
+    for i, kernel in enumerate(block.kernels, start=1):
+        last = i == len(block.kernels)
+        residual = batch_norm(f"{name}_bn{i}", conventions)(residual)
+        residual = layers.Activation(conventions.activation, name=f"{name}_relu{i}")(residual)
+        if i == 1 and raw.shape[-1] != planes:
+            source = residual if conventions.projection_input == "activated" else raw
+            shortcut = conv(planes, 1, stride=stride, name=f"{name}_proj")(source)
+        if i > 1 and dropout > 0:
+            residual = layers.Dropout(dropout, name=f"{name}_drop{i}")(residual)
+        step = stride if i == 1 else 1
+        if kernel == 3 and step > 1:
+            pad = (conventions.strided_padding, conventions.strided_padding)
+            residual = layers.ZeroPadding2D(
+                pad, data_format="channels_last", name=f"{name}_pad{i}"
+            )(residual)
+        residual = conv(
+            planes if last else planes // block.expansion,
+            kernel,
+            stride=step,
+            name=f"{name}_conv{i}",
+        )(residual)
+    if drop_block > 0:
+        # One draw an image for the whole branch is what makes dropout stochastic depth.
+        residual = layers.Dropout(
+            drop_block, noise_shape=(None, 1, 1, 1), name=f"{name}_depth_drop"
+        )(residual)
+    return layers.Add(name=f"{name}_add")([shortcut, residual])
+
+
+def conv(planes: int, kernel: int, *, stride: int = 1, name: str) -> layers.Conv2D:
+    """A convolution as the authors make it: no bias, he-normal over the fan-in, untruncated.
+
+    A strided one is "valid": what pads it is a layer of its own, because "same" would pad
+    (0, 1) where Torch pads (1, 1).
+    """
+    return layers.Conv2D(
+        planes,
+        kernel,
+        strides=stride,
+        padding="same" if stride == 1 else "valid",
+        data_format="channels_last",
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(
+            2.0, mode="fan_in", distribution="untruncated_normal"
+        ),
+        name=name,
+    )
+
+
+def batch_norm(name: str, conventions: Conventions = PAPER) -> layers.BatchNormalization:
+    """Batch normalisation over channels, with Torch's epsilon and momentum."""
+    return layers.BatchNormalization(
+        axis=-1, momentum=conventions.bn_momentum, epsilon=conventions.bn_epsilon, name=name
+    )

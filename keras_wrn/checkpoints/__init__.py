@@ -1,0 +1,1 @@
+"""Other people's checkpoints: read, recognise and translate their tensors."""

@@ -1,0 +1,200 @@
+"""How other people's wide residual networks name their tensors, and what they do differently.
+
+One table, `DIALECTS`. A row maps the name of a layer in a checkpoint to the name of that layer
+here, and says which `Conventions` the network is built with. In the names `{g}`, `{b}` and `{i}`
+stand for the group, the block and the layer in the block, counted from 1; `{g0}`, `{b0}` and
+`{i0}` for the same counted from 0.
+
+Names of tensors do not tell everything. FixMatch's PyTorch ports have xternalz' names and another
+network (leaky ReLU, raw shortcuts), the networks of uncertainty-baselines have the same names in
+their post-activation version 1, and DeepMind's are the same with ReLU and with SiLU. Where a
+checkpoint comes from is the caller's to know.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from keras_wrn.checkpoints.layer_names import Layers, Renamer, fill, number_layers, pattern_of
+from keras_wrn.errors import InputError
+from keras_wrn.networks.blocks import PAPER, Conventions
+
+OUR_LAYER = re.compile(
+    r"stem_conv|stem_bn|head_bn|predictions|group\d+_block\d+_(conv\d+|bn\d+|proj|proj_bn)"
+)
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std of images in [0, 1]
+KeyMap = Mapping[str, str | None] | Callable[[str], str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Dialect:
+    """A way to write down a wide residual network.
+
+    Attributes:
+        name: what `convert(dialect=...)` calls it.
+        source: who writes so.
+        names: layer in the checkpoint -> layer here; None for a layer to leave out.
+        numbered: the names say nothing but an order, see `number_layers`.
+        conventions: what the network is built with.
+        statistics: the names of mean and std, where the network normalises its images itself.
+        default_statistics: classes -> mean and std, for networks that always normalise and for
+            files that leave out the constants.
+        ignored: layers that no image ever passes through.
+        aliases: other names for it.
+    """
+
+    name: str
+    source: str
+    names: KeyMap
+    numbered: bool = False
+    conventions: Conventions = PAPER
+    statistics: tuple[str, str] | None = None
+    default_statistics: Mapping[int, Statistics] = field(default_factory=dict)
+    ignored: str = r"(?!)"
+    aliases: tuple[str, ...] = ()
+
+    def translate(self, layers: Layers) -> dict[str, str]:
+        """Layer here -> layer of the checkpoint, for the layers that this dialect knows."""
+        rename = self.names if callable(self.names) else Renamer(self.names)
+        theirs_to_ours = (
+            number_layers(layers) if self.numbered else {layer: rename(layer) for layer in layers}
+        )
+        translated: dict[str, str] = {}
+        for theirs, ours in theirs_to_ours.items():
+            if ours is None:
+                continue
+            if not isinstance(ours, str) or not OUR_LAYER.fullmatch(ours):
+                raise InputError(
+                    "The names that a key map leads to must be those of WideResNet's layers, such "
+                    "as stem_conv, group1_block1_bn1, group2_block1_proj, head_bn, predictions. "
+                    f"Received: {ours!r} for {theirs!r}"
+                )
+            if ours in translated:
+                raise InputError(
+                    f"Two layers of the checkpoint would be {ours}: {translated[ours]}, {theirs}."
+                )
+            translated[ours] = theirs
+        return translated
+
+    def ignores(self, layer: str) -> bool:
+        """Whether this layer of a checkpoint is none of the network's, by the table or the map."""
+        if re.fullmatch(self.ignored, layer) or layer in (self.statistics or ()):
+            return True
+        if callable(self.names):
+            return self.names(layer) is None
+        nothing = [theirs for theirs, ours in self.names.items() if ours is None]
+        return any(pattern_of(theirs).fullmatch(layer) for theirs in nothing)
+
+    def their_name(self, ours: str) -> str | None:
+        """What this dialect would call a layer, for messages; None where no rule says it."""
+        if callable(self.names):
+            return None
+        for theirs, template in self.names.items():
+            match = template and pattern_of(template).fullmatch(ours)
+            if match:
+                return fill(theirs, match)
+        return None
+
+
+def key_map_dialect(key_map: KeyMap, base: Dialect | None) -> Dialect:
+    """A dialect of the caller's own; what `base` says besides names holds for it too."""
+    if not callable(key_map) and not isinstance(key_map, Mapping):
+        raise InputError(
+            "`key_map` must map names of layers to names of layers, as a dictionary, a function "
+            f"or a JSON file. Received: key_map of type {type(key_map).__name__}"
+        )
+    if not callable(key_map) and not all(
+        isinstance(theirs, str) and isinstance(ours, str | None) for theirs, ours in key_map.items()
+    ):
+        raise InputError("The names in `key_map` must be strings, or None for nothing.")
+    if base is None:
+        return Dialect("key_map", "the caller's key map", key_map)
+    return replace(base, names=key_map, numbered=False)
+
+
+def dialect_called(name: str) -> Dialect:
+    """The row of the table with this name."""
+    for dialect in DIALECTS:
+        if name in (dialect.name, *dialect.aliases):
+            return dialect
+    known = ", ".join(repr(dialect.name) for dialect in DIALECTS)
+    raise InputError(f"`dialect` must be None or one of {known}. Received: dialect={name!r}")
+
+
+_CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
+_CIFAR100 = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+_DEEPMIND_NAMES = {
+    "init_conv": "stem_conv",
+    "layer.{g0}.block.{b0}.batchnorm_{i0}": "group{g}_block{b}_bn{i}",
+    "layer.{g0}.block.{b0}.conv_{i0}": "group{g}_block{b}_conv{i}",
+    "layer.{g0}.block.{b0}.shortcut": "group{g}_block{b}_proj",
+    "batchnorm": "head_bn",
+    "logits": "predictions",
+}
+DIALECTS = (
+    Dialect(
+        "authors",
+        "szagoruyko/wide-residual-networks, pytorch/",
+        {
+            "conv0": "stem_conv",
+            "group{g0}.block{b0}.bn{i0}": "group{g}_block{b}_bn{i}",
+            "group{g0}.block{b0}.conv{i0}": "group{g}_block{b}_conv{i}",
+            "group{g0}.block{b0}.convdim": "group{g}_block{b}_proj",
+            "bn": "head_bn",
+            "fc": "predictions",
+        },
+    ),
+    Dialect(
+        "xternalz",
+        "xternalz/WideResNet-pytorch, TRADES, RobustBench's WideResNet",
+        {
+            "conv1": "stem_conv",
+            "block{g}.layer.{b0}.bn{i}": "group{g}_block{b}_bn{i}",
+            "block{g}.layer.{b0}.conv{i}": "group{g}_block{b}_conv{i}",
+            "block{g}.layer.{b0}.convShortcut": "group{g}_block{b}_proj",
+            "bn1": "head_bn",
+            "fc": "predictions",
+        },
+        statistics=("mu", "sigma"),
+        # TRADES makes a second first group and never calls it.
+        ignored=r"sub_block1\..*",
+        aliases=("trades", "robustbench"),
+    ),
+    Dialect(
+        "deepmind",
+        "DeepMind's robust networks with SiLU, RobustBench's DMWideResNet",
+        _DEEPMIND_NAMES,
+        conventions=Conventions(activation="silu", strided_padding=(0, 1)),
+        statistics=("mean", "std"),
+        default_statistics={10: _CIFAR10, 100: _CIFAR100},
+    ),
+    Dialect(
+        "deepmind_relu",
+        "the same with ReLU, which the names do not tell",
+        _DEEPMIND_NAMES,
+        conventions=Conventions(strided_padding=(0, 1)),
+        statistics=("mean", "std"),
+        default_statistics={10: _CIFAR10, 100: _CIFAR100},
+    ),
+    Dialect(
+        "torchvision",
+        "torchvision's and timm's wide_resnet50_2 and wide_resnet101_2, resnet18 and resnet34",
+        {
+            "conv1": "stem_conv",
+            "bn1": "stem_bn",
+            "layer{g}.{b0}.conv{i}": "group{g}_block{b}_conv{i}",
+            "layer{g}.{b0}.bn{i}": "group{g}_block{b}_bn{i}",
+            "layer{g}.{b0}.downsample.0": "group{g}_block{b}_proj",
+            "layer{g}.{b0}.downsample.1": "group{g}_block{b}_proj_bn",
+            "fc": "predictions",
+        },
+        aliases=("timm",),
+    ),
+    Dialect(
+        "uncertainty_baselines",
+        "google/uncertainty-baselines, wide_resnet of version 2",
+        {},
+        numbered=True,
+        conventions=Conventions(strided_padding=(0, 1), projection_input="raw"),
+    ),
+)

@@ -1,0 +1,283 @@
+"""Where ImageNet's encoded images come from: a folder of files, or tensorflow_datasets.
+
+A source gives tf.data datasets of what it needs to read an image, which costs little, and reads
+it, which tf.data does for many images at a time. What comes in an epoch is a pure function of the
+seed and the epoch.
+"""
+
+import functools
+import importlib
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from keras_wrn.datasets import folders, loading
+from keras_wrn.errors import InputError
+
+PREFIX = "tfds:"
+EXTENSIONS = (".jpeg", ".jpg", ".png", ".gif", ".bmp")
+TEST_SPLITS = ("validation", "test", "val")
+WINDOW = 8192  # records of tfds that are shuffled at a time: 0.9 GB of ImageNet
+FILES_AT_ONCE = 16
+# Bytes and names: tensorflow_datasets/datasets/imagenet2012/checksums.tsv.
+IMAGENET = (
+    "ImageNet (ILSVRC 2012) is to be had from its owner, at https://image-net.org/download-images "
+    "after registration, for non-commercial research and education only: "
+    "ILSVRC2012_img_train.tar (147,897,477,120 bytes) and ILSVRC2012_img_val.tar (6,744,924,160 "
+    "bytes)."
+)
+TINY_IMAGENET = (
+    "Tiny ImageNet is offered at http://cs231n.stanford.edu/tiny-imagenet-200.zip (248 MB), "
+    "without a licence of its own; its images are ImageNet's, which are for non-commercial "
+    "research and education only. Give the folder that it unpacks to."
+)
+TFDS_BUILD = (
+    "tensorflow_datasets reads the two files as they are: put them into MANUAL and run "
+    "tfds build imagenet2012 --manual_dir=MANUAL, then use --dataset=tfds:imagenet2012."
+)
+
+
+class Source(Protocol):
+    """Encoded images with labels.
+
+    Attributes:
+        name: of the data set.
+        class_names: in the order of the labels.
+        images: number of training images.
+        test_images: number of test images.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    images: int
+    test_images: int
+
+    def epoch(self, seed: int, number: Any) -> Any:
+        """All training images in the order of an epoch, counted from 0 (int64 tensor)."""
+
+    def test(self) -> Any:
+        """All test images in an order that never changes."""
+
+    def sample(self, most: int) -> Any:
+        """So many test images at most, of all classes alike as far as that is cheap."""
+
+    def read(self, element: Any) -> tuple[Any, Any, Any]:
+        """Of an element of these data sets: encoded image, label, and where it came from."""
+
+
+def open_source(name: str, data_dir: str | Path | None, train_images: int) -> Source:
+    """Find a data set.
+
+    Args:
+        name: a folder, in `data_dir` or anywhere; or "tfds:" and the name of a data set that
+            tensorflow_datasets has prepared, such as "tfds:imagenet2012".
+        data_dir: where it is; default ~/.keras/datasets, or ~/tensorflow_datasets.
+        train_images: train on so many images only, taken from all classes; 0 for all.
+
+    Raises:
+        InputError: it is not there, or not in a layout that is understood.
+    """
+    if name.startswith(PREFIX):
+        return TfdsSource(name.removeprefix(PREFIX), data_dir, train_images)
+    return FolderSource(name, data_dir, train_images)
+
+
+class FolderSource:
+    """Image files in class folders, in the layouts of `image_folder`; see `Source`."""
+
+    def __init__(self, name: str, data_dir: str | Path | None, train_images: int) -> None:
+        folder = _find_folder(name, data_dir)
+        self.name = folder.resolve().name
+        self.class_names, train, test = folders.scan(folder)
+        self._train = _files_and_labels(train)
+        self._test = _files_and_labels(test)
+        if 0 < train_images < len(self._train[0]):
+            # The files are in the order of their classes: the first ones would be of one class.
+            chosen = folders.spread(len(self._train[0]), train_images)
+            self._train = self._train[0][chosen], self._train[1][chosen]
+        self.images, self.test_images = len(self._train[0]), len(self._test[0])
+
+    @functools.cached_property
+    def _tensors(self) -> tuple[Any, Any]:
+        """Training files and labels as tensors; made in a graph, they would be a part of it."""
+        import tensorflow as tf
+
+        with tf.init_scope(), tf.device("cpu"):
+            return tf.constant(self._train[0]), tf.constant(self._train[1])
+
+    def epoch(self, seed: int, number: Any) -> Any:
+        """See `Source`."""
+        import tensorflow as tf
+
+        files, labels = self._tensors
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(self.images, dtype=tf.int64), seed=[seed, number]
+        )
+        return tf.data.Dataset.from_tensor_slices(order).map(lambda i: (files[i], labels[i]))
+
+    def test(self) -> Any:
+        """See `Source`."""
+        return self._in_order(np.arange(self.test_images))
+
+    def sample(self, most: int) -> Any:
+        """See `Source`."""
+        return self._in_order(folders.spread(self.test_images, min(most, self.test_images)))
+
+    def read(self, element: Any) -> tuple[Any, Any, Any]:
+        """See `Source`."""
+        import tensorflow as tf
+
+        file, label = element
+        return tf.io.read_file(file), label, file
+
+    def _in_order(self, chosen: np.ndarray) -> Any:
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices((self._test[0][chosen], self._test[1][chosen]))
+
+
+class TfdsSource:
+    """A data set that tensorflow_datasets has prepared as TFRecords; see `Source`.
+
+    Records lie in a random order in their files. An epoch reads the files in an order of its
+    own, 16 at a time, and shuffles windows of 8,192 records; a run that goes on within an epoch
+    reads again, but does not decode, what it saw of it before.
+    """
+
+    def __init__(self, name: str, data_dir: str | Path | None, train_images: int) -> None:
+        tfds = _tfds()
+        folder = None if data_dir is None else str(Path(data_dir).expanduser())
+        where = folder or "~/tensorflow_datasets"
+        try:
+            builder = tfds.builder(name, data_dir=folder)
+        except tfds.core.DatasetNotFoundError as error:
+            raise InputError(
+                f"tensorflow_datasets knows no data set {name!r}, and none is prepared in {where}. "
+                f"Give its folder with --data_dir. {IMAGENET} {TFDS_BUILD}"
+            ) from error
+        splits = builder.info.splits
+        tests = [split for split in TEST_SPLITS if split in splits]
+        if "train" not in splits or not tests:
+            raise InputError(
+                f"tensorflow_datasets has {name} not prepared in {where}: there must be the splits "
+                f"train and one of {', '.join(TEST_SPLITS)}. Found: {', '.join(splits) or 'none'}. "
+                f"Run: tfds build {name}. {IMAGENET} {TFDS_BUILD}"
+            )
+        self.name = name
+        self._features = builder.info.features
+        self._check(tfds, builder.info)
+        self.class_names = tuple(self._features["label"].names)
+        few = 0 < train_images < splits["train"].num_examples
+        self._train = splits[f"train[:{train_images}]" if few else "train"]
+        self._test = splits[tests[0]]
+        self.images, self.test_images = self._train.num_examples, self._test.num_examples
+        self._decoders = {"image": tfds.decode.SkipDecoding()}
+
+    def _check(self, tfds: Any, info: Any) -> None:
+        found = {name: self._features[name] for name in self._features}
+        kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+        if not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+            raise InputError(
+                f"{self.name} of tensorflow_datasets must have an `image`, and a `label` of "
+                f"classes. Received: {', '.join(found)}."
+            )
+        if info.file_format is not tfds.core.FileFormat.TFRECORD:
+            raise InputError(
+                f"{self.name} of tensorflow_datasets must be prepared as TFRecords. Received: "
+                f"{info.file_format}. Run: tfds build {self.name} --file_format=tfrecord"
+            )
+
+    def epoch(self, seed: int, number: Any) -> Any:
+        """See `Source`."""
+        import tensorflow as tf
+
+        shuffle = tf.random.experimental.stateless_shuffle
+        parts = self._parts(self._train)
+        order = shuffle(tf.range(len(parts[0])), seed=[seed, number])
+        files = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(p, order) for p in parts))
+        records = files.interleave(
+            self._records, cycle_length=FILES_AT_ONCE, block_length=FILES_AT_ONCE
+        )
+
+        def shuffled(window: Any, batch: Any) -> Any:
+            # One seed for each window of each epoch.
+            key = number * (self.images // WINDOW + 1) + window
+            order = shuffle(tf.range(tf.shape(batch)[0]), seed=[seed + 1, key])
+            return tf.gather(batch, order)
+
+        return records.batch(WINDOW).enumerate().map(shuffled).unbatch()
+
+    def test(self) -> Any:
+        """See `Source`."""
+        import tensorflow as tf
+
+        files = tf.data.Dataset.from_tensor_slices(self._parts(self._test))
+        return files.flat_map(self._records)
+
+    def sample(self, most: int) -> Any:
+        """See `Source`."""
+        return self.test().take(most)
+
+    def read(self, element: Any) -> tuple[Any, Any, Any]:
+        """See `Source`."""
+        example = self._features.deserialize_example(element, decoders=self._decoders)
+        return example["image"], example["label"], f"An image of {self.name}"
+
+    def _parts(self, split: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Files, and how many of their first records to skip and to take then."""
+        parts = split.file_instructions
+        return (
+            np.array([part.filename for part in parts]),
+            np.array([part.skip for part in parts], np.int64),
+            np.array([part.take for part in parts], np.int64),
+        )
+
+    def _records(self, file: Any, skip: Any, take: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.data.TFRecordDataset(file).skip(skip).take(take)
+
+
+def _tfds() -> Any:
+    try:
+        return importlib.import_module("tensorflow_datasets")
+    except ModuleNotFoundError as error:
+        # tensorflow_datasets 4.9 uses importlib_resources without asking for it.
+        raise InputError(
+            f"A data set of tensorflow_datasets needs {error.name}, which is not installed. Run: "
+            "pip install tensorflow-datasets importlib_resources"
+        ) from error
+
+
+def _find_folder(name: str, data_dir: str | Path | None) -> Path:
+    try:
+        return loading.find_folder(name, data_dir)
+    except InputError as error:
+        root = loading.default_dir() if data_dir is None else data_dir
+        raise InputError(
+            f"There is no folder {name}, neither here nor in {root} (--data_dir). It must have "
+            f"train/CLASS/*.JPEG and val/CLASS/*.JPEG. {_offer(Path(name).name.lower())}".rstrip()
+        ) from error
+
+
+def _offer(name: str) -> str:
+    """Where the data set that a folder is named after is to be had; of others nothing."""
+    if "imagenet" not in name and "ilsvrc" not in name:
+        return ""
+    if "tiny" in name:
+        return TINY_IMAGENET
+    return f"{IMAGENET} Unpack them into such folders, one for each class; or {TFDS_BUILD}"
+
+
+def _files_and_labels(per_class: folders.PerClass) -> tuple[np.ndarray, np.ndarray]:
+    files = [file for of_class in per_class for file in of_class]
+    for file in files:
+        if file.suffix.lower() not in EXTENSIONS:
+            raise InputError(
+                f"{file} is in a class folder and is no image that TensorFlow reads "
+                f"({', '.join(EXTENSIONS)}). Convert or remove it."
+            )
+    labels = np.repeat(np.arange(len(per_class)), [len(of_class) for of_class in per_class])
+    return np.array([os.fsencode(file) for file in files]), labels

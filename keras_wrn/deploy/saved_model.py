@@ -1,0 +1,184 @@
+"""A trained network as a SavedModel that TF Serving can load, preprocessing included."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_wrn.errors import InputError
+from keras_wrn.images.class_names import class_names
+from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
+from keras_wrn.inference.classifier import with_preprocessing
+from keras_wrn.system.console import say
+
+if TYPE_CHECKING:
+    import keras
+
+
+def export(
+    model: keras.Model,
+    directory: str | os.PathLike[str],
+    preprocessing: AnyPreprocessing,
+    *,
+    version: int | None = 1,
+) -> Path:
+    """Write directory/version/saved_model.pb, the layout that TF Serving watches.
+
+    The signature "serving_default" takes `images`, uint8 (n, height, width, channels) as
+    stored, and returns `probabilities`, float32 (n, classes), and `class_index`, int64 (n,).
+
+    The signature "serving_bytes" takes `image_bytes`, strings (n,), each an encoded PNG,
+    JPEG, GIF, BMP or WebP file, and returns `probabilities`, `top5_scores`, float32 (n, 5),
+    `top5_classes`, int64 (n, 5), and `top5_labels`, strings (n, 5), best first; k instead of
+    5 where the model has k < 5 classes. ImageNet's names come from Keras, which downloads them
+    once; where it cannot, the labels are the numbers of the classes, and that is said. Images are
+    resized and cropped as in `keras_wrn.predict`, except that an EXIF orientation is not
+    followed.
+
+    The folder appears under its number only when it is complete: it is written beside and
+    then renamed, and a failure leaves nothing behind.
+
+    Args:
+        model: a classifier that ends in a softmax and takes normalised images.
+        directory: the folder of the served model; it is made where it does not exist.
+        preprocessing: the statistics, size and class names the model was trained with: by name
+            ("cifar10"), by the card of a network or as a `Preprocessing`.
+        version: a whole number from 1; None takes the next free one.
+
+    Returns:
+        The folder of the version.
+
+    Raises:
+        InputError: the version exists, or Keras does not run on TensorFlow.
+        OSError: the folder cannot be written.
+
+    Example:
+        >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
+        >>> keras_wrn.export(run.model, "served/wrn", run.preprocessing)  # doctest: +SKIP
+        PosixPath('served/wrn/1')
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            "A SavedModel can be written with TensorFlow only: pip install "
+            "'keras-wide-resnet[tf-cpu]', set KERAS_BACKEND=tensorflow and export again; the "
+            f"weights are the same. Received: KERAS_BACKEND={keras.backend.backend()}."
+        )
+    target = version_folder(Path(directory), version)
+    write_version(_archive(model, preprocessing_of(preprocessing)), target)
+    return target
+
+
+def write_version(archive: keras.export.ExportArchive, target: Path) -> None:
+    """Write an archive into a `version_folder`, whole or not at all; see `export`."""
+    import tensorflow as tf
+
+    directory = target.parent
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # TF Serving passes over folders whose name is not a number.
+        with tempfile.TemporaryDirectory(
+            prefix=".export-", dir=directory, ignore_cleanup_errors=True
+        ) as beside:
+            archive.write_out(f"{beside}/{target.name}", verbose=False)
+            Path(beside, target.name).rename(target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        if isinstance(error, tf.errors.OpError):
+            # TensorFlow writes files itself and has its own errors for a full disk; the
+            # system's words stand at the end of them.
+            reason = error.message.rsplit("; ", 1)[-1].split(" [Op:")[0]
+            raise OSError(f"{target} could not be written: {reason}.") from error
+        raise
+
+
+def version_folder(directory: Path, version: int | None) -> Path:
+    """The folder of a new version; None takes the next free one. Raises InputError for an old."""
+    taken = {int(entry.name) for entry in directory.glob("*") if entry.name.isdecimal()}
+    if version is None:
+        version = max(taken, default=0) + 1
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise InputError(f"`version` must be a whole number from 1. Received: {version!r}.")
+    if version in taken:
+        raise InputError(
+            f"`version` must be new, a served model is never overwritten. Received: "
+            f"version={version}, which {directory} has. Next free: {max(taken) + 1}."
+        )
+    return directory / str(version)
+
+
+def _labels(preprocessing: Preprocessing, classes: int) -> list[str]:
+    """The names of the classes, or their numbers where there are none to be had."""
+    try:
+        names = class_names(preprocessing)
+    except InputError as error:
+        say(f"The labels are numbers. {error}")
+        names = ()
+    return list(names) if len(names) == classes else [str(index) for index in range(classes)]
+
+
+def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.ExportArchive:
+    import keras
+    import tensorflow as tf
+
+    full = with_preprocessing(model, preprocessing)
+    height, width, channels = full.input_shape[1:]
+    classes = full.output_shape[-1]
+    if channels not in (1, 3):
+        raise InputError(
+            "`model` must take grey or RGB images, with 1 or 3 channels, so that image files "
+            f"can be decoded for it. Received: {channels} channels."
+        )
+    labels = tf.constant(_labels(preprocessing, classes))
+
+    def probabilities_of(images: Any) -> Any:
+        return tf.cast(full(images, training=False), tf.float32)
+
+    def serving_default(images: Any) -> dict[str, Any]:
+        probabilities = probabilities_of(images)
+        return {
+            "probabilities": probabilities,
+            "class_index": tf.argmax(probabilities, axis=-1, output_type=tf.int64),
+        }
+
+    def decode(encoded: Any) -> Any:
+        image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+        sides = tf.shape(image)[:2]
+        shorter, method = tf.reduce_min(sides), preprocessing.interpolation
+        if preprocessing.resize is None:
+            image = tf.image.resize_with_crop_or_pad(image, shorter, shorter)
+            image = tf.image.resize(image, (height, width), method, antialias=True)
+        else:
+            # In proportion, where the network takes another size than it was measured at.
+            sides = sides * (preprocessing.resize * height // preprocessing.size) // shorter
+            image = tf.image.resize(image, sides, method, antialias=True)
+            top, left = tf.unstack(tf.cast(tf.round((sides - (height, width)) / 2), tf.int32))
+            image = tf.image.crop_to_bounding_box(image, top, left, height, width)
+        # Rounded, as Pillow does, so that both signatures give the network the same pixels.
+        return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
+
+    def serving_bytes(image_bytes: Any) -> dict[str, Any]:
+        pixels = tf.TensorSpec((height, width, channels), tf.uint8)
+        probabilities = probabilities_of(tf.map_fn(decode, image_bytes, fn_output_signature=pixels))
+        scores, indices = tf.math.top_k(probabilities, k=min(5, classes))
+        return {
+            "probabilities": probabilities,
+            "top5_scores": scores,
+            "top5_classes": tf.cast(indices, tf.int64),
+            "top5_labels": tf.gather(labels, indices),
+        }
+
+    archive = keras.export.ExportArchive()
+    archive.track(full)
+    images = tf.TensorSpec((None, height, width, channels), tf.uint8, name="images")
+    archive.add_endpoint("serving_default", serving_default, input_signature=[images])
+    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[encoded])
+    return archive

@@ -1,0 +1,1 @@
+"""Table 9: a RetinaNet on a Wide ResNet, trained on COCO."""

@@ -1,0 +1,255 @@
+"""Wide ResNets as the features of a detector: keras-cv's RetinaNet (the paper's Table 9, COCO).
+
+The paper put WRN-34-2 into MultiPathNet with AttractioNet's proposals; here the same features
+are in a RetinaNet (Lin et al., arXiv:1708.02002), so its 35.2 mAP is no figure of this detector.
+keras-cv is frozen at 0.9.0, and is used around four of its traps:
+
+* its default decoder drops a box under any overlapping one, of another class too: ours works
+  class by class, with a threshold low enough for average precision;
+* `BoxCOCOMetrics` leaves photos without a detection out, with all that was missed in them;
+* `PyCOCOCallback` drops class 0; it is not used;
+* the shown `percent_boxes_matched_with_anchor` is inverted: 0 says that all are.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_wrn.applications import wide_resnet_imagenet as networks
+from keras_wrn.deploy.saved_model import version_folder, write_version
+from keras_wrn.detection import photos
+from keras_wrn.errors import InputError
+from keras_wrn.images.preprocessing import normalization, preprocessing_of
+
+if keras.config.backend() != "tensorflow":
+    raise InputError(
+        'Detection runs on TensorFlow only: pip install "keras-wide-resnet[tf-cpu,detection]" '
+        f"and set KERAS_BACKEND=tensorflow. Received: KERAS_BACKEND={keras.config.backend()}."
+    )
+try:
+    import keras_cv
+    import pycocotools  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"Detection needs {error.name}, which is not installed. Run: "
+        'pip install "keras-wide-resnet[detection]"'
+    ) from error
+BOX_FORMAT = "xywh"  # left, top, width, height in pixels: COCO's
+STRIDE = 32  # pixels of the coarsest feature map that is enlarged and added to a finer one
+DETECTIONS = 100  # an image at most, COCO's limit
+CONFIDENCE = 0.05  # RetinaNet's (section 4.1): below it a detection is not kept
+OVERLAP = 0.5  # IoU above which the less confident of two boxes of a class is dropped (ibid.)
+_BASIC = {18: networks.WideResNet18, 34: networks.WideResNet34}
+_BOTTLENECK = {50: networks.WideResNet50_2, 101: networks.WideResNet101_2}
+_FIGURES = {"mAP": "MaP", "mAP50": "MaP@[IoU=50]", "mAP75": "MaP@[IoU=75]"}
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class WideResNetBackbone(keras_cv.models.Backbone):
+    """An ImageNet wide ResNet, its normalisation included, as keras-cv's detectors want it.
+
+    What cannot be built raises an `InputError`.
+
+    Args:
+        depth: 18 or 34 of basic blocks, 50 or 101 of bottlenecks.
+        width: the widening factor; 2 for depths 50 and 101.
+        image_size: sides of the images in pixels, a multiple of 32.
+        weights: what to start from, as in `WideResNet50_2`: "imagenet" for depths 50 and 101, or
+            a path; None for random values.
+        **options: `name` and `trainable`, as of any model.
+
+    Example:
+        >>> WideResNetBackbone(18, 1, 224).pyramid_level_inputs["P3"]
+        'group2_block2_relu2'
+    """
+
+    def __init__(
+        self,
+        depth: int = 34,
+        width: float = 2.0,
+        image_size: int = 512,
+        *,
+        weights: str | None = None,
+        **options: Any,
+    ) -> None:
+        if depth not in _BASIC and (depth not in _BOTTLENECK or width != 2):
+            raise InputError(
+                "`depth` must be 18 or 34, of any width, or 50 or 101 of width 2. "
+                f"Received: depth={depth}, width={width}"
+            )
+        if image_size < STRIDE or image_size % STRIDE:
+            raise InputError(
+                f"`image_size` must be a multiple of {STRIDE} pixels, so that each feature map "
+                f"is half of the one before. Received: image_size={image_size}"
+            )
+        images = keras.Input((image_size, image_size, 3), name="images")
+        normalised = normalization(preprocessing_of("imagenet"))(images)
+        arguments = {"include_top": False, "input_tensor": normalised, "weights": weights}
+        if depth in _BASIC:
+            arguments["width"] = width
+        network = (_BASIC | _BOTTLENECK)[depth](**arguments)
+        super().__init__(inputs=images, outputs=network.output, **options)
+        self.depth, self.width, self.image_size = depth, width, image_size
+        # The outputs 8, 16 and 32 times smaller than the image: each group's last layer.
+        last = {layer.name.partition("_")[0]: layer.name for layer in network.layers}
+        self.pyramid_level_inputs = {f"P{group + 1}": last[f"group{group}"] for group in (2, 3, 4)}
+
+    def get_config(self) -> dict[str, Any]:
+        """What builds the same network again; the weights are the file's matter."""
+        here = {"depth": self.depth, "width": self.width, "image_size": self.image_size}
+        return {**super().get_config(), **here}
+
+
+@keras.saving.register_keras_serializable("keras_wrn")
+class Detector(keras_cv.models.RetinaNet):
+    """keras-cv's RetinaNet, which here takes the images themselves without a warning."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Raw outputs, which `predict` decodes. RetinaNet is built on a dict, and fed images."""
+        inputs = inputs if isinstance(inputs, dict) else {"images": inputs}
+        return super().call(inputs, training=training, mask=mask)
+
+
+def build_detector(classes: int, *, anchor_size: float | None = None, **backbone: Any) -> Detector:
+    """Make a RetinaNet on the features of a wide ResNet.
+
+    Args:
+        classes: how many there are.
+        anchor_size: side of the smallest anchor box, in pixels; there are five, each twice the
+            one before. A box that overlaps no anchor by half (IoU) is not learnt. The default is
+            RetinaNet's 32 for images of 512 pixels and more, and 16 for 256 and less.
+        **backbone: depth, width, image_size and weights, as of `WideResNetBackbone`.
+
+    Returns:
+        A model of images (batch, image_size, image_size, 3) on 0..255, uint8 or float32, whose
+        `predict` gives "boxes" (batch, 100, 4), "classes" and "confidence" (batch, 100), padded
+        with -1, and "num_detections" (batch,). To train it: `compile_detector`.
+
+    Example:
+        >>> detector = build_detector(80, depth=18, width=0.25, image_size=64)
+        >>> detector.predict(np.zeros((1, 64, 64, 3), "uint8"), verbose=0)["boxes"].shape
+        (1, 100, 4)
+    """
+    features = WideResNetBackbone(**backbone)
+    smallest = anchor_size or min(32.0, max(16.0, features.image_size / 16))
+    return Detector(
+        features,
+        num_classes=classes,
+        bounding_box_format=BOX_FORMAT,
+        anchor_generator=keras_cv.layers.AnchorGenerator(
+            BOX_FORMAT,
+            sizes=[smallest * 2**level for level in range(5)],
+            scales=[2 ** (third / 3) for third in range(3)],
+            aspect_ratios=[0.5, 1.0, 2.0],
+            strides=[2**level for level in range(3, 8)],
+            clip_boxes=True,
+        ),
+        prediction_decoder=keras_cv.layers.MultiClassNonMaxSuppression(
+            BOX_FORMAT,
+            from_logits=True,
+            iou_threshold=OVERLAP,
+            confidence_threshold=CONFIDENCE,
+            max_detections=DETECTIONS,
+            max_detections_per_class=DETECTIONS,
+        ),
+    )
+
+
+def compile_detector(detector: Detector, learning_rate: Any) -> None:
+    """Compile a detector as it is trained here: Adam, with gradients clipped to norm 10.
+
+    No metrics: keras-cv would decode and measure in each step of training as well.
+
+    Args:
+        detector: of `build_detector`.
+        learning_rate: a number or a schedule.
+    """
+    detector.compile(
+        optimizer=keras.optimizers.Adam(learning_rate, global_clipnorm=10.0),
+        classification_loss="focal",
+        box_loss="smoothl1",
+        jit_compile=False,
+    )
+
+
+def load_detector(path: Path) -> Detector:
+    """Read a detector from its `.keras` file, to predict with; an InputError says why not."""
+    try:
+        # RetinaNet's own `compile` cannot be repeated from a file.
+        detector = keras.models.load_model(path, compile=False)
+        if not isinstance(detector, Detector):
+            raise TypeError(f"it holds a {type(detector).__name__}.")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as a detector: {error}") from error
+    return detector
+
+
+def box_coco_metrics(
+    truth: dict[str, np.ndarray], detections: dict[str, np.ndarray]
+) -> dict[str, float]:
+    """Measure "mAP" (at IoU 0.5 to 0.95), "mAP50" and "mAP75" by keras-cv's BoxCOCOMetrics.
+
+    Args:
+        truth: float32 "boxes" (images, n, 4) and "classes" (images, n), padded with -1.
+        detections: the same of what was found, with "confidence" (images, n).
+    """
+    # Only images with a detection are measured. So each gets one, of a class that does not
+    # exist, which is neither right nor wrong.
+    ones = np.ones((len(detections["boxes"]), 1), np.float32)
+    extra = {"boxes": np.stack([ones] * 4, -1), "classes": -ones, "confidence": ones}
+    counted = {key: np.concatenate([extra[key], detections[key]], 1) for key in extra}
+    metric = keras_cv.metrics.BoxCOCOMetrics(bounding_box_format=BOX_FORMAT, evaluate_freq=1)
+    metric.update_state(truth, counted)
+    figures = metric.result()
+    return {name: float(figures[theirs]) for name, theirs in _FIGURES.items()}
+
+
+def export_detector(
+    detector: Detector, directory: Path, class_names: Sequence[str], *, version: int = 1
+) -> None:
+    """Write directory/version as a SavedModel for TF Serving, whole or not at all.
+
+    "serving_default" takes `images`, uint8 (n, size, size, 3), as `coco_images.letterbox` makes
+    them; "serving_bytes" takes `image_bytes`, strings (n,), encoded photos of any size. Both return
+    `boxes`, float32 (n, 100, 4), left, top, width and height in pixels of what was given,
+    `confidence` and `classes`, float32 (n, 100), all three padded with -1, `labels`, strings
+    (n, 100), and `num_detections`, int32 (n,).
+
+    Args:
+        detector: what to export.
+        directory: the folder of the served model; it is made where it does not exist.
+        class_names: the name of each class.
+        version: a whole number from 1; an InputError is raised where it exists.
+    """
+    import tensorflow as tf
+
+    target = version_folder(directory, version)
+    size, labels = detector.backbone.image_size, tf.constant(["", *class_names])
+
+    def serving_default(images: Any) -> dict[str, Any]:
+        images = tf.cast(images, tf.float32)
+        found = detector.decode_predictions(detector(images, training=False), images)
+        return {**found, "labels": tf.gather(labels, tf.cast(found["classes"], tf.int32) + 1)}
+
+    def decode(encoded: Any) -> Any:
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        longer = tf.cast(tf.reduce_max(tf.shape(image)[:2]), tf.float32)
+        return tf.ensure_shape(photos.letterbox(image, size), (size, size, 3)), longer / size
+
+    def serving_bytes(image_bytes: Any) -> dict[str, Any]:
+        kinds = (tf.TensorSpec((size, size, 3), tf.uint8), tf.TensorSpec((), tf.float32))
+        images, scales = tf.map_fn(decode, image_bytes, fn_output_signature=kinds)
+        found = serving_default(images)
+        boxes = found["boxes"] * scales[:, None, None]
+        return {**found, "boxes": tf.where(found["classes"][..., None] >= 0, boxes, -1.0)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(detector)
+    images = tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")
+    archive.add_endpoint("serving_default", serving_default, input_signature=[images])
+    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[encoded])
+    write_version(archive, target)

@@ -1,0 +1,79 @@
+"""Read image files with Pillow, as test images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def read_images(
+    paths: Iterable[str | os.PathLike[str]],
+    size: int,
+    *,
+    resize: int | None = None,
+    interpolation: str = "bilinear",
+) -> np.ndarray:
+    """Read image files as the network wants them.
+
+    Each is turned as its EXIF orientation says, brought to 8-bit RGB, cut to the square in
+    its middle, and resized (antialiased). An image that has the right size already is not
+    touched. With `resize` the shorter side is first brought to so many pixels, and the square
+    of `size` is then cut out.
+
+    Args:
+        paths: image files.
+        size: height and width wanted, in pixels.
+        resize: pixels of the shorter side before the crop, or None for the largest square.
+        interpolation: "bilinear" or "bicubic".
+
+    Returns:
+        uint8 images, (n, size, size, 3).
+
+    Raises:
+        InputError: a file is missing or is no image; it is named.
+    """
+    return np.stack([_read_image(Path(path), size, resize, interpolation) for path in paths])
+
+
+def _read_image(path: Path, size: int, resize: int | None, interpolation: str) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"`paths` must name image files. {path} {what}.")
+    try:
+        with Image.open(path) as file:
+            image = _as_rgb(ImageOps.exif_transpose(file))
+    # Pillow reports a damaged file with any of these, depending on the format.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as an image: {error}.") from error
+    filtering = Image.Resampling[interpolation.upper()]
+    shorter = min(image.size)
+    if resize is None:
+        left, top = ((length - shorter) // 2 for length in image.size)
+        image = image.crop((left, top, left + shorter, top + shorter))
+        return np.asarray(image.resize((size, size), filtering))
+    # The roundings are torchvision's and timm's.
+    width, height = (length * resize // shorter for length in image.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    image = image.resize((width, height), filtering)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _as_rgb(image: Image) -> Image:
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow's own conversion would cut everything above 255 to white.
+        from PIL import Image
+
+        levels = np.clip(np.asarray(image, np.float64) / 257, 0, 255).round()
+        image = Image.fromarray(levels.astype(np.uint8))
+    return image.convert("RGB")

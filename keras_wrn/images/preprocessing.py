@@ -1,0 +1,254 @@
+"""Statistics and class names per data set, in one table, and what applies the statistics.
+
+Source: paper, section 3 and the authors' train.lua: mean and standard deviation per channel for
+CIFAR (the same numbers for CIFAR-10 and CIFAR-100), division by 255 alone for SVHN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+from keras_wrn.images.whitening import fit_whitening
+
+if TYPE_CHECKING:
+    from keras_wrn.images.whitening import Whitening
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns pixels into a network's input, and class indices into words.
+
+    Attributes:
+        mean: per channel, on the 0..255 scale of the pixels.
+        std: per channel, on the same scale.
+        size: height and width of the images, in pixels.
+        class_names: in the order of the labels; empty for ImageNet, whose 1,000 names Keras has.
+        resize: pixels of the shorter side before the square in the middle is cut out; None where
+            the square is as large as the image allows.
+        interpolation: of the resizing, "bilinear" or "bicubic".
+        whitening: what is done in place of `mean` and `std`, which are 0 and 1 then.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int
+    class_names: tuple[str, ...]
+    resize: int | None = None
+    interpolation: str = "bilinear"
+    whitening: Whitening | None = None
+
+    def to_card(self, folder: Path | None = None) -> dict[str, Any]:
+        """Plain values, for card.json; a whitening is written into the folder of the card."""
+        values = dict(vars(self))
+        if (whitening := values.pop("whitening")) is not None:
+            values["whitening"] = whitening.write(folder)
+        return values
+
+
+# What stands for statistics in a public function: a name, the card of a network, or themselves.
+AnyPreprocessing = str | Preprocessing | Mapping[str, Any]
+INTERPOLATIONS = ("bilinear", "bicubic")
+_CIFAR_MEAN = (125.3, 123.0, 113.9)
+_CIFAR_STD = (63.0, 62.1, 66.7)
+_DIGIT_NAMES = tuple("0123456789")
+_CIFAR10_NAMES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+_CIFAR100_NAMES = tuple(
+    """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle
+    bowl boy bridge bus butterfly camel can castle caterpillar cattle
+    chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur
+    dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard
+    lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain
+    mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
+    plain plate poppy porcupine possum rabbit raccoon ray road rocket
+    rose sea seal shark shrew skunk skyscraper snail snake spider
+    squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor
+    train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.split()
+)
+PREPROCESSING: dict[str, Preprocessing] = {
+    "cifar10": Preprocessing(_CIFAR_MEAN, _CIFAR_STD, 32, _CIFAR10_NAMES),
+    "cifar100": Preprocessing(_CIFAR_MEAN, _CIFAR_STD, 32, _CIFAR100_NAMES),
+    "svhn": Preprocessing((0.0,) * 3, (255.0,) * 3, 32, _DIGIT_NAMES),
+    # Measured on the 1,437 training images as `datasets.load` enlarges them.
+    "digits": Preprocessing((78.895,) * 3, (88.762,) * 3, 32, _DIGIT_NAMES),
+    # torchvision's and fb.resnet.torch's constants, times 255.
+    "imagenet": Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 224, ()),
+}
+
+
+def preprocessing_of(dataset: AnyPreprocessing) -> Preprocessing:
+    """Return the statistics that a name or the card of a network stands for.
+
+    Args:
+        dataset: a name in `PREPROCESSING`; the card of a run or of published weights; or a
+            `Preprocessing`, which comes back as it is.
+
+    Raises:
+        InputError: an unknown name, or a card that cannot be read or is not enough.
+    """
+    if isinstance(dataset, Preprocessing):
+        return dataset
+    if isinstance(dataset, Mapping):
+        row = from_card(dataset)
+        if dataset["preprocessing"].get("whitening") is None:
+            return row
+        raise InputError(
+            "The card of a network of whitened images is not enough: a file lies beside it. Give "
+            "keras_wrn.load_trained(FOLDER).preprocessing in its place."
+        )
+    if not isinstance(dataset, str) or dataset not in PREPROCESSING:
+        raise InputError(
+            f"`dataset` must be one of {', '.join(PREPROCESSING)}, or a Preprocessing with your "
+            f"own statistics and class names. Received: dataset={dataset!r}."
+        )
+    return PREPROCESSING[dataset]
+
+
+def from_card(card: Mapping[str, Any]) -> Preprocessing:
+    """Read what a card alone says: all but the whitening, which is a file beside it."""
+    try:
+        values = card["preprocessing"]
+        resize, interpolation = values.get("resize"), values.get("interpolation", "bilinear")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation={interpolation!r}")
+        return Preprocessing(
+            mean=tuple(float(value) for value in values["mean"]),
+            std=tuple(float(value) for value in values["std"]),
+            size=int(values["size"]),
+            class_names=tuple(str(name) for name in values["class_names"]),
+            resize=None if resize is None else int(resize),
+            interpolation=interpolation,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"The preprocessing in the card cannot be read: {error}.") from error
+
+
+def measure_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Preprocessing:
+    """Measure the statistics of a data set of your own.
+
+    Args:
+        images: uint8, (n, size, size, channels): the training images only.
+        class_names: in the order of the labels.
+
+    Returns:
+        Mean and standard deviation per channel on 0..255, exact for any number of images.
+
+    Raises:
+        InputError: not uint8 images, or a channel that never varies, which cannot be scaled.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
+        raise InputError(
+            "`images` must be uint8 of shape (n, size, size, channels) with n >= 1. "
+            f"Received: {images.dtype} of shape {images.shape}."
+        )
+    values = np.arange(256.0)
+    means, stds = [], []
+    for channel in range(images.shape[-1]):
+        # A histogram of 256 bins is exact and needs no float copy of the images; in parts,
+        # because NumPy widens what it counts to 8 bytes.
+        counts = np.zeros(256)
+        for start in range(0, len(images), 256):
+            part = images[start : start + 256, ..., channel]
+            counts += np.bincount(part.ravel(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ values)
+        means.append(mean)
+        stds.append(float(np.sqrt(share @ (values - mean) ** 2)))
+    if min(stds) == 0:
+        raise InputError(f"Channel {stds.index(0)} of `images` has one value in every pixel.")
+    return Preprocessing(tuple(means), tuple(stds), images.shape[1], tuple(class_names))
+
+
+def normalization(preprocessing: Preprocessing) -> Any:
+    """Return a Keras layer, a stock one but for whitening: pixels on 0..255 to network input.
+
+    Training, evaluation, prediction and export all stand on this one layer, so that what is
+    served cannot differ from what was trained.
+    """
+    import keras
+
+    if preprocessing.whitening is not None:
+        from keras_wrn.images.whitening_layer import Whiten
+
+        return Whiten.of(preprocessing.whitening, name="normalization")
+
+    return keras.layers.Normalization(
+        mean=np.array(preprocessing.mean, np.float32),
+        variance=np.square(np.array(preprocessing.std, np.float32)),
+        dtype="float32",
+        name="normalization",
+    )
+
+
+def preprocess_input(images: Any, dataset: AnyPreprocessing = "cifar10") -> Any:
+    """Subtract the mean and divide by the standard deviation, per channel; or whiten.
+
+    Args:
+        images: values on 0..255, shape (..., channels); uint8 or any number type. A NumPy array
+            (or nested lists) or a tensor of the Keras backend, a symbolic one included.
+        dataset: whose statistics, by name, by the card of a network or as a `Preprocessing`.
+
+    Returns:
+        float32 of the same shape: a new NumPy array for NumPy, else a tensor.
+
+    Raises:
+        InputError: unknown data set, or the last axis is not the data set's channels; with
+            whitening, other shapes than (n, height, width, channels) of the images fitted to.
+
+    Example:
+        >>> import numpy as np
+        >>> pixels = np.array([[[[0, 255, 255]]]], "uint8")
+        >>> preprocess_input(pixels, "svhn").tolist()
+        [[[[0.0, 1.0, 1.0]]]]
+    """
+    row = preprocessing_of(dataset)
+    if not hasattr(images, "shape"):
+        images = np.asarray(images)
+    is_numpy = isinstance(images, (np.ndarray, np.generic))
+    if is_numpy and images.dtype.kind not in "buif":
+        raise InputError(f"`images` must be numbers on 0..255. Received: dtype {images.dtype}.")
+    if len(images.shape) == 0 or images.shape[-1] != len(row.mean):
+        raise InputError(
+            f"`images` must have {len(row.mean)} channels in the last axis. "
+            f"Received: shape {tuple(images.shape)}."
+        )
+    if row.whitening is not None:
+        from keras_wrn.images.whitening_layer import whitened
+
+        return whitened(images, row.whitening)
+    mean, std = np.asarray(row.mean, "float32"), np.asarray(row.std, "float32")
+    if is_numpy:
+        pixels = images.astype("float32")
+        pixels -= mean
+        pixels /= std
+        return pixels
+    from keras import ops
+
+    return (ops.cast(images, "float32") - mean) / std
+
+
+def whitening_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Preprocessing:
+    """Measure the preprocessing of a data set whose images are whitened.
+
+    Args:
+        images: uint8, (n, size, size, channels): the training images only.
+        class_names: in the order of the labels.
+
+    Returns:
+        A preprocessing whose mean and standard deviation, 0 and 1, change nothing.
+
+    Raises:
+        InputError: as `fit_whitening`.
+    """
+    whitening = fit_whitening(images)
+    size, channels = images.shape[1], images.shape[3]
+    return Preprocessing(
+        (0.0,) * channels, (1.0,) * channels, size, tuple(class_names), whitening=whitening
+    )

@@ -1,0 +1,134 @@
+"""A classifier from uint8 pixels to class probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_wrn.images.preprocessing import Preprocessing
+
+
+def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
+    """Put the normalisation in front of a classifier, as a Keras layer.
+
+    What is exported is this model. Evaluation, prediction and pictures put the same layer in
+    front, so that what is served cannot differ from what was measured.
+
+    Args:
+        model: a classifier of normalised images.
+        preprocessing: the statistics that it was trained with.
+
+    Returns:
+        A model that shares the weights of `model` and takes uint8 "images" as stored.
+
+    Raises:
+        InputError: `model` is no classifier or does not fit `preprocessing`.
+    """
+    import keras
+
+    from keras_wrn.images.preprocessing import normalization
+
+    images = keras.Input(_shape_of(model, preprocessing), dtype="uint8", name="images")
+    return keras.Model(
+        images, model(normalization(preprocessing)(images)), name="with_preprocessing"
+    )
+
+
+def _shape_of(model: keras.Model, preprocessing: Preprocessing) -> tuple[int, int, int]:
+    """Height, width and channels of a classifier's images, checked against the statistics."""
+    channels = len(preprocessing.mean)
+    shape = tuple(model.input_shape[1:])
+    if len(shape) != 3 or shape[-1] != channels:
+        raise InputError(
+            "`model` must take images with the channels that `preprocessing` has. "
+            f"Received: model.input_shape={model.input_shape}, channels={channels}."
+        )
+    if len(model.output_shape) != 2:
+        raise InputError(
+            "`model` must be a classifier, built with include_top=True. "
+            f"Received: model.output_shape={model.output_shape}."
+        )
+    names = preprocessing.class_names
+    if names and len(names) != model.output_shape[-1]:
+        raise InputError(
+            "`preprocessing` must name as many classes as `model` has. "
+            f"Received: {len(names)} names for {model.output_shape[-1]} classes."
+        )
+    height, width = (side or preprocessing.size for side in shape[:2])
+    if preprocessing.whitening is not None:
+        from keras_wrn.images.whitening_layer import check_shape
+
+        check_shape((None, height, width, channels), preprocessing.whitening)
+    return height, width, channels
+
+
+def class_probabilities(
+    model: keras.Model,
+    images: np.ndarray,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int = 250,
+) -> np.ndarray:
+    """Run a classifier over images as stored.
+
+    Args:
+        model: a classifier that ends in a softmax and takes normalised images.
+        images: uint8, (n, height, width, channels).
+        preprocessing: the statistics that the model was trained with.
+        batch_size: images a step.
+
+    Returns:
+        float32 probabilities, (n, classes).
+
+    Raises:
+        InputError: images and model do not fit each other, or the output is not a
+            distribution.
+    """
+    from keras_wrn.images.preprocessing import normalization
+
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
+    images = np.asarray(images)
+    shape = _shape_of(model, preprocessing)
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+        wanted = ", ".join(str(side) for side in shape)
+        raise InputError(
+            f"`images` must be uint8 of shape (n, {wanted}), with n at least 1. "
+            f"Received: {images.dtype} of shape {images.shape}."
+        )
+    batch_size = min(batch_size, len(images))
+    # The model's own compiled step, which it keeps from one call to the next.
+    normalise, parts = normalization(preprocessing), []
+    for start in range(0, len(images), batch_size):
+        part = images[start : start + batch_size]
+        # The last batch is filled up: another shape would be compiled anew, which takes
+        # JAX longer than the whole data set.
+        if missing := batch_size - len(part):
+            part = np.concatenate([part, np.zeros((missing, *shape), np.uint8)])
+        parts.append(model.predict_on_batch(normalise(part))[: batch_size - missing])
+    probabilities = np.concatenate(parts).astype(np.float32, copy=False)
+    check_distribution(probabilities)
+    return probabilities
+
+
+def check_distribution(probabilities: np.ndarray) -> None:
+    """Raise InputError where probabilities (n, classes) are not finite or no distributions."""
+    finite = np.isfinite(probabilities).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            "The model's output must be finite; a network that diverged in training cannot "
+            f"be used. Received: NaN or infinity for {np.sum(~finite)} of {len(finite)} images."
+        )
+    # bfloat16 keeps 8 bits, so rows of a right softmax may miss 1 by half a per cent.
+    sums = probabilities.sum(axis=1)
+    if probabilities.min() < 0 or np.abs(sums - 1).max() > 0.02:
+        raise InputError(
+            '`model` must return probabilities: build it with classifier_activation="softmax". '
+            f"Received: rows that sum to between {sums.min():.3g} and {sums.max():.3g}."
+        )

@@ -1,0 +1,1 @@
+"""What a Wide ResNet is, without building one: blocks, names, recognition."""

@@ -1,0 +1,152 @@
+"""What a network is made of: the groups of Table 1, the block types B(M), depth, conventions.
+
+Two rules stand in the paper for the number of blocks per group; `count_blocks` is Table 3's.
+"""
+
+import math
+import numbers
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras_wrn.errors import InputError
+
+
+def positive_integer(name: str, value: object) -> int:
+    """A count, as Python's int; NumPy's integers count too."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise InputError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return int(value)
+
+
+def check_width(width: object, base: int) -> None:
+    """A widening factor is finite and leaves the first group, of `base` planes, at least one."""
+    number = float(width) if isinstance(width, numbers.Real) else math.nan
+    if isinstance(width, bool) or not math.isfinite(number) or int(base * number) < 1:
+        raise InputError(
+            f"`width` must be a number of 1/{base} or more, which leaves one of {base} planes. "
+            f"Received: width={width!r}"
+        )
+
+
+def drop_rate(name: str, rate: object) -> float:
+    """A probability below 1, as Python's float; NumPy's numbers count too."""
+    number = float(rate) if isinstance(rate, numbers.Real) else math.nan
+    if not 0 <= number < 1:
+        raise InputError(f"`{name}` must be in [0, 1). Received: {name}={rate!r}")
+    return number
+
+
+# (planes before widening, stride) of each group: conv2 to conv4 of Table 1, and ImageNet's.
+GROUPS = ((16, 1), (32, 2), (64, 2))
+IMAGENET_GROUPS = ((64, 1), (128, 2), (256, 2), (512, 2))
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What the paper's network leaves to its implementation.
+
+    Attributes:
+        activation: the nonlinearity after each batch normalisation.
+        strided_padding: zeros before and after each side of a strided 3x3 convolution. The
+            authors' Torch pads (1, 1), TensorFlow's "same" pads (0, 1) where sizes are even
+            (32, 16), and (0, 1) fits no others.
+        projection_input: "activated" (after the shared BN-ReLU) or "raw".
+        bn_epsilon: added to the variance.
+        bn_momentum: how much of the moving statistics is kept a step (Torch's 0.1 is 0.9 here).
+    """
+
+    activation: str = "relu"
+    strided_padding: tuple[int, int] = (1, 1)
+    projection_input: str = "activated"
+    bn_epsilon: float = 1e-5
+    bn_momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse what no network is built with."""
+        if self.projection_input not in ("activated", "raw"):
+            raise InputError(
+                "`projection_input` must be 'activated' or 'raw'. "
+                f"Received: projection_input={self.projection_input!r}"
+            )
+        zeros = self.strided_padding
+        if not isinstance(zeros, tuple) or [type(n) for n in zeros] != [int] * 2 or min(zeros) < 0:
+            raise InputError(
+                "`strided_padding` must be two whole numbers, such as (0, 1). "
+                f"Received: strided_padding={zeros!r}"
+            )
+
+
+PAPER = Conventions()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A residual block type: the kernel sizes of its convolutions, and how it counts.
+
+    Attributes:
+        name: the paper's name, such as "B(3,1,3)".
+        kernels: kernel sizes in order.
+        expansion: the last convolution has this many times the planes of the others.
+        unpaired: convolutions outside the blocks that the depth counts: the stem and the
+            three projections of Table 3's rule (4), or the stem and the classifier (2).
+    """
+
+    name: str
+    kernels: tuple[int, ...]
+    expansion: int = 1
+    unpaired: int = 4
+
+    @property
+    def depth_step(self) -> int:
+        """How much one more block in each group adds to the depth."""
+        return len(GROUPS) * len(self.kernels)
+
+
+BOTTLENECK = Block("bottleneck", (1, 3, 1), expansion=4, unpaired=2)
+
+
+def parse_block(block: str | Sequence[int]) -> Block:
+    """Read a block type: "B(3,1,3)", (3, 1, 3) or "bottleneck"."""
+    if isinstance(block, str):
+        if block == BOTTLENECK.name:
+            return BOTTLENECK
+        match = re.fullmatch(r"\s*B\(\s*([13]\s*(?:,\s*[13]\s*)*)\)\s*", block)
+        kernels = tuple(int(k) for k in match[1].split(",")) if match else ()
+    else:
+        sizes: object = block  # whatever the caller has passed
+        kernels = tuple(sizes) if isinstance(sizes, Sequence) else ()
+    if not kernels or any(type(kernel) is not int or kernel not in (1, 3) for kernel in kernels):
+        raise InputError(
+            "`block` must be B(M) with a list M of 1s and 3s, such as 'B(3,3)' or (3, 1, 3), or "
+            f"'bottleneck'. Received: block={block!r}"
+        )
+    return Block(f"B({','.join(map(str, kernels))})", kernels)
+
+
+def count_blocks(depth: int, block: Block, override: int | None) -> int:
+    """N by Table 3's rule, or the caller's."""
+    if override is not None:
+        return positive_integer("blocks_per_group", override)
+    blocks, rest = divmod(positive_integer("depth", depth) - block.unpaired, block.depth_step)
+    if blocks >= 1 and rest == 0:
+        return blocks
+    lower = max(blocks, 1) * block.depth_step + block.unpaired
+    raise InputError(
+        f"`depth` must be {block.depth_step}*N + {block.unpaired} for {block.name}. "
+        f"Received: depth={depth}. Nearest: {lower}, {lower + block.depth_step}. "
+        "(`blocks_per_group` sets N freely, as Table 2 of the paper does.)"
+    )
+
+
+def group_planes(width: float, block: Block) -> list[int]:
+    """Planes at the end of each group."""
+    check_width(width, GROUPS[0][0])
+    planes = [int(base * width) for base, _ in GROUPS]
+    return [count * block.expansion for count in planes]
+
+
+def default_name(depth: int, width: float, block: Block) -> str:
+    """The name of a model that was given none, such as "wide_resnet28_10"."""
+    suffix = "" if block.kernels == (3, 3) else "_" + re.sub(r"[(),]", "", block.name.lower())
+    return f"wide_resnet{depth}_{width:g}{suffix}"

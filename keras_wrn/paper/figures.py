@@ -1,0 +1,188 @@
+"""Figures 2, 3 and 4 of the paper, drawn from runs of ours as the paper draws its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from absl import logging
+
+from keras_wrn.paper import step_time
+from keras_wrn.paper.reproduction import gather
+from keras_wrn.paper.scale import Scale
+from keras_wrn.paper.tables import CURVES, FIGURE_4, FIGURES, ROWS, Curve
+from keras_wrn.training import pictures
+from keras_wrn.weights.card import HISTORY_FILE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLORS = ("#1f4e9c", "#c1272d", "#2b8a3e")
+_THIN, _WIDE = "#7a8ba3", "#c1272d"
+
+
+def draw(
+    names: Sequence[str], workdir: Path, scale: Scale | None = None, precision: str = ""
+) -> dict[str, Path]:
+    """Draw the figures of which there are runs or times, into the work folder.
+
+    Args:
+        names: such as "figure2".
+        workdir: the folder of all runs.
+        scale: how the runs are scaled down, if at all.
+        precision: that Figure 4 was timed in, as `Recipe.precision`; "" for float32.
+
+    Returns:
+        The pictures, by the names of the figures.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        logging.info("matplotlib is not installed: no pictures. pip install matplotlib")
+        return {}
+    drawn = {}
+    for name in names:
+        png = (workdir / scale.folder if scale else workdir) / f"{name}.png"
+        title = ("SCALED DOWN. " if scale else "") + FIGURES[name]
+        if name in CURVES:
+            found = {
+                _on(panel, scale): [run for of in curves for run in _found(of, workdir, scale)]
+                for panel, curves in CURVES[name].items()
+            }
+            if panels := {panel: runs for panel, runs in found.items() if runs}:
+                training_curves(panels, png, title, log_loss=name == "figure3")
+                drawn[name] = png
+        elif result := step_time.read_figure_4(workdir, scale, precision):
+            times = step_time.figure_4_path(workdir, scale, precision)
+            title = f"Figure 4. {step_time.SCALED_FIGURE_4}" if scale else FIGURES[name]
+            png = times.with_name(times.name.replace("timing", name)).with_suffix(".png")
+            drawn[name] = step_times(result, png, title)
+    return drawn
+
+
+def _on(panel: str, scale: Scale | None) -> str:
+    """The title of a panel; on the digits, those of several data sets are one."""
+    if scale is None or scale.share is not None:
+        return panel
+    _, *rest = panel.split(", ")
+    return ", ".join(["digits", *rest])
+
+
+def _found(curve: Curve, workdir: Path, scale: Scale | None) -> list[Drawn]:
+    """The run of median error, if there is one with a history."""
+    outcome = gather(next(row for row in ROWS if row.folder == curve.folder), workdir, scale)
+    if not outcome.runs:
+        return []
+    run = outcome.median_run()
+    history = run.folder / HISTORY_FILE
+    paper = None if scale else curve.error
+    return [Drawn(history, curve.label, run.errors[0], paper)] if history.exists() else []
+
+
+class Drawn(NamedTuple):
+    """A run in a panel: history.csv, its name, its error at the end and the paper's, in percent."""
+
+    history: Path
+    label: str
+    error: float
+    paper: float | None = None
+
+
+def training_curves(
+    panels: Mapping[str, Sequence[Drawn]], png: Path, title: str, *, log_loss: bool
+) -> Path:
+    """Draw Figure 2 or 3: solid test error on the left axis, dashed training loss on the right.
+
+    Args:
+        panels: what is drawn in each panel, by its title, from left to right.
+        png: the picture to write.
+        title: stands above the picture.
+        log_loss: whether the axis of the loss is logarithmic, as Figure 3's.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        InputError: a history is missing or damaged, or matplotlib is not installed.
+    """
+    figure = pictures.new_figure(6.5 * len(panels), 5.0, title)
+    for axes, (name, runs) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        _panel(axes, runs, log_loss)
+        axes.set_title(name)
+    return pictures.save(figure, png)
+
+
+def _panel(axes: Axes, runs: Sequence[Drawn], log_loss: bool) -> None:
+    losses = axes.twinx()
+    for run, color in zip(runs, _COLORS, strict=False):
+        columns = pictures.read_history(run.history)
+        measured = np.isfinite(columns["val_error"])
+        paper = "" if run.paper is None else f"; the paper {run.paper:.2f} %"
+        label = f"{run.label} (error {run.error:.2f} %{paper})"
+        epochs = columns["epoch"]
+        test = 100 * columns["val_error"][measured]
+        axes.plot(epochs[measured], test, color=color, label=label)
+        losses.plot(epochs, columns["loss"], color=color, linestyle="--", linewidth=1)
+    if log_loss:
+        losses.set_yscale("log")
+    else:
+        losses.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("test error, % (solid)")
+    losses.set_ylabel("training loss (dashed)")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="upper right")
+
+
+def step_times(result: Mapping[str, Any], png: Path, title: str) -> Path:
+    """Draw Figure 4: milliseconds of a training step, thin networks beside wide ones.
+
+    Args:
+        result: what `step_time.time_figure_4` gives.
+        png: the picture to write.
+        title: stands above the picture.
+
+    Returns:
+        The path of the picture.
+    """
+    wide = {timed.system for timed in FIGURE_4 if timed.wide}
+    systems = sorted(result["seconds"], key=lambda name: name in wide)
+    times = [1000 * statistics.median(result["seconds"][name]) for name in systems]
+    figure = pictures.new_figure(7.5, 5.0, title)
+    axes = figure.subplots()
+    colors = [_WIDE if name in wide else _THIN for name in systems]
+    bars = axes.bar([name.removeprefix("pre-resnet-") for name in systems], times, color=colors)
+    axes.bar_label(bars, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in times])
+    axes.set_ylabel("ms")
+    axes.set_xlabel("thin (grey): depth; wide (red): depth-width")
+    axes.spines[["top", "right"]].set_visible(False)
+    return pictures.save(figure, png)
+
+
+def times_table(result: Mapping[str, Any], scale: Scale | None = None) -> str:
+    """Figure 4 as a table: ratios, since milliseconds belong to a machine."""
+    lines = [
+        "| network | error %, paper | ratio to 40-4, paper | ours: median (lowest to highest) | n "
+        "| ms, paper (Titan X, cuDNN v5) | ms, ours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    paper = {timed.system: timed.milliseconds for timed in FIGURE_4}
+    errors = {timed.system: f"{timed.error:.2f}" for timed in FIGURE_4}
+    for system, seconds in result["seconds"].items():
+        ours = step_time.ratios(result["seconds"], system)
+        ratio = f"{paper[system] / paper['40-4']:.2f}" if system in paper else "-"
+        lines.append(
+            f"| {system} | {errors.get(system, '-')} | {ratio} | {statistics.median(ours):.2f} "
+            f"({ours[0]:.2f} to {ours[-1]:.2f}) | {len(ours)} | {paper.get(system, '-')} | "
+            f"{1000 * statistics.median(seconds):,.1f} |"
+        )
+    smaller = f"**{step_time.SCALED_FIGURE_4}** " if scale else ""
+    return "\n".join(lines) + (
+        f"\n\n{smaller}Forward, backward and update on {result['minibatch']} images, "
+        f"{result['precision']}, {result['hardware']}, {result['date']}."
+    )

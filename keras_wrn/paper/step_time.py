@@ -1,0 +1,174 @@
+"""How long a training step takes here, of networks in turn: the paper's Figure 4."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from keras_wrn.errors import InputError
+from keras_wrn.paper.scale import Scale
+from keras_wrn.paper.systems import recipe_of
+from keras_wrn.paper.tables import FIGURE_4, FIGURE_4_BATCH
+from keras_wrn.system.files import read_json, write_json
+from keras_wrn.system.machine import here
+from keras_wrn.training.recipe import Recipe
+
+REFERENCE = "40-4"  # what Figure 4's ratios are to
+# Keras traces 1,001 layers for minutes; on CPUs a third of them shows the same.
+_SCALED_DEPTH = ("pre-resnet-326", {"depth": 326})
+_SCALED_BATCH = 8  # images
+SCALED_FIGURE_4 = "SCALED DOWN: 8 images a step in place of 32, and 326 layers in place of 1,001."
+
+
+def time_steps(
+    recipes: Mapping[str, Recipe], batch: int, steps: int, repeats: int
+) -> dict[str, list[float]]:
+    """Time training steps, forward, backward and update, of several networks in turn.
+
+    Images are noise in memory and nothing is augmented. The first call of each network, which
+    compiles it, does not count, and of each call neither does the first step, with what `fit` does
+    before it.
+
+    Args:
+        recipes: by any names.
+        batch: images a step.
+        steps: steps of one timing.
+        repeats: timings of each network; all networks are timed once before one is again.
+
+    Returns:
+        Seconds a step, `repeats` of them for each name.
+    """
+    from keras_wrn.images.preprocessing import PREPROCESSING
+    from keras_wrn.training.batches import InOrder, untuned
+    from keras_wrn.training.model import build
+
+    rng = np.random.default_rng(0)
+    fits = {}
+    for name, recipe in recipes.items():
+        known = PREPROCESSING[recipe.dataset]
+        names = known.class_names or ("",) * 1000
+        size = recipe.image_size
+        count = (steps + 1) * batch
+        images = rng.integers(0, 256, (count, size, size, 3), np.uint8)
+        labels = rng.integers(0, len(names), count)
+        model = build(
+            _bare(recipe, batch), dataclasses.replace(known, class_names=names), (size, size, 3), 1
+        ).model
+        fits[name] = (model, untuned(InOrder(images, labels, batch)))
+    return time_fits(fits, steps, repeats)
+
+
+def time_fits(
+    fits: Mapping[str, tuple[Any, Any]], steps: int, repeats: int
+) -> dict[str, list[float]]:
+    """Time training steps of compiled models, each with its batches, one more than `steps`.
+
+    Returns:
+        Seconds a step, `repeats` of them for each name; `time_steps` says of what.
+    """
+    from keras_wrn.training.callbacks import StepClock
+
+    seconds: dict[str, list[float]] = {name: [] for name in fits}
+    for repeat in range(repeats + 1):
+        for name, (model, batches) in fits.items():
+            clock = StepClock()
+            start = time.perf_counter()
+            model.fit(batches, shuffle=False, verbose=0, callbacks=[clock])
+            if repeat:
+                seconds[name].append(clock.seconds / steps)
+            else:
+                logging.info("%s: compiled in %.0f s", name, time.perf_counter() - start)
+    return seconds
+
+
+def _bare(recipe: Recipe, batch: int) -> Recipe:
+    """The network and optimiser of a recipe, without what is done to its images."""
+    return dataclasses.replace(
+        recipe,
+        batch_size=batch,
+        pad=0,
+        flip=False,
+        whitening=False,
+        random_resized_crop=False,
+        resize=0,
+        color_jitter=0.0,
+        lighting=0.0,
+        schedule="constant",
+    )
+
+
+def time_figure_4(
+    workdir: Path, *, scale: Scale | None = None, precision: str = "", repeats: int = 0
+) -> dict[str, Any]:
+    """Time the networks of Figure 4 and store the result in the work folder.
+
+    Args:
+        workdir: the folder of all runs.
+        scale: makes 8 images a step of 32, and 326 layers of 1,001; widths stay, since thin
+            and wide are what is compared.
+        precision: as `Recipe.precision`; "" for float32.
+        repeats: timings of each network; by default 10, scaled 3.
+
+    Returns:
+        What is stored: seconds a step by system, and where and how they were measured.
+    """
+    changes = {"precision": precision or "float32"}
+    recipes = {timed.system: recipe_of("cifar10", timed.system, **changes) for timed in FIGURE_4}
+    batch, steps = FIGURE_4_BATCH, 20
+    if scale:
+        name, shallower = _SCALED_DEPTH
+        deep = recipes.pop("pre-resnet-1001")
+        recipes[name] = dataclasses.replace(deep, **shallower)  # type: ignore[arg-type]
+        batch, steps = _SCALED_BATCH, 2
+    seconds = time_steps(recipes, batch, steps, repeats or (3 if scale else 10))
+    result = {
+        "format": 1,
+        "minibatch": batch,
+        "steps": steps,
+        "seconds": seconds,
+        "precision": changes["precision"],
+        **here(),
+    }
+    path = figure_4_path(workdir, scale, precision)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, result)
+    return result
+
+
+def figure_4_path(workdir: Path, scale: Scale | None, precision: str = "") -> Path:
+    """Where the times of Figure 4 are stored; "" is float32."""
+    kind = f"-{precision}" if precision not in ("", "float32") else ""
+    return workdir / ("scaled-figure4" if scale else "figure4") / f"timing{kind}.json"
+
+
+def read_figure_4(
+    workdir: Path, scale: Scale | None = None, precision: str = ""
+) -> dict[str, Any] | None:
+    """The stored times, or None; raises InputError where they are damaged."""
+    path = figure_4_path(workdir, scale, precision)
+    if not path.exists():
+        return None
+    result = read_json(path)
+    try:
+        times = result["seconds"][REFERENCE]
+        whole = all(len(of) == len(times) > 0 for of in result["seconds"].values())
+        whole = whole and all(t > 0 for of in result["seconds"].values() for t in of)
+        if not whole or not {"minibatch", "precision", "hardware", "date"} <= result.keys():
+            raise ValueError("times are missing")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: {error}. Delete it to time again.") from error
+    return result
+
+
+def ratios(seconds: Mapping[str, Sequence[float]], system: str) -> list[float]:
+    """A system's times over those of WRN-40-4, timing by timing, sorted.
+
+    Example:
+        >>> ratios({"40-4": [1.0, 2.0], "16-10": [3.0, 4.0]}, "16-10")
+        [2.0, 3.0]
+    """
+    return sorted(a / b for a, b in zip(seconds[system], seconds[REFERENCE], strict=True))

@@ -1,0 +1,1 @@
+"""Make published weights out of a finished run."""

@@ -1,0 +1,1 @@
+"""The machine below the package: Keras' backend, files, downloads, versions, console."""

@@ -1,0 +1,66 @@
+"""The versions and the hardware that a figure was measured with."""
+
+import collections
+import datetime
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def here() -> dict[str, Any]:
+    """What a time was measured on, and when."""
+    return {
+        "hardware": hardware(),
+        "versions": versions(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    import keras
+
+    import keras_wrn
+
+    found = {"python": platform.python_version(), "keras_wrn": keras_wrn.__version__}
+    found["backend"] = keras.config.backend()
+    for package in ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> str:
+    """The processor, and the accelerators that Keras has where it runs already, in words."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        pass
+    found = collections.Counter(_accelerators())
+    return ", ".join(
+        [f"{os.cpu_count()} x {model}", *(f"{n} x {name}" for name, n in found.items())]
+    )
+
+
+def _accelerators() -> list[str]:
+    """The name of each; without Keras, and so without a backend, none is looked for."""
+    keras = sys.modules.get("keras")
+    backend = keras.config.backend() if keras else None
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        devices = [d for d in tf.config.get_visible_devices() if d.device_type in ("GPU", "TPU")]
+        details = [tf.config.experimental.get_device_details(device) for device in devices]
+        return [d.get("device_name", v.device_type) for d, v in zip(details, devices, strict=True)]
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    return []

@@ -1,0 +1,1 @@
+"""Train a recipe through `model.fit` into a run folder."""

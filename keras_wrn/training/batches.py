@@ -1,0 +1,132 @@
+"""Training batches: what is shown at which step is a pure function of the seed and the step."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_wrn.augment import mixing
+from keras_wrn.augment.policies import rand_augment, trivial_augment
+from keras_wrn.training.recipe import Recipe
+
+
+def even_batch(images: int, replicas: int, most: int) -> int:
+    """A batch size for evaluation, at most `most`, whose last batch has all replicas busy."""
+    for size in range(most - most % replicas, 0, -replicas):
+        if images % size == 0 or images % size >= replicas:
+            return size
+    return replicas
+
+
+class BatchStream(keras.utils.PyDataset):
+    """An endless stream of training batches that can start at any step.
+
+    Each epoch is a permutation of its own of all images, cut into whole batches; the images
+    that would make a last, short one wait for another epoch (the authors' 'skip-last', and what
+    batch normalisation needs on several devices). What a recipe does to images before they are
+    on the device is done here: mirroring by turns, TrivialAugment or RandAugment, mixing.
+
+    Args:
+        images: uint8 (n, height, width, 3), or whitened float32, n >= batch_size.
+        labels: integers (n,).
+        recipe: batch size, seed and the augmentation above.
+        classes: how many there are.
+        start_step: the step, counted from the first of the run, that item 0 is.
+    """
+
+    def __init__(
+        self, images: Any, labels: Any, recipe: Recipe, *, classes: int, start_step: int = 0
+    ) -> None:
+        super().__init__()
+        self.images = images
+        self.labels = labels
+        self.recipe = recipe
+        self.classes = classes
+        self.start_step = start_step
+        self.steps_per_epoch = len(images) // recipe.batch_size
+        self._epoch = -1
+        self._order = np.arange(0)
+
+    @property
+    def num_batches(self) -> None:
+        """Without end: `steps_per_epoch` of model.fit says where an epoch stops."""
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """The batch of step `start_step + index`: uint8 images; labels, or shares of classes."""
+        recipe = self.recipe
+        step = self.start_step + index
+        epoch, part = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            order = np.random.default_rng([recipe.seed, epoch]).permutation(len(self.images))
+            self._epoch, self._order = epoch, order
+        chosen = np.sort(self._order[part * recipe.batch_size : (part + 1) * recipe.batch_size])
+        images, labels = self.images[chosen], self.labels[chosen]
+        draws = np.random.default_rng([recipe.seed, step, 1])
+        if recipe.alternating_flip:
+            mirrored = (chosen * 7919 + chosen // 2 + epoch) % 2 == 1
+            images[mirrored] = images[mirrored, :, ::-1]
+        if recipe.policy == "trivial_augment":
+            images = trivial_augment(images, draws)
+        if recipe.policy == "rand_augment":
+            images = rand_augment(images, recipe.policy_operations, recipe.policy_magnitude, draws)
+        if recipe.mixup:
+            return mixing.mixup(images, labels, self.classes, recipe.mixup, draws)
+        if recipe.cutmix:
+            return mixing.cutmix(images, labels, self.classes, recipe.cutmix, draws)
+        return images, labels
+
+
+class InOrder(keras.utils.PyDataset):
+    """All images once, in their order, the last batch as small as it comes out.
+
+    Args:
+        images: (n, height, width, channels).
+        labels: (n,).
+        batch_size: images a batch.
+    """
+
+    def __init__(self, images: Any, labels: Any, batch_size: int) -> None:
+        super().__init__()
+        self.images = images
+        self.labels = labels
+        self.batch_size = batch_size
+
+    @property
+    def num_batches(self) -> int:
+        """How many there are."""
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """A batch of images and labels."""
+        part = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return self.images[part], self.labels[part]
+
+
+_AHEAD = 2  # batches that are made while a step runs
+
+
+def untuned(stream: Any) -> Any:
+    """The batches of a stream, on TensorFlow as a tf.data.Dataset that is not tuned.
+
+    Args:
+        stream: a `keras.utils.PyDataset` of (inputs, targets), NumPy arrays whose shapes differ
+            in the first dimension alone, with or without end; anything else is handed back.
+    """
+    if not isinstance(stream, keras.utils.PyDataset) or keras.config.backend() != "tensorflow":
+        return stream
+    import tensorflow as tf
+
+    count = stream.num_batches
+
+    def batches() -> Iterator[Any]:
+        return (stream[i] for i in (itertools.count() if count is None else range(count)))
+
+    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in stream[0])
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    if count is not None:
+        data = data.apply(tf.data.experimental.assert_cardinality(count))
+    return data.prefetch(_AHEAD).with_options(options)

@@ -1,0 +1,130 @@
+"""The moving average of the weights: what is kept where a recipe asks for it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from absl import logging
+
+from keras_wrn.system.backend import tensorflow_installed
+from keras_wrn.training import run_folder
+
+
+class VelocityReset(keras.callbacks.Callback):
+    """Forget momentum at the start of the epochs where the learning rate drops.
+
+    Both of the authors' codes make their optimiser anew there (models' train.lua and
+    pytorch/main.py).
+
+    Args:
+        drop_epochs: counted from 1.
+        mid_epoch: the 0-based epoch that a resumed run is in the middle of, if any: its reset
+            is done already.
+    """
+
+    def __init__(self, drop_epochs: tuple[int, ...], mid_epoch: int | None = None) -> None:
+        super().__init__()
+        self.drop_epochs = drop_epochs
+        self.mid_epoch = mid_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reset at a drop."""
+        if epoch + 1 in self.drop_epochs and epoch != self.mid_epoch:
+            self.model.optimizer.reset_velocity()
+
+
+class StepClock(keras.callbacks.Callback):
+    """Time the steps of a `fit` of one epoch, without what `fit` does before and after them.
+
+    Attributes:
+        seconds: from the end of the first step, or dispatch of steps, to the end of the last.
+        cpu_seconds: of the process's processors meanwhile.
+    """
+
+    seconds = cpu_seconds = 0.0
+    _start: tuple[float, float] | None = None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start when the first step is done."""
+        if self._start is None:
+            self._start = _when_known(logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stop when the last one is."""
+        start, end = self._start or (0.0, 0.0), _when_known(logs)
+        self.seconds, self.cpu_seconds = end[0] - start[0], end[1] - start[1]
+
+
+def _when_known(logs: dict[str, Any] | None) -> tuple[float, float]:
+    """The clocks when a step's loss is known: a device may still be computing it."""
+    float((logs or {})["loss"])
+    return time.perf_counter(), time.process_time()
+
+
+EVERY = 10  # steps between updates: the cost of one is spread over them
+
+
+class WeightAverage(keras.callbacks.Callback):
+    """Average all weights of a network exponentially over the steps.
+
+    The moving statistics of batch normalisation are averaged with the weights. In the first
+    steps the decay is smaller, so that the start is forgotten: min(decay, (1 + t) / (10 + t)).
+
+    Args:
+        network: whose weights.
+        decay: a step, in (0, 1).
+        step: where the run stands.
+    """
+
+    def __init__(self, network: keras.Model, decay: float, step: int = 0) -> None:
+        super().__init__()
+        self.network = network
+        self.decay = decay
+        self.step = step
+        self.weights: list[np.ndarray] = network.get_weights()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Move the average towards the weights."""
+        self.step += 1
+        if self.step % EVERY:
+            return
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        updates = self.step / EVERY
+        kept = min(self.decay**EVERY, (1 + updates) / (10 + updates))
+        self.weights = [
+            average + (1 - kept) * (weight - average)
+            for average, weight in zip(self.weights, self.network.get_weights(), strict=True)
+        ]
+
+
+def tensorboard(workdir: Path, samples: np.ndarray | None) -> list[keras.callbacks.Callback]:
+    """TensorBoard's callback and the first augmented images, where TensorFlow can write them.
+
+    Args:
+        workdir: the run folder; logs go into logs/ in it.
+        samples: uint8 (n, height, width, 3), augmented images to show, at a run's beginning.
+    """
+    if not tensorflow_installed():
+        logging.info("TensorFlow is not installed: history.csv is written, TensorBoard logs not")
+        return []
+    import tensorflow as tf
+
+    folder = workdir / run_folder.LOG_FOLDER
+    try:
+        if samples is not None:
+            with tf.summary.create_file_writer(str(folder / "train")).as_default():
+                tf.summary.image("augmented", samples, step=0, max_outputs=len(samples))
+        return [_TensorBoard(str(folder), write_graph=False)]
+    except ModuleNotFoundError as error:
+        logging.info("%s is not installed: TensorBoard logs are not written", error.name)
+        return []
+
+
+class _TensorBoard(keras.callbacks.TensorBoard):
+    """Keras' callback, which would log the rate of the next step instead of the last."""
+
+    def _collect_learning_rate(self, logs: dict[str, Any]) -> dict[str, Any]:
+        return logs

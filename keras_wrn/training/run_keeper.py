@@ -1,0 +1,231 @@
+"""What happens around the steps of a training run: history, state, momentum, pictures."""
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+from absl import logging
+from keras import ops
+
+from keras_wrn.errors import Interrupted
+from keras_wrn.training import run_folder
+from keras_wrn.training.callbacks import WeightAverage
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "step",
+    "loss",
+    "error",
+    "val_loss",
+    "val_error",
+    "learning_rate",
+    "images_per_second",
+    "seconds",
+)
+SAVE_EVERY = 600.0  # seconds between saved states
+LOG_EVERY = 60.0  # seconds between lines of the log
+
+
+class RunKeeper(keras.callbacks.Callback):
+    """Keep a run's history and state, so that the same command goes on where it stopped.
+
+    The state is every variable of the model and its optimiser, the step, and the means of the
+    metrics over the epoch under way. It is saved every ten minutes, at the end of each epoch where
+    the last save is older than that, and on SIGTERM or Ctrl-C, after which `Interrupted` is raised.
+
+    Args:
+        workdir: the run folder.
+        recipe: what is trained; its `epochs` and `batch_size` are read.
+        steps_per_epoch: steps of a whole epoch.
+        columns: of history.csv.
+        average: the moving average of the weights, where the recipe keeps one.
+        save_every: seconds between saved states.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        recipe: Any,
+        steps_per_epoch: int,
+        *,
+        columns: tuple[str, ...] = HISTORY_COLUMNS,
+        average: WeightAverage | None = None,
+        save_every: float = SAVE_EVERY,
+    ) -> None:
+        super().__init__()
+        self.workdir = workdir
+        self.recipe = recipe
+        self.steps_per_epoch = steps_per_epoch
+        self.columns = columns
+        self.average = average
+        self.save_every = save_every
+        self.step = 0
+        self.rows: list[dict[str, Any]] = []
+        self.seconds = 0.0  # of training, wall clock, earlier sessions included
+        self.cpu_seconds = 0.0
+        self._signal: int | None = None
+        self._old_handlers: dict[int, Any] = {}
+        self._means: dict[str, Any] = {}  # of the epoch under way, over `_mean_steps` steps
+        self._mean_steps = 0
+        self._earlier: tuple[int, dict[str, float]] = (0, {})  # of it before an interruption
+
+    def restore(self, model: keras.Model) -> None:
+        """Put a built model and the average back into the saved state, if there is one."""
+        saved = run_folder.load_state(self.workdir)
+        if saved is None:
+            return
+        arrays, facts = saved
+        variables = _state_variables(model)
+        for variable, array in zip(variables, arrays[: len(variables)], strict=True):
+            variable.assign(array)
+        if self.average is not None:
+            self.average.weights = arrays[len(variables) :]
+            self.average.step = facts["step"]
+        self.step = facts["step"]
+        self._earlier = (facts["mean_steps"], facts["means"])
+        self.rows = facts["history"]
+        self.seconds, self.cpu_seconds = facts["seconds"], facts["cpu_seconds"]
+        logging.info("going on after step %d of the saved state", self.step)
+
+    def stretches(self, breaks: tuple[int, ...] = ()) -> list[tuple[int, int, int]]:
+        """What is left of the run, as calls of `fit`: (first epoch, one after the last, steps).
+
+        The rest of an interrupted epoch is one; each epoch of `breaks`, counted from 1, begins
+        another. Epochs count from 0.
+        """
+        epoch, done = divmod(self.step, self.steps_per_epoch)
+        found = [(epoch, epoch + 1, self.steps_per_epoch - done)] if done else []
+        epoch += bool(done)
+        for end in [*(b - 1 for b in breaks if b <= self.recipe.epochs), self.recipe.epochs]:
+            if end > epoch:
+                found.append((epoch, end, self.steps_per_epoch))
+                epoch = end
+        return found
+
+    def catch_signals(self) -> None:
+        """From now on SIGTERM and Ctrl-C stop the run after the step under way."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._old_handlers[number] = signal.signal(number, self._note_signal)
+            except ValueError:  # not in the main thread: whoever owns it decides
+                return
+
+    def release_signals(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+        self._old_handlers = {}
+
+    def _note_signal(self, number: int, frame: object) -> None:
+        self._signal = number
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Start the clocks of this stretch."""
+        self._last_save = self._last_log = self._last_tick = time.monotonic()
+        self._last_cpu = time.process_time()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start counting an epoch."""
+        self._epoch_start = (self.step, self.seconds)
+        self._last_tick, self._last_cpu = time.monotonic(), time.process_time()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Count the step; log, save and stop where it is time."""
+        self.step += 1
+        self._tick()
+        self._means = logs or {}  # not converted here: that would wait for the device each step
+        self._mean_steps = self.step - self._epoch_start[0]
+        now = time.monotonic()
+        if now - self._last_log >= LOG_EVERY:
+            self._last_log = now
+            self._log(logs or {})
+        if self.step % self.steps_per_epoch == 0:
+            return  # the end of the epoch follows, and is part of what is saved
+        if self._signal is not None:
+            self.save()
+            raise Interrupted(self._signal, self.step)
+        if now - self._last_save >= self.save_every:
+            self.save()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add a row to the history."""
+        logs = {} if logs is None else logs
+        steps, seconds = self._epoch_start
+        elapsed = max(self.seconds - seconds, 1e-9)
+        logs.update(self._whole_epoch({key: logs[key] for key in self._means if key in logs}))
+        self._earlier, self._means, self._mean_steps = (0, {}), {}, 0
+        logs["learning_rate"] = _last_rate(self.model.optimizer)
+        logs["images_per_second"] = (self.step - steps) * self.recipe.batch_size / elapsed
+        row = {"epoch": epoch + 1, "step": self.step, "seconds": round(self.seconds, 1), **logs}
+        self.rows.append({key: row[key] for key in self.columns if key in row})
+        run_folder.write_history(self.workdir, self.columns, self.rows)
+        self._last_tick, self._last_cpu = time.monotonic(), time.process_time()
+        if self._signal is not None or time.monotonic() - self._last_save >= self.save_every:
+            self.save()
+        if self._signal is not None and self.step < self.recipe.epochs * self.steps_per_epoch:
+            raise Interrupted(self._signal, self.step)
+
+    def save(self) -> None:
+        """Store the state now."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        arrays = [ops.convert_to_numpy(variable.value) for variable in _state_variables(self.model)]
+        if self.average is not None:
+            arrays += self.average.weights
+        facts = {
+            "step": self.step,
+            "means": self._whole_epoch(self._means) or self._earlier[1],
+            "mean_steps": self._earlier[0] + self._mean_steps,
+            "history": self.rows,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+        }
+        run_folder.save_state(self.workdir, arrays, facts)
+        self._last_save = time.monotonic()
+
+    def _whole_epoch(self, means: dict[str, Any]) -> dict[str, float]:
+        """Means over the epoch under way, the part before an interruption included."""
+        before, earlier = self._earlier
+        total = max(before + self._mean_steps, 1)
+        return {
+            key: (before * earlier.get(key, 0.0) + self._mean_steps * float(mean)) / total
+            for key, mean in means.items()
+        }
+
+    def _tick(self) -> None:
+        now, cpu = time.monotonic(), time.process_time()
+        self.seconds += now - self._last_tick
+        self.cpu_seconds += cpu - self._last_cpu
+        self._last_tick, self._last_cpu = now, cpu
+
+    def _log(self, logs: dict[str, Any]) -> None:
+        steps, seconds = self._epoch_start
+        speed = (self.step - steps) / max(self.seconds - seconds, 1e-9)
+        total = self.recipe.epochs * self.steps_per_epoch
+        logging.info(
+            "epoch %d/%d, step %d/%d, %s, %.0f images/s, %.0f min to go",
+            self.step // self.steps_per_epoch + 1,
+            self.recipe.epochs,
+            self.step,
+            total,
+            ", ".join(f"{name} {float(mean):.4f}" for name, mean in logs.items()),
+            speed * self.recipe.batch_size,
+            (total - self.step) / max(speed, 1e-9) / 60,
+        )
+
+
+def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """The learning rate of the step just made; `optimizer.learning_rate` is the next one's."""
+    schedule = optimizer._learning_rate
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return float(ops.convert_to_numpy(schedule(optimizer.iterations - 1)))
+    return float(ops.convert_to_numpy(optimizer.learning_rate))
+
+
+def _state_variables(model: keras.Model) -> list[Any]:
+    """Every variable of a compiled model but its metrics', in a fixed order, each once."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    every = {id(v): v for v in [*model.variables, *model.optimizer.variables]}
+    return [variable for key, variable in every.items() if key not in metrics]

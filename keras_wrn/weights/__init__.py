@@ -1,0 +1,1 @@
+"""Our published weights: cards, files, finding and loading."""

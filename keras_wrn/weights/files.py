@@ -1,0 +1,150 @@
+"""Weights on disk by layer name: Keras' `.weights.h5`, and `.safetensors`."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from keras_wrn.checkpoints.files import read_safetensors
+from keras_wrn.checkpoints.hdf5 import numbers, visit_datasets
+from keras_wrn.errors import InputError
+
+# Where Keras 3 keeps the variables of a layer; a model inside a model has layers of its own.
+# Beside them lie the states of random generators, of optimizers and of metrics.
+_LAYER = re.compile(r"(layers/[^/]+/)+vars")
+# Per layer name its tensors: by number ("0", "1", ...) in `.weights.h5`, by the names of the
+# variables ("kernel", "gamma", ...) in `.safetensors`.
+Layers = dict[str, dict[str, np.ndarray]]
+
+
+def read_weights(path: Path) -> Layers:
+    """Read a file of weights.
+
+    Args:
+        path: ends in `.h5` (as Keras 3 writes it, float16 to float64) or in `.safetensors`
+            (tensors named layer/variable).
+
+    Returns:
+        Per layer name its tensors.
+
+    Raises:
+        InputError: no such file, another format, or damaged.
+    """
+    if not path.is_file():
+        raise InputError(f"`weights` must be a file that exists. Received: {path}.")
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            "A weights file must end in .weights.h5 or .safetensors; "
+            f"keras_wrn.convert reads the checkpoints of others. Received: {path}."
+        )
+    layers = _read_h5(path) if path.suffix == ".h5" else _read_safetensors(path)
+    for layer, tensors in layers.items():
+        for name, values in tensors.items():
+            if values.dtype.kind != "f":
+                raise InputError(
+                    f"{path} must hold floats. Received: {values.dtype} in {layer} {name}."
+                )
+    return layers
+
+
+def _read_h5(path: Path) -> Layers:
+    layers: Layers = {}
+
+    def take(name: str, item: Any) -> None:
+        place = PurePosixPath(name)
+        if not _LAYER.fullmatch(str(place.parent)):
+            return
+        layer = item.parent.attrs.get("name")
+        if not isinstance(layer, str):
+            raise InputError(
+                f"{path} stores no layer names; it was written by a Keras that is too old. Load it "
+                "there with model.load_weights, and save it with Keras 3.10 or later."
+            )
+        tensors = layers.setdefault(layer, {})
+        if place.name in tensors:
+            raise InputError(f"{path} has two layers that are named {layer}.")
+        values = numbers(item)
+        bfloat16 = item.attrs.get("dtype") == "bfloat16"
+        tensors[place.name] = _from_bfloat16(values) if bfloat16 else values
+
+    visit_datasets(path, take)
+    if not layers:
+        raise InputError(f"{path} holds no layers as Keras 3 writes them (.weights.h5).")
+    return layers
+
+
+def _read_safetensors(path: Path) -> Layers:
+    layers: Layers = {}
+    for name, values in read_safetensors(path).items():
+        layer, _, variable = name.rpartition("/")
+        layers.setdefault(layer or name, {})[variable] = values
+    return layers
+
+
+def _from_bfloat16(values: np.ndarray) -> np.ndarray:
+    """bfloat16 is the upper half of a float32."""
+    return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def write_float16(source: Path, target: Path) -> None:
+    """Copy a `.weights.h5` file with its weights rounded to float16, and nothing else in it.
+
+    Args:
+        source: as Keras 3 writes it.
+        target: the copy, which Keras loads as it loads the source.
+
+    Raises:
+        InputError: a weight is not finite as float16, whose largest number is 65,504.
+        OSError: the copy cannot be written.
+    """
+    import h5py
+
+    with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Group) and _LAYER.fullmatch(name):
+                new.require_group(name).attrs.update(item.attrs)
+            if isinstance(item, h5py.Dataset) and _LAYER.fullmatch(str(PurePosixPath(name).parent)):
+                with np.errstate(over="ignore"):
+                    values = item[()].astype(np.float16)
+                if not np.isfinite(values).all():
+                    raise InputError(
+                        f"{source} cannot be stored as float16: {item.parent.attrs.get('name')} "
+                        "has a weight that is not finite, or is above 65,504."
+                    )
+                new.create_dataset(name, data=values)
+
+        old.visititems(copy)
+
+
+def write_weights(path: Path, layers: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Write tensors by layer and variable ("kernel", "gamma", ...), as `read_weights` reads them.
+
+    Keras' own `load_weights` does not read the file: it wants the layers in a model's order.
+
+    Args:
+        path: the `.weights.h5` file to write.
+        layers: per layer name its tensors by the names of its variables; stored as float32.
+    """
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for layer, tensors in layers.items():
+            group = file.create_group(f"layers/{layer}/vars")
+            group.attrs["name"] = layer
+            for name, values in tensors.items():
+                group.create_dataset(name, data=np.asarray(values, np.float32))
+
+
+SUFFIXES = (".h5", ".safetensors")  # of weights files that are read by layer name
+OTHERS_SUFFIXES = (".keras", ".npz", ".pt", ".pth", ".bin", ".ckpt")  # of other programs' files
+
+
+def is_keyword(source: object) -> bool:
+    """Whether this names published weights: a bare word. A path has a folder or a suffix."""
+    if not isinstance(source, str):
+        return False
+    path = Path(source)
+    return path.name == source and path.suffix not in (*SUFFIXES, *OTHERS_SUFFIXES)

@@ -1,0 +1,184 @@
+"""Weights into a model, strictly and by layer name.
+
+Keras' own `load_weights` reads a `.weights.h5` file by class and ordinal: WRN-16-2's file put
+into WRN-22-2 with `skip_mismatch=True` fills four layers with another layer's weights and says
+nothing. Here a layer takes what was stored under its name, and all is checked before anything
+is copied.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+from keras_wrn.networks.recognition import architecture, layers_by_name
+from keras_wrn.system.console import say
+from keras_wrn.weights.card import WEIGHTS_FILE
+from keras_wrn.weights.files import Layers, is_keyword, read_weights
+from keras_wrn.weights.finding import find
+
+if TYPE_CHECKING:
+    import keras
+
+HEAD = "predictions"  # the classifier, the one layer that another number of classes changes
+_SHOWN = 3  # layers named in a message
+
+
+class LoadReport(NamedTuple):
+    """What became of each layer, by name.
+
+    Attributes:
+        loaded: layers that have their weights from the file.
+        missing: layers of the model that the file had nothing for; they are as they were.
+        unused: layers of the file that the model had no place for.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def load_weights(
+    model: keras.Model, source: str | os.PathLike[str], *, strict: bool = True
+) -> LoadReport:
+    """Copy weights into the layers that they are stored for, or change nothing.
+
+    The classifier is left out where the model has none (`include_top=False`) or has another
+    number of classes; the report says so, and a line on the screen.
+
+    Args:
+        model: a network of keras_wrn; with a path any model whose layers have the names.
+        source: the data set of published weights, such as "cifar10", or a path: a `.weights.h5`
+            or `.safetensors` file, or a run folder ("./run": a bare word is a name).
+        strict: whether layers other than the classifier that are only in the model or only in
+            the file are refused; False leaves them out and reports them.
+
+    Returns:
+        The names of the layers loaded, missing and unused.
+
+    Raises:
+        InputError: there are no such weights, they are damaged, or they do not fit; the model
+            is as it was.
+
+    Example:
+        >>> model = keras_wrn.WideResNet16_4(classes=7)
+        >>> load_weights(model, "cifar10").missing  # doctest: +SKIP
+        ('predictions',)
+    """
+    path = _path(source)
+    if path is None:
+        path = find(architecture(model), str(source)).weights_file()
+    report = _load(model, path, strict=strict)
+    _say(report, model, path)
+    return report
+
+
+def load_pretrained(
+    model: keras.Model, source: str | os.PathLike[str], *, include_top: bool
+) -> None:
+    """Do as a builder does with its `weights`: a classifier is never left out.
+
+    Raises:
+        InputError: as `load_weights`, or a model with a classifier of other classes.
+    """
+    path = _path(source)
+    if path is None:
+        published = find(architecture(model), str(source))
+        classes = published.card["network"].get("classes")
+        if include_top and classes != model.output_shape[-1]:
+            raise InputError(_other_classes(source, model, f"{classes} classes"))
+        path = published.weights_file()
+    report = _load(model, path)
+    if HEAD in report.missing and include_top:
+        raise InputError(_other_classes(source, model, "another classifier or none"))
+    _say(report, model, path)
+
+
+def load_exactly(model: keras.Model, path: Path) -> None:
+    """Load a file that has every layer of the model, and no other."""
+    report = _load(model, path)
+    if report.missing or report.unused:
+        raise InputError(
+            f"{path} does not hold the weights of {model.name}: it is another classifier's."
+        )
+
+
+def _path(source: str | os.PathLike[str]) -> Path | None:
+    """The file that is meant, or None for the name of published weights."""
+    path = Path(source)
+    if is_keyword(source):
+        return None
+    return path / WEIGHTS_FILE if path.is_dir() else path
+
+
+def _load(model: keras.Model, path: Path, *, strict: bool = True) -> LoadReport:
+    report, pairs = _match(model, read_weights(path), path, strict)
+    for variable, values in pairs:
+        variable.assign(values)
+    return report
+
+
+def _say(report: LoadReport, model: keras.Model, path: Path) -> None:
+    """Tell a person what was left out, if anything."""
+    parts = ((report.missing, "left as the model had it"), (report.unused, "of the file not used"))
+    left_out = [f"{', '.join(names)} {what}" for names, what in parts if names]
+    if left_out:
+        say(f"{model.name} has the weights of {path}: {'; '.join(left_out)}.")
+
+
+def _match(
+    model: keras.Model, stored: Layers, path: Path, strict: bool
+) -> tuple[LoadReport, list[tuple[Any, np.ndarray]]]:
+    """Pair the variables of a model with the tensors of a file."""
+    places = {name: layer.weights for name, layer in layers_by_name(model).items() if layer.weights}
+    loaded, missing, wrong = [], [], []
+    pairs: list[tuple[Any, np.ndarray]] = []
+    for name, variables in places.items():
+        if name not in stored:
+            missing.append(name)
+            continue
+        numbered = "0" in stored[name]
+        keys = [str(i) if numbered else v.name for i, v in enumerate(variables)]
+        ours = {key: tuple(v.shape) for key, v in zip(keys, variables, strict=True)}
+        theirs = {key: tensor.shape for key, tensor in stored[name].items()}
+        if ours == theirs:
+            loaded.append(name)
+            pairs += [(v, stored[name][key]) for key, v in zip(keys, variables, strict=True)]
+        elif name == HEAD and _without_classes(ours) == _without_classes(theirs):
+            missing.append(name)
+        else:
+            wrong.append(f"{name} is {_shapes(theirs)} there and {_shapes(ours)} in the model")
+    unused = sorted(name for name in stored if name not in places or name in missing)
+    report = LoadReport(tuple(loaded), tuple(missing), tuple(unused))
+    if not wrong and strict:
+        wrong += [f"{name} is not in the file" for name in missing if name != HEAD]
+        wrong += [f"{name} is not in the model" for name in unused if name != HEAD]
+    if not wrong and not loaded:
+        wrong.append("no layer of the file is in the model")
+    if wrong:
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise InputError(
+            f"{path} does not hold the weights of {model.name}: {'; '.join(wrong[:_SHOWN])}{more}."
+        )
+    return report, pairs
+
+
+def _without_classes(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {key: shape[:-1] for key, shape in shapes.items()}
+
+
+def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(str(tuple(shape)) for shape in shapes.values())
+
+
+def _other_classes(source: object, model: keras.Model, what: str) -> str:
+    return (
+        f"The weights {str(source)!r} have {what}, and the model has {model.output_shape[-1]}. "
+        "Build it with include_top=False, or with weights=None and call "
+        f"keras_wrn.load_weights(model, {str(source)!r}), which leaves the classifier as it is. "
+        f"Received: weights={str(source)!r}, classes={model.output_shape[-1]}."
+    )

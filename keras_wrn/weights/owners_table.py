@@ -1,0 +1,133 @@
+"""The files of ImageNet weights that torchvision and timm published: where, how good, how used."""
+
+import os
+from dataclasses import dataclass
+
+from keras_wrn.networks.names import NETWORKS, architecture_name
+
+TORCHVISION_URL = "https://download.pytorch.org/models"
+HUGGING_FACE_URL = "https://huggingface.co"  # HF_ENDPOINT names a mirror, as for its own client
+
+
+@dataclass(frozen=True)
+class OwnersFile:
+    """A file of an owner.
+
+    Attributes:
+        network: key in `networks.NETWORKS`.
+        keyword: what `weights=` takes.
+        size: bytes; exact where no hash is known, else about.
+        top1: accuracy in per cent, and so `top5`.
+        recipe: how it was trained.
+        sha256: the first digits of its hash, which torchvision's file names carry; else "".
+        resize: pixels of the shorter side before the crop.
+        crop: pixels of the square in the middle.
+        interpolation: of the resizing.
+        licence: of the file, as its owner says.
+        repository: on Hugging Face, and so `revision`; "" for torchvision's.
+    """
+
+    network: str
+    keyword: str
+    size: int
+    top1: float
+    top5: float
+    recipe: str
+    sha256: str = ""
+    resize: int = 256
+    crop: int = 224
+    interpolation: str = "bilinear"
+    licence: str = "BSD-3-Clause (torchvision)"
+    repository: str = ""
+    revision: str = ""
+
+    @property
+    def architecture(self) -> str:
+        """The network, as `architecture.architecture` names it."""
+        return architecture_name(f"WRN-{self.network}", NETWORKS[self.network].builder)
+
+    @property
+    def file(self) -> str:
+        """Its name."""
+        if self.repository:
+            return "model.safetensors"
+        return f"wide_resnet{self.network.replace('-', '_')}-{self.sha256}.pth"
+
+    @property
+    def url(self) -> str:
+        """Where its owner keeps it."""
+        if not self.repository:
+            return f"{TORCHVISION_URL}/{self.file}"
+        host = (os.environ.get("HF_ENDPOINT") or HUGGING_FACE_URL).rstrip("/")
+        return f"{host}/{self.repository}/resolve/{self.revision}/{self.file}"
+
+    @property
+    def exact_size(self) -> int | None:
+        """The length that the file must have, where no hash of it is known."""
+        return None if self.sha256 else self.size
+
+    @property
+    def owner(self) -> str:
+        """Who published it."""
+        return "timm" if self.repository else "torchvision"
+
+
+# github.com/pytorch/vision/pull/912 and github.com/pytorch/vision/issues/3995.
+_V1 = "256 epochs, cosine with warm restarts"
+_V2 = "600 epochs, cosine, TrivialAugment, mixup, cutmix, EMA"
+# Accuracies, sizes, resizing and crops: torchvision/models/resnet.py; timm/models/resnet.py (test
+# crop 0.95 of 288, so that the shorter side is 303) and its results/results-imagenet.csv.
+OWNERS_FILES = (
+    OwnersFile(
+        network="50-2",
+        keyword="imagenet-v1",
+        size=138_223_000,
+        top1=78.468,
+        top5=94.086,
+        recipe=_V1,
+        sha256="95faca4d",
+    ),
+    OwnersFile(
+        network="50-2",
+        keyword="imagenet-v2",
+        size=275_905_000,
+        top1=81.602,
+        top5=95.758,
+        recipe=_V2,
+        sha256="9ba9bcbe",
+        resize=232,
+    ),
+    OwnersFile(
+        network="50-2",
+        keyword="imagenet-racm",
+        size=275_835_296,
+        top1=82.260,
+        top5=96.062,
+        recipe="racm, a RandAugment recipe of timm",
+        resize=303,
+        crop=288,
+        interpolation="bicubic",
+        licence="Apache-2.0 (timm)",
+        repository="timm/wide_resnet50_2.racm_in1k",
+        revision="30f73aceaaa1911830a9795b83ab1908dba18719",
+    ),
+    OwnersFile(
+        network="101-2",
+        keyword="imagenet-v1",
+        size=254_695_000,
+        top1=78.848,
+        top5=94.284,
+        recipe=_V1,
+        sha256="32ee1156",
+    ),
+    OwnersFile(
+        network="101-2",
+        keyword="imagenet-v2",
+        size=508_294_000,
+        top1=82.510,
+        top5=96.020,
+        recipe=_V2,
+        sha256="d733dc28",
+        resize=232,
+    ),
+)

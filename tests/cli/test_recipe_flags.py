@@ -1,0 +1,249 @@
+"""The command line of the recipes: what they parse, and that mistakes are sentences."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+from absl import app, flags, logging
+
+from keras_wrn.cli import recipe_flags
+from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.training import run as training
+from keras_wrn.training import run_folder
+from keras_wrn.training.recipe import Recipe
+from keras_wrn.weights.card import HELD_OUT
+
+REPOSITORY = Path(__file__).parents[2]
+RECIPES = {path.stem: path for path in (REPOSITORY / "recipes").glob("*.py")}
+OWN_FLAGS = ("coco", "reproduce")  # the others have a flag for each field of `Recipe`
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="a program of its own, alike on every backend"
+)
+
+
+@pytest.fixture
+def command_line(monkeypatch):
+    """Give `absl.app.run` a command line in place of pytest's; afterwards the flags are gone."""
+    before, verbosity = set(flags.FLAGS), logging.get_verbosity()
+
+    def command_line(*arguments):
+        monkeypatch.setattr(app, "run", lambda main: main(flags.FLAGS(["recipe.py", *arguments])))
+
+    yield command_line
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+    logging.set_verbosity(verbosity)
+
+
+@pytest.fixture
+def parsed(command_line, monkeypatch):
+    """What a recipe becomes by a command line."""
+    found = []
+    monkeypatch.setattr(
+        recipe_flags, "_main", lambda recipe, _: found.append(recipe_flags.from_flags(recipe))
+    )
+
+    def parsed(recipe, *arguments):
+        command_line(*arguments)
+        recipe_flags.run(recipe)
+        return found[-1]
+
+    return parsed
+
+
+def test_every_field_is_a_flag(parsed):
+    line = ["--dataset=svhn", "--extra", "--width=1.5", "--blocks_per_group=3", "--drop_epochs=2,5"]
+    expected = Recipe(dataset="svhn", extra=True, width=1.5, blocks_per_group=3, drop_epochs=(2, 5))
+    assert parsed(Recipe(), *line) == expected
+
+
+def test_without_flags_it_is_the_recipe_itself(parsed):
+    recipe = Recipe(depth=16, train_sizes=(16, 32), size_epochs=(9,), flip=False)
+    assert parsed(recipe) == recipe
+
+
+@pytest.mark.parametrize(
+    ("line", "drops", "sizes"),
+    [
+        (["--epochs=20"], (7, 13, 17), (11,)),
+        (["--epochs=20", "--drop_epochs=3"], (3,), (11,)),
+        (["--epochs=20", "--size_epochs=4"], (7, 13, 17), (4,)),
+    ],
+)
+def test_with_fewer_epochs_the_drops_and_sizes_keep_their_share(parsed, line, drops, sizes):
+    recipe = parsed(Recipe(train_sizes=(16, 32), size_epochs=(101,)), *line)
+    assert (recipe.epochs, recipe.drop_epochs, recipe.size_epochs) == (20, drops, sizes)
+
+
+@pytest.mark.parametrize(("line", "warmup"), [([], 1), (["--warmup_epochs=5"], 5)])
+def test_with_fewer_epochs_the_warm_up_keeps_its_share(parsed, line, warmup):
+    assert parsed(Recipe(warmup_epochs=10), "--epochs=20", *line).warmup_epochs == warmup
+
+
+@pytest.mark.parametrize(("line", "resize"), [([], 256), (["--norandom_resized_crop"], 0)])
+def test_images_that_are_not_cropped_as_they_are_read_are_not_resized(parsed, line, resize):
+    assert parsed(Recipe(random_resized_crop=True, resize=256), *line).resize == resize
+
+
+def test_a_resize_that_would_be_ignored_is_refused(parsed):
+    with pytest.raises(InputError, match="`resize` must be 0 without random_resized_crop"):
+        parsed(Recipe(random_resized_crop=True), "--norandom_resized_crop", "--resize=256")
+
+
+IGNORED = [
+    (["--policy_operations=1"], "--policy=rand_augment"),
+    (["--policy=trivial_augment", "--policy_magnitude=9"], "--policy=rand_augment"),
+    (["--teacher_share=0.5"], "--teacher=runs/large"),
+    (["--temperature=2"], "--teacher=runs/large"),
+    (["--schedule=cosine", "--drop_epochs=3"], "--schedule=steps"),
+    (["--schedule=one_cycle", "--drop_factor=0.5"], "--schedule=steps"),
+    (["--schedule=constant", "--noreset_velocity"], "--schedule=steps"),
+    (["--random_resized_crop", "--pad=2"], "--norandom_resized_crop"),
+]
+
+
+@pytest.mark.parametrize("line", [line for line, _ in IGNORED])
+def test_what_would_be_ignored_is_refused(parsed, line):
+    name = line[-1].removeprefix("--").removeprefix("no").partition("=")[0]
+    with pytest.raises(InputError, match=rf"`{name}` has an effect only with.* Received: {name}="):
+        parsed(Recipe(), *line)
+
+
+@pytest.mark.parametrize("line", [[*line, more] for line, more in IGNORED])
+def test_what_is_not_ignored_is_taken(parsed, line):
+    assert isinstance(parsed(Recipe(), *line), Recipe)
+
+
+def test_the_defaults_of_a_script_may_be_ignored(parsed):
+    recipe = Recipe(schedule="cosine", drop_epochs=(2,), pad=2, temperature=2.0)
+    assert parsed(recipe, "--random_resized_crop").pad == 2
+
+
+def test_what_is_no_number_is_refused(parsed):
+    with pytest.raises(InputError, match="`drop_epochs` must be whole numbers.* drop_epochs=1,a"):
+        parsed(Recipe(), "--drop_epochs=1,a")
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - set(OWN_FLAGS)))
+def test_each_training_program_parses_its_flags(command_line, monkeypatch, name):
+    given = []
+
+    def note(recipe, finish):
+        given.append((recipe, recipe_flags.from_flags(recipe)))
+
+    monkeypatch.setattr(recipe_flags, "_main", note)
+    command_line()
+    runpy.run_path(str(RECIPES[name]), run_name="__main__")
+    [(recipe, parsed)] = given
+    assert parsed == recipe
+
+
+@pytest.mark.parametrize("name", OWN_FLAGS)
+def test_the_other_programs_parse_theirs(command_line, monkeypatch, name):
+    parsed = []
+    monkeypatch.setattr(app, "run", lambda main: parsed.append(flags.FLAGS(["x.py", "table4"])))
+    runpy.run_path(str(RECIPES[name]), run_name="__main__")
+    assert parsed == [["x.py", "table4"]]
+
+
+# What the programs say
+
+
+def train(command_line, tmp_path, *arguments):
+    """Run a recipe in this process; returns the exit status."""
+    command_line(*arguments, f"--workdir={tmp_path / 'run'}")
+    with pytest.raises(SystemExit) as stop:
+        recipe_flags.run(Recipe())
+    assert not (tmp_path / "run").exists()
+    return stop.value.code
+
+
+def test_unknown_data_are_a_sentence_and_exit_2(command_line, tmp_path, capsys):
+    assert train(command_line, tmp_path, "--dataset=cifar11") == 2
+    assert "cifar11" in capsys.readouterr().err
+
+
+def test_absent_data_are_a_sentence_and_exit_2(command_line, tmp_path, capsys, monkeypatch):
+    def no_network(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(keras.utils, "get_file", no_network)
+    assert train(command_line, tmp_path, f"--data_dir={tmp_path / 'nowhere'}") == 2
+    assert "cifar-10" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_says_how_to_go_on(command_line, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise Interrupted(signal.SIGINT, 7)
+
+    monkeypatch.setattr(training, "train", interrupted)
+    assert train(command_line, tmp_path) == 128 + signal.SIGINT
+    assert "after step 7; the same command goes on from there" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_summed_up(command_line, capsys, monkeypatch):
+    card = {"name": "WRN-28-10", "dataset": "cifar10", "parameters": 36_479_194, "epochs": 200}
+    metrics = {"error": 0.04, "nll": 0.2, "ece": 0.03, "n": 10_000}
+    folders, card = [], {**card, "hours": 2.0, "metrics": metrics}
+    monkeypatch.setattr(training, "train", lambda *_, **__: card)
+    command_line("--seed=3")
+    recipe_flags.run(Recipe(), finish=folders.append)
+    said = capsys.readouterr().out
+    assert "WRN-28-10 on cifar10: error 4.00 %, NLL 0.200" in said
+    assert "on 10,000 test images;" in said
+    assert folders == ["runs/cifar10-WRN-28-10-3"]
+
+
+def test_held_out_images_are_not_called_test_images(command_line, capsys, monkeypatch):
+    metrics = {"error": 0.04, "nll": 0.2, "ece": 0.03, "n": 5_000}
+    card = {"name": "WRN-10-1", "dataset": "cifar10", "parameters": 1, "epochs": 1, "hours": 1.0}
+    card |= {"metrics": metrics, "metrics_of": HELD_OUT}
+    monkeypatch.setattr(training, "train", lambda *_, **__: card)
+    command_line("--held_out=5000")
+    recipe_flags.run(Recipe())
+    assert "on 5,000 held-out training images;" in capsys.readouterr().out
+
+
+# The program, as a person runs it
+
+
+def program(*arguments):
+    return subprocess.Popen(
+        [sys.executable, RECIPES["cifar"], "--dataset=digits", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@on_tensorflow
+def test_a_mistake_on_the_command_line_is_a_sentence_and_exit_2(tmp_path):
+    process = program("--depth=27", f"--workdir={tmp_path / 'run'}")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert "`depth` must be 6*N + 4 for B(3,3). Received: depth=27" in errors
+    assert "Traceback" not in errors and not (tmp_path / "run").exists()
+
+
+@on_tensorflow
+def test_sigterm_saves_the_state_and_says_how_to_go_on(tmp_path):
+    folder = tmp_path / "run"
+    small = ["--depth=10", "--width=1", "--epochs=200", "--batch_size=32", "--train_images=64"]
+    process = program(*small, f"--workdir={folder}")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (folder / "history.csv").exists():
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "the same command goes on from there" in errors
+    arrays, facts = run_folder.load_state(folder)
+    assert facts["step"] >= 2 and len(arrays) > 10

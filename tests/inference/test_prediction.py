@@ -1,0 +1,164 @@
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_run import DIGITS, random_images
+
+import keras_wrn
+from keras_wrn.errors import InputError
+from keras_wrn.images import class_names
+from keras_wrn.images.pillow_reader import read_images
+from keras_wrn.images.preprocessing import PREPROCESSING, Preprocessing
+from keras_wrn.inference.classifier import class_probabilities
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(1)
+    return keras_wrn.WideResNet(10, 1)
+
+
+def save(path, pixels, **options):
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def test_predictions_are_the_best_classes_in_order(model, tmp_path):
+    images = random_images(3)
+    paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate(images)]
+    predictions = keras_wrn.predict(model, paths, DIGITS, top=3)
+    probabilities = class_probabilities(model, images, DIGITS)
+    for found, row in zip(predictions, probabilities, strict=True):
+        best = np.argsort(-row)[:3]
+        assert [index for index, _, _ in found] == list(best)
+        assert [name for _, name, _ in found] == [str(index) for index in best]
+        np.testing.assert_allclose([p for _, _, p in found], row[best], atol=1e-6)
+
+
+def test_one_path_is_a_list_of_one_and_none_is_none(model, tmp_path):
+    path = save(tmp_path / "a.png", random_images(1)[0])
+    assert len(keras_wrn.predict(model, str(path), DIGITS)) == 1
+    assert keras_wrn.predict(model, [], DIGITS) == []
+
+
+def test_statistics_by_name_are_those_of_the_data_set(model, tmp_path):
+    path = save(tmp_path / "a.png", random_images(1)[0])
+    assert keras_wrn.predict(model, path, "digits") == keras_wrn.predict(model, path, DIGITS)
+    with pytest.raises(InputError, match="`dataset` must be one of"):
+        keras_wrn.predict(model, path, "digit")
+
+
+def test_a_model_of_fewer_classes_names_all_of_them(tmp_path):
+    path = save(tmp_path / "a.png", random_images(1)[0])
+    three = Preprocessing((0.0,) * 3, (255.0,) * 3, 32, ("cat", "dog", "eel"))
+    [found] = keras_wrn.predict(keras_wrn.WideResNet(10, 1, classes=3), path, three)
+    assert sorted(name for _, name, _ in found) == ["cat", "dog", "eel"]
+    assert sum(p for _, _, p in found) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("top", [0, -1, 2.5, True])
+def test_top_must_be_a_number(model, top):
+    with pytest.raises(InputError, match="`top` must be a whole number from 1"):
+        keras_wrn.predict(model, "none.png", DIGITS, top=top)
+
+
+def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path):
+    image = random_images(1)[0]
+    found = read_images([save(tmp_path / "a.png", image), save(tmp_path / "b.bmp", image)], 32)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, [image, image])
+
+
+def test_the_square_in_the_middle_is_taken(tmp_path):
+    for shape in [(32, 45), (45, 32)]:
+        pixels = np.zeros((*shape, 3), np.uint8)
+        top, left = ((length - 32) // 2 for length in shape)
+        pixels[top : top + 32, left : left + 32] = square = random_images(1)[0]
+        np.testing.assert_array_equal(
+            read_images([save(tmp_path / "a.png", pixels)], 32)[0], square
+        )
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_shorter_side_is_resized_and_the_middle_cut_out(tmp_path, interpolation, turned):
+    """As torchvision and timm do: 50 x 70 to 32 x 44, then 25 x 25 from (4, 10) on."""
+    pixels, sides, box = random_images(1, size=70)[0, :50], (44, 32), np.s_[4:29, 10:35]
+    if turned:
+        pixels, sides, box = np.ascontiguousarray(pixels.transpose(1, 0, 2)), sides[::-1], box[::-1]
+    image = Image.fromarray(pixels).resize(sides, Image.Resampling[interpolation.upper()])
+    # (32 - 25) / 2 = 3.5 and (44 - 25) / 2 = 9.5 are rounded to the even neighbour.
+    path = save(tmp_path / "a.png", pixels)
+    found = read_images([path], 25, resize=32, interpolation=interpolation)[0]
+    np.testing.assert_array_equal(found, np.asarray(image)[box])
+
+
+def test_predict_follows_the_preprocessing_of_the_weights(tmp_path, model):
+    path = save(tmp_path / "a.png", random_images(1, size=60)[0])
+    owners = replace(DIGITS, resize=40, interpolation="bicubic")
+    cut = read_images([path], 32, resize=40, interpolation="bicubic")[0]
+    expected = keras_wrn.predict(model, save(tmp_path / "b.png", cut), DIGITS, top=10)
+    assert keras_wrn.predict(model, path, owners, top=10) == expected
+    assert keras_wrn.predict(model, path, DIGITS, top=10) != expected
+
+
+def test_names_that_cannot_be_had_are_told_before_the_network_runs(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    class_names._imagenet_names.cache_clear()
+    monkeypatch.setattr("keras.applications.imagenet_utils.decode_predictions", offline)
+    nameless = PREPROCESSING["imagenet"]
+    with pytest.raises(InputError, match="names of the ImageNet classes come from Keras"):
+        keras_wrn.predict(None, save(tmp_path / "a.png", random_images(1)[0]), nameless)
+
+
+def test_a_large_image_is_resized_with_antialiasing(tmp_path):
+    # Stripes of one pixel: without antialiasing some pixel would stay black or white.
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    found = read_images([save(tmp_path / "a.png", stripes)], 32)[0]
+    assert found.shape == (32, 32, 3)
+    assert 120 <= found.min() <= found.max() <= 135
+
+
+def test_exif_orientation_is_followed(tmp_path):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:16] = 200  # the upper half is bright
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn by 90 degrees clockwise to see it"
+    found = read_images([save(tmp_path / "a.jpg", pixels, exif=exif, quality=95)], 32)[0]
+    assert found[:, 20:].min() > 150
+    assert found[:, :12].max() < 50
+
+
+def test_other_kinds_of_image_become_rgb(tmp_path):
+    grey = random_images(1)[0, ..., 0]
+    as_rgb = np.repeat(grey[..., None], 3, axis=2)
+    see_through = np.dstack([as_rgb, np.full((32, 32), 128, np.uint8)])
+    palette = tmp_path / "palette.png"
+    Image.fromarray(grey).convert("P").save(palette)
+    sixteen_bit = tmp_path / "deep.png"
+    Image.fromarray(grey.astype(np.uint16) * 257).save(sixteen_bit)
+    paths = [save(tmp_path / "grey.png", grey), save(tmp_path / "rgba.png", see_through)]
+    for found in read_images([*paths, palette, sixteen_bit], 32):
+        np.testing.assert_array_equal(found, as_rgb)
+
+
+def test_what_is_no_image_is_refused_by_name(model, tmp_path):
+    text = tmp_path / "text.png"
+    text.write_text("no pixels here")
+    whole = save(tmp_path / "whole.png", random_images(1)[0])
+    half = tmp_path / "half.png"
+    half.write_bytes(whole.read_bytes()[:1500])
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    for path in (text, half, empty):
+        with pytest.raises(InputError, match=f"{path.name} cannot be read as an image: "):
+            keras_wrn.predict(model, [whole, path], DIGITS)
+    with pytest.raises(InputError, match=r"none\.png does not exist"):
+        keras_wrn.predict(model, tmp_path / "none.png", DIGITS)
+    with pytest.raises(InputError, match="is a folder"):
+        keras_wrn.predict(model, tmp_path, DIGITS)

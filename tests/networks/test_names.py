@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from quick_weights import zero_kernels  # noqa: F401 - a fixture
+
+import keras_wrn
+from keras_wrn.networks.names import NETWORKS, find_network
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "title", "builder"),
+    [
+        ("16-4", "cifar10", "WRN-16-4", "WideResNet16_4"),
+        ("wrn-28-10", "cifar10", "WRN-28-10", "WideResNet28_10"),
+        ("WideResNet40_2", "cifar10", "WRN-40-2", "WideResNet40_2"),
+        ("28-1.5", "cifar10", "WRN-28-1.5", "WideResNet"),
+        ("50-2", "imagenet", "WRN-50-2", "WideResNet50_2"),
+        ("18-1.5", "imagenet", "WRN-18-1.5", "WideResNet18"),
+        ("34-2", "imagenet", "WRN-34-2", "WideResNet34"),
+        ("34-2", "cifar10", "WRN-34-2", "WideResNet"),
+        ("PreActResNet164", "cifar10", "pre-ResNet-164", "PreActResNet164"),
+    ],
+)
+def test_names_of_the_literature(name, dataset, title, builder):
+    found, network = find_network(name, dataset)
+    assert (found, network["builder"]) == (title, builder)
+
+
+def test_the_table_names_every_network_of_the_package():
+    builders = {network.builder for network in NETWORKS.values()}
+    named = {n for n in dir(keras_wrn) if n.startswith(("WideResNet", "PreActResNet"))}
+    assert builders == named - {"WideResNet"}
+
+
+@pytest.mark.usefixtures("zero_kernels")
+@pytest.mark.parametrize("key", ["16-1", "18-1.5"])
+def test_parameters_of_the_table_are_those_of_the_networks(key):
+    network = NETWORKS[key]
+    model = getattr(keras_wrn, network.builder)(**dict(network.arguments))
+    assert model.output_shape == (None, network.classes)
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == network.parameters

@@ -1,0 +1,54 @@
+"""The moving average of the weights, step by step."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_wrn.training.callbacks import WeightAverage
+
+
+@pytest.fixture
+def network():
+    """One weight, and batch normalisation's moving statistics."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization(scale=False)])
+    model.set_weights([np.full(1, value, "float32") for value in (0, 0, 0)])
+    return model
+
+
+def run(average, network, steps):
+    """Let the weights be the number of the step, after each."""
+    average.set_model(network)
+    for step in steps:
+        network.set_weights([np.full(1, step, "float32")] * 3)
+        average.on_train_batch_end(step)
+
+
+def expected(decay, steps):
+    """min(decay, (1 + t) / (10 + t)) over updates, ten steps apart."""
+    value = 0.0
+    for update in range(1, steps // 10 + 1):
+        kept = min(decay**10, (1 + update) / (10 + update))
+        value = kept * value + (1 - kept) * 10 * update
+    return value
+
+
+# With a decay of 0.9 a step, 0.35 of ten steps is kept from the fourth update on.
+@pytest.mark.parametrize("decay", [0.9, 0.999])
+def test_it_moves_every_ten_steps_and_forgets_the_start(network, decay):
+    average = WeightAverage(network, decay)
+    run(average, network, range(1, 206))
+    assert expected(decay, 205) > 0
+    for weight in average.weights:
+        assert weight[0] == pytest.approx(expected(decay, 205), rel=1e-5)
+
+
+def test_it_goes_on_where_it_was_saved(network):
+    whole = WeightAverage(network, 0.95)
+    run(whole, network, range(1, 206))
+    first = WeightAverage(network, 0.95)
+    first.weights = [np.zeros(1, "float32")] * 3
+    run(first, network, range(1, 84))
+    second = WeightAverage(network, 0.95, step=first.step)
+    second.weights = first.weights
+    run(second, network, range(84, 206))
+    np.testing.assert_array_equal(second.weights, whole.weights)

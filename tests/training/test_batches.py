@@ -1,0 +1,75 @@
+"""The order of training images is a pure function of seed and step."""
+
+import numpy as np
+
+from keras_wrn.training.batches import BatchStream
+from keras_wrn.training.recipe import Recipe
+
+IMAGES = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1)
+LABELS = np.arange(50)
+
+
+def _stream(start_step=0, images=IMAGES, **options):
+    recipe = Recipe(batch_size=8, **{"seed": 3, **options})
+    return BatchStream(images, LABELS[: len(images)], recipe, classes=50, start_step=start_step)
+
+
+def test_an_epoch_shows_no_image_twice_and_keeps_labels_with_images():
+    stream = _stream()
+    assert stream.steps_per_epoch == 6 and stream.num_batches is None
+    images, labels = zip(*(stream[step] for step in range(6)), strict=True)
+    labels = np.concatenate(labels)
+    assert len(set(labels)) == 48
+    np.testing.assert_array_equal(np.concatenate(images).ravel(), labels)
+
+
+def test_epochs_differ_and_all_images_are_seen_in_the_end():
+    stream = _stream()
+    first, second = ([set(stream[e * 6 + s][1]) for s in range(6)] for e in (0, 1))
+    assert first != second
+    assert set().union(*(stream[step][1] for step in range(60))) == set(range(50))
+
+
+def test_a_stream_that_starts_later_goes_on_as_the_first_would():
+    whole, rest = _stream(), _stream(start_step=9)
+    for step in range(5):
+        np.testing.assert_array_equal(whole[9 + step][1], rest[step][1])
+
+
+def test_seeds_differ():
+    assert set(_stream()[0][1]) != set(_stream(seed=4)[0][1])
+
+
+def test_mirroring_by_turns_shows_each_image_both_ways_in_two_epochs():
+    images = np.random.default_rng(0).integers(0, 256, (48, 4, 4, 3), dtype=np.uint8)
+    stream = _stream(images=images, alternating_flip=True)
+    mirrored = [set(), set()]
+    for epoch in (0, 1):
+        for step in range(6):
+            for image, label in zip(*stream[epoch * 6 + step], strict=True):
+                if not np.array_equal(image, images[label]):
+                    np.testing.assert_array_equal(image, images[label, :, ::-1])
+                    mirrored[epoch].add(label)
+    assert mirrored[0] | mirrored[1] == set(range(48)) and not mirrored[0] & mirrored[1]
+    assert 12 < len(mirrored[0]) < 36
+
+
+def test_mixed_and_augmented_batches_depend_on_seed_and_step_alone():
+    images = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 3), dtype=np.uint8)
+    for options in ({"mixup": 0.5}, {"cutmix": 1.0}, {"policy": "rand_augment"}):
+        one, other = _stream(images=images, **options), _stream(5, images=images, **options)
+        for got, expected in zip(other[2], one[7], strict=True):
+            np.testing.assert_array_equal(got, expected)
+        assert one[7][0].dtype == np.uint8
+        assert not np.array_equal(one[7][0], images[np.sort(one._order[8:16])])
+        if "policy" not in options:  # each image's shares of the 50 classes
+            assert one[7][1].shape == (8, 50) and 8 < np.count_nonzero(one[7][1]) <= 16
+            np.testing.assert_allclose(one[7][1].sum(axis=1), 1, rtol=1e-6)
+
+
+def test_the_data_set_itself_is_never_changed():
+    images = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 3), dtype=np.uint8)
+    before = images.copy()
+    for options in ({"alternating_flip": True}, {"cutmix": 1.0}, {"policy": "trivial_augment"}):
+        _stream(images=images, **options)[0]
+    np.testing.assert_array_equal(images, before)

@@ -1,0 +1,39 @@
+"""The folders of saved_models/ are whole, say what their cards say, and do what these claim."""
+
+from pathlib import Path
+
+import pytest
+from quick_weights import zero_kernels  # noqa: F401 - a fixture
+
+import keras_wrn
+from keras_wrn.inference.own_images import images_of
+from keras_wrn.release.readme import readme
+from keras_wrn.system.files import sha256
+
+HOME = Path(__file__).parents[2] / "saved_models"
+FOLDERS = sorted(card.parent.name for card in HOME.glob("*/card.json"))
+
+
+def test_there_are_some():
+    assert "wrn-16-1-digits" in FOLDERS
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.usefixtures("zero_kernels")
+def test_a_shipped_folder_is_whole(name):
+    folder = HOME / name
+    trained = keras_wrn.load_trained(folder)
+    assert sha256(folder / "model.weights.h5") == trained.card["weights_sha256"]
+    assert (folder / "model.weights.h5").stat().st_size == trained.card["weights_bytes"]
+    text = readme(trained.card, has_curves=(folder / "curves.png").is_file())
+    assert (folder / "README.md").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.usefixtures("zero_kernels")
+def test_the_digits_are_told_apart_as_the_card_says():
+    pytest.importorskip("sklearn")
+    trained = keras_wrn.load_trained(HOME / "wrn-16-1-digits")
+    data = images_of(trained, "test")
+    found = keras_wrn.evaluate(trained.model, *data.test, trained.preprocessing)
+    assert found["error"] == trained.card["metrics"]["error"]
+    assert found == pytest.approx(trained.card["metrics"], rel=1e-3)
