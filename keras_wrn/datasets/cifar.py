@@ -7,39 +7,31 @@ containers and refuses everything else.
 
 import hashlib
 import io
-import pickle
 import tarfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from keras_wrn.datasets.cifar_files import EDITIONS, BatchFile, Edition
 from keras_wrn.errors import InputError
+from keras_wrn.system.pickles import RestrictedUnpickler
 
 Split = tuple[np.ndarray, np.ndarray]
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Builds NumPy arrays and plain containers; any other name in a pickle is refused."""
-
-    # Where NumPy 1 and 2 keep it differs; an array's own __reduce__ knows.
-    _rebuild_array: ClassVar[Any] = np.zeros(0).__reduce__()[0]
-    _ALLOWED: ClassVar[dict[tuple[str, str], Any]] = {
-        ("numpy.core.multiarray", "_reconstruct"): _rebuild_array,
-        ("numpy._core.multiarray", "_reconstruct"): _rebuild_array,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        # How Python 3 writes bytes into the old pickle protocols; it uses no other encoding.
-        ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
-        return self._ALLOWED[module, name]
+# NumPy 1 and 2 keep this function in different modules.
+_rebuild_array: Any = np.zeros(0).__reduce__()[0]
+_ARRAYS = {
+    "numpy.core.multiarray._reconstruct": _rebuild_array,
+    "numpy._core.multiarray._reconstruct": _rebuild_array,
+    "numpy.ndarray": np.ndarray,
+    "numpy.dtype": np.dtype,
+    # Python 3 writes bytes in this way into old pickle protocols, always as latin1.
+    "_codecs.encode": lambda text, encoding: text.encode("latin1"),
+}
 
 
 def read(name: str, data_dir: Path) -> tuple[Split, Split] | None:
@@ -163,7 +155,9 @@ def _decode(
     """Pixels (n, 3, 1024) and labels (n,) of one batch file."""
     try:
         if edition.label_key:
-            batch = _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
+            batch = RestrictedUnpickler(
+                io.BytesIO(data), _ARRAYS, "arrays", encoding="bytes"
+            ).load()
             pixels, labels = batch[b"data"], np.asarray(batch[edition.label_key])
         else:
             record = edition.label_bytes + 3072
