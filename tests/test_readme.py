@@ -11,12 +11,14 @@ from tiny_run import random_images, write_run
 import keras_wrn
 from keras_wrn.paper.systems import SYSTEMS
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+NETWORKS = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
 
 
 def test_the_calls_of_table_2_have_the_papers_labels_and_its_networks():
     calls = re.findall(
-        r"`WideResNet\((\d+), 2, \"(B\([\d,]+\))\", blocks_per_group=(\d)\)`", README
+        r"`WideResNet\((\d+), 2, \"(B\([\d,]+\))\", blocks_per_group=(\d)\)`", NETWORKS
     )
     shown = [(int(depth), block, int(blocks)) for depth, block, blocks in calls]
     of_paper = [SYSTEMS[key].network for key in ("b131", "b31", "b13", "b311", "b33", "b313")]
@@ -26,9 +28,8 @@ def test_the_calls_of_table_2_have_the_papers_labels_and_its_networks():
 @pytest.mark.usefixtures("zero_kernels")
 def test_the_python_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("sklearn")
-    [block] = re.findall("```python\n(.*?)```", README, re.DOTALL)
-    pretrained, rest = block.split("# Any network")
-    builds, rest = rest.split("# From here on")
+    pretrained, block = re.findall("```python\n(.*?)```", README, re.DOTALL)
+    builds, rest = block.split("# From here on")
     assert "keras_wrn.WideResNet(40, 2," in builds
     monkeypatch.chdir(tmp_path)
     Image.fromarray(random_images(1)[0]).save("cat.jpg")
@@ -40,3 +41,13 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
     assert "{'n': 360, 'error': 0.0166" in out
     assert re.search(r"\[\[\(\d, '\d', [\d.]+\), ", out)
     assert "wide_resnet10_1 has the weights of RUN/model.weights.h5: predictions left" in out
+
+
+def test_every_link_leads_to_a_file():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)|<img src=\"([^\"]+)\"", text)
+        lost = [
+            link for pair in links for link in pair if link and not (page.parent / link).exists()
+        ]
+        assert not lost, f"{page.name} links to {lost}"
