@@ -5,7 +5,6 @@ ever unpacked to disk. The python edition is pickled: the unpickler here builds 
 containers and refuses everything else.
 """
 
-import hashlib
 import io
 import tarfile
 import zlib
@@ -17,6 +16,7 @@ import numpy as np
 
 from keras_wrn.datasets.cifar_files import EDITIONS, BatchFile, Edition
 from keras_wrn.errors import InputError
+from keras_wrn.system.files import check_sha256
 from keras_wrn.system.pickles import RestrictedUnpickler
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -59,12 +59,7 @@ def read(name: str, data_dir: Path) -> tuple[Split, Split] | None:
     files = _from_folder if path.is_dir() else _from_archive
     for file_name, source, data in files(path, edition, set(waiting)):
         file, images, labels = waiting.pop(file_name)
-        got = hashlib.sha256(data).hexdigest()
-        if got != file.sha256:
-            raise InputError(
-                f"{source} is damaged or only half there: its sha256 is {got}, the official "
-                f"file's is {file.sha256}. {_remedy(path, edition)}"
-            )
+        check_sha256(data, file.sha256, _remedy(path, edition), name=source)
         pixels, labels[:] = _decode(data, edition, file, source)
         # Channel by channel: three long strided copies are faster than one transpose.
         for channel in range(3):

@@ -13,7 +13,7 @@ from keras_wrn.datasets.cifar import Split
 from keras_wrn.errors import InputError
 from keras_wrn.system.backend import import_package
 from keras_wrn.system.downloads import Offer, download_offers
-from keras_wrn.system.files import sha256
+from keras_wrn.system.files import check_sha256
 
 _HOST = "http://ufldl.stanford.edu/housenumbers/"
 TERMS = f"SVHN is for non-commercial use only, says its owner at {_HOST}."
@@ -72,12 +72,7 @@ def _path(file: Offer, folder: Path) -> Path:
 
 def _read_file(file: Offer, folder: Path, scipy_io: Any) -> Split:
     path = _path(file, folder)
-    got = sha256(path)
-    if got != file.sha256:
-        raise InputError(
-            f"{path} is damaged or only half there: its sha256 is {got}, the official file's is "
-            f"{file.sha256}. Delete it and download it again, from {file.url}."
-        )
+    check_sha256(path, file.sha256, f"Delete it and download it again, from {file.url}.")
     try:
         content = scipy_io.loadmat(path)
         images = np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2))

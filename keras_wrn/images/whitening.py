@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.system.files import sha256, write_whole
+from keras_wrn.system.files import check_sha256, sha256, write_whole
 
 WHITENING_FILE = "whitening.npz"
 SCALE = 55.0
@@ -159,12 +159,7 @@ def read_whitening(entry: Any, folder: Path) -> Whitening:
             f"{folder} has no {WHITENING_FILE}, which its images are whitened with. Copy it from "
             "the folder that training left: without it the network cannot be used."
         )
-    digest = sha256(path)
-    if digest != expected:
-        raise InputError(
-            f"{path} is damaged or is another run's: its sha256 is {digest}, and the card says "
-            f"{expected}."
-        )
+    check_sha256(path, expected, "Copy it from the folder that training left.")
     try:
         with np.load(path) as file:
             mean, matrix = file["mean"], file["matrix"]

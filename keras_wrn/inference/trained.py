@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from keras_wrn.applications.named import build_network
 from keras_wrn.errors import InputError
 from keras_wrn.networks.names import architecture_name, find_network
-from keras_wrn.system.files import sha256
+from keras_wrn.system.files import check_sha256
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, read_card
 from keras_wrn.weights.files import is_keyword
 
@@ -68,12 +68,7 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
         raise InputError(
             f"{folder} has a {CARD_FILE} but no {WEIGHTS_FILE}: its weights are missing."
         )
-    digest = sha256(weights)
-    if digest != card["weights_sha256"]:
-        raise InputError(
-            f"{weights} is damaged or is another run's: its sha256 is {digest}, and {CARD_FILE} "
-            f"says {card['weights_sha256']}."
-        )
+    check_sha256(weights, card["weights_sha256"], f"It is not the one of {CARD_FILE}.")
     from keras_wrn.images.preprocessing import from_card
     from keras_wrn.weights.loading import load_exactly
 

@@ -1,9 +1,9 @@
-"""Files from the network: whole, and with the hash they must have, or not at all."""
+"""Download files, checked by SHA-256: whole or not at all."""
 
 import contextlib
-import hashlib
 import http.client
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,36 +13,50 @@ from typing import Any, NamedTuple
 import keras_wrn
 from keras_wrn.errors import InputError
 from keras_wrn.system.console import say
-from keras_wrn.system.files import write_whole
+from keras_wrn.system.files import check_sha256, write_whole
 
 TIMEOUT = 30  # seconds without a byte
 _CHUNK = 1 << 20  # bytes
 
 
 class AbsentError(InputError):
-    """The server is there, the file is not."""
+    """The server answers, but has no such file."""
 
 
 def download(url: str, target: Path, *, sha256: str | None = None, size: int | None = None) -> None:
-    """Fetch a file; it appears under its name only after it has been checked.
+    """Download a file; it appears under its name only after it has been checked.
 
     Args:
-        url: its address.
-        target: where it shall be; folders are made.
-        sha256: its hash in hexadecimal, or the first digits of it; None where nobody told.
-        size: its length in bytes, where that is known.
+        url: the address.
+        target: the path to write; missing folders are made.
+        sha256: its SHA-256 in hexadecimal, or the first digits; None: unknown.
+        size: its length in bytes; None: as the server says.
 
     Raises:
-        InputError: there is no network, no such file, it broke off, or it is another file.
-        OSError: it cannot be written.
+        AbsentError: the server has no such file.
+        InputError: the server does not answer, the download broke off, or it is another file.
+        OSError: the file cannot be written.
     """
     with _open(url) as response:
+        missing = [path for path in target.parents if not path.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, lambda part: _write(part, response, url, sha256, size))
+        try:
+            _remove_abandoned(target)
+            write_whole(target, lambda part: _write(part, response, url, sha256, size))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                for folder in missing:
+                    folder.rmdir()
+            raise
 
 
 def read(url: str, limit: int = 1 << 20) -> bytes:
-    """Fetch a short file into memory; raises as `download` does."""
+    """Download a short file into memory; raises as `download` does.
+
+    Args:
+        url: the address.
+        limit: bytes that the file may have.
+    """
     content = b""
     with _open(url) as response:
         for chunk in _chunks(response, url):
@@ -52,31 +66,33 @@ def read(url: str, limit: int = 1 << 20) -> bytes:
     return content
 
 
+def _remove_abandoned(target: Path) -> None:
+    """Remove what killed downloads left; a live one is written to within the time-out."""
+    for part in target.parent.glob(f".part-*-{target.name}"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > 2 * TIMEOUT:
+                part.unlink()
+
+
 def _write(part: Path, response: Any, url: str, sha256: str | None, size: int | None) -> None:
     expected = size or int(response.headers.get("Content-Length") or 0)
     say(f"Downloading {url}" + (f", {expected / 1e6:,.1f} MB" if expected else ""))
-    digest, length = hashlib.sha256(), 0
     with part.open("wb") as file, _progress(expected) as show:
         for chunk in _chunks(response, url):
             file.write(chunk)
-            digest.update(chunk)
-            length += len(chunk)
-            show(length)
-    if expected and length != expected:
+            show(file.tell())
+    if expected and (length := part.stat().st_size) != expected:
         raise InputError(
             f"The download of {url} gave {length:,} bytes of {expected:,}: it broke off, or it is "
             "another file. Nothing was kept; try again."
         )
-    if sha256 and not digest.hexdigest().startswith(sha256):
-        raise InputError(
-            f"{url} is not the file that was published: its sha256 is {digest.hexdigest()}, and "
-            f"must {'be' if len(sha256) == 64 else 'start with'} {sha256}. Nothing was kept."
-        )
+    if sha256:
+        check_sha256(part, sha256, "Nothing was kept.", name=url)
 
 
 @contextlib.contextmanager
 def _open(url: str) -> Iterator[Any]:
-    """A response to read from; what goes wrong with the network is a sentence."""
+    """The response to a request for a file."""
     agent = {"User-Agent": f"keras_wrn/{keras_wrn.__version__}"}
     with _sentences(url):
         response = urllib.request.urlopen(
@@ -97,6 +113,7 @@ def _chunks(response: Any, url: str) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _sentences(url: str) -> Iterator[None]:
+    """Turn errors of the network into an InputError with one sentence."""
     try:
         yield
     except urllib.error.HTTPError as error:
@@ -117,7 +134,7 @@ def _sentences(url: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress(expected: int) -> Iterator[Any]:
-    """Keras' progress bar, where somebody watches and the length is known."""
+    """Keras' progress bar, on a terminal and where the length is known."""
     if not expected or not sys.stdout.isatty():
         yield lambda _: None
         return
@@ -128,7 +145,7 @@ def _progress(expected: int) -> Iterator[Any]:
 
 
 class Offer(NamedTuple):
-    """A file to download: where from, the sha256 of its bytes and how many there are."""
+    """An official file: its address, the SHA-256 of its bytes, and their number."""
 
     url: str
     sha256: str
@@ -141,7 +158,7 @@ class Offer(NamedTuple):
 
 
 def download_offers(offers: list[Offer], folder: Path, terms: str, instead: str = "") -> None:
-    """Download files; where one cannot be had, say all that is missing and where it is offered.
+    """Download official files; one error names all that are missing and where to get them.
 
     Args:
         offers: the files.
@@ -150,45 +167,17 @@ def download_offers(offers: list[Offer], folder: Path, terms: str, instead: str 
         instead: what may lie there as well, after "Put NAME".
 
     Raises:
-        InputError: one could not be downloaded, or is not the file that was published.
+        InputError: a file could not be downloaded, or has another SHA-256.
     """
-    for place, offer in enumerate(offers):
+    for position, offer in enumerate(offers):
         try:
-            _download(offer, folder)
-        except Exception as error:  # get_file raises a bare Exception when it cannot download
-            names = ", ".join(each.name for each in offers[place:])
-            where = ", ".join(f"{each.url} ({each.size:,} bytes)" for each in offers[place:])
+            download(offer.url, folder / offer.name, sha256=offer.sha256)
+        except (InputError, OSError) as error:
+            missing = offers[position:]
+            names = ", ".join(each.name for each in missing)
+            addresses = ", ".join(f"{each.url} ({each.size:,} bytes)" for each in missing)
             raise InputError(
-                f"{names} {'are' if ',' in names else 'is'} not in {folder} and could not be "
-                f"downloaded ({error}). Put {names}{instead} into {folder}. Published at {where}. "
-                f"{terms}"
+                f"{names} {'are' if len(missing) > 1 else 'is'} not in {folder} and could not be "
+                f"downloaded ({error}). Put {names}{instead} into {folder}. Published at "
+                f"{addresses}. {terms}"
             ) from error
-
-
-def _download(offer: Offer, folder: Path) -> None:
-    """Download a file with Keras, under another name until its sha256 is the expected one.
-
-    A killed download thus never leaves half a file under the name that is read; Keras starts it
-    again the next time. Folders that were made for nothing are removed.
-    """
-    part = folder / f"{offer.name}.part"
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        import keras
-
-        folder.mkdir(parents=True, exist_ok=True)
-        keras.utils.get_file(
-            part.name,
-            origin=offer.url,
-            file_hash=offer.sha256,
-            hash_algorithm="sha256",
-            cache_dir=str(folder.resolve()),
-            cache_subdir=str(folder.resolve()),
-        )
-        part.replace(folder / offer.name)
-    except Exception:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-            for made in missing:
-                made.rmdir()
-        raise

@@ -15,7 +15,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     Args:
         path: the file.
-        write: called with the temporary path, which ends as `path` does.
+        write: called with the temporary path, which has the same suffix.
     """
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
@@ -26,19 +26,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that a person can read, whole."""
+    """Write indented JSON, whole or not at all."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of ours, or say that it is damaged."""
+    """Read a JSON object; raises InputError where the file holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -46,3 +40,33 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: it holds no JSON object.")
     return content
+
+
+def sha256(content: Path | bytes) -> str:
+    """The SHA-256 of a file or of bytes, in hexadecimal."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(
+    content: Path | bytes, expected: str, advice: str, *, name: str | None = None
+) -> None:
+    """Check that a file is the expected one.
+
+    Args:
+        content: the file, or its bytes.
+        expected: its SHA-256 in hexadecimal, or the first digits, eight at least.
+        advice: what to do about another file, a sentence.
+        name: what the message calls the file; default its path.
+
+    Raises:
+        InputError: the file has another SHA-256.
+    """
+    digest = sha256(content)
+    if len(expected) < 8 or not digest.startswith(expected):
+        raise InputError(
+            f"{name or content} is damaged or another file: its sha256 is {digest}, "
+            f"and must {'be' if len(expected) == 64 else 'start with'} {expected}. {advice}"
+        )

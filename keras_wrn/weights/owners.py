@@ -21,7 +21,7 @@ from keras_wrn.images.preprocessing import PREPROCESSING
 from keras_wrn.networks.names import NETWORKS
 from keras_wrn.system import downloads
 from keras_wrn.system.console import say
-from keras_wrn.system.files import sha256, write_json
+from keras_wrn.system.files import check_sha256, sha256, write_json
 from keras_wrn.system.machine import versions
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE
 from keras_wrn.weights.files import write_weights
@@ -141,11 +141,7 @@ def _owners_file(owned: OwnersFile, beside: Path) -> Path:
     """The owner's file, verified: one that the user has put into the cache, or downloaded."""
     by_hand = cache() / owned.file
     if by_hand.is_file():
-        if wrong := _difference(by_hand, owned):
-            raise InputError(
-                f"{by_hand} is damaged or only half there: {wrong}. Delete it to have it "
-                f"downloaded from {owned.url}."
-            )
+        _check(by_hand, owned, f"Delete it to have it downloaded from {owned.url}.")
         return by_hand
     try:
         file = _through_client(owned) if owned.repository else None
@@ -161,14 +157,15 @@ def _owners_file(owned: OwnersFile, beside: Path) -> Path:
     return file
 
 
-def _difference(file: Path, owned: OwnersFile) -> str | None:
-    """What tells a file from the owner's: its hash, or its length where no hash is known."""
-    if owned.sha256 and not (digest := sha256(file)).startswith(owned.sha256):
-        return f"its sha256 is {digest}, and must start with {owned.sha256}"
-    size = file.stat().st_size
-    if owned.exact_size and size != owned.exact_size:
-        return f"it has {size:,} bytes, and must have {owned.exact_size:,}"
-    return None
+def _check(file: Path, owned: OwnersFile, advice: str) -> None:
+    """Raise an InputError for a file of another hash, or of another length without a hash."""
+    if owned.sha256:
+        check_sha256(file, owned.sha256, advice)
+    elif (size := file.stat().st_size) != owned.size:
+        raise InputError(
+            f"{file} is damaged or another file: it has {size:,} bytes, and must have "
+            f"{owned.size:,}. {advice}"
+        )
 
 
 def _through_client(owned: OwnersFile) -> Path | None:
@@ -189,6 +186,5 @@ def _through_client(owned: OwnersFile) -> Path | None:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{owned.url} could not be fetched: {reason}") from error
-    if wrong := _difference(Path(file), owned):
-        raise InputError(f"{owned.url} is not the file that was published: {wrong}.")
+    _check(Path(file), owned, f"It came from {owned.url}.")
     return Path(file)

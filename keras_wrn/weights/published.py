@@ -21,7 +21,7 @@ from absl import logging
 from keras_wrn.errors import InputError
 from keras_wrn.networks.names import architecture_name
 from keras_wrn.system import downloads
-from keras_wrn.system.files import sha256, write_json
+from keras_wrn.system.files import check_sha256, write_json
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, check_card, read_card
 
 # The address under which the folders of saved_models/ lie, for what is too large to come with the
@@ -64,7 +64,11 @@ class Published:
         path = self.folder / WEIGHTS_FILE
         if not path.is_file():
             self.fetch()
-        if (wrong := self._difference()) and self.folder.parent == cache():
+        try:
+            self._check(path)
+        except InputError as difference:
+            if self.folder.parent != cache():
+                raise
             # An earlier version of the package has left its own, or half a file.
             aside = path.replace(path.with_name(f".old-{path.name}"))
             try:
@@ -72,25 +76,17 @@ class Published:
             except BaseException as error:
                 aside.replace(path)
                 if isinstance(error, InputError):
-                    raise InputError(f"{wrong} {error}") from error
+                    raise InputError(f"{difference} {error}") from error
                 raise
             aside.unlink(missing_ok=True)
-            wrong = self._difference()
-        if wrong:
-            raise InputError(f"{wrong} Delete its folder, or install keras_wrn again.")
+            self._check(path)
         return path
 
-    def _difference(self) -> str | None:
-        """What is wrong with the file of weights, if anything."""
+    def _check(self, path: Path) -> None:
         # Owners' files are converted on first use; only then does the card know the result.
         expected = self.card.get("weights_sha256") or read_card(self.folder)["weights_sha256"]
-        digest = sha256(self.folder / WEIGHTS_FILE)
-        if digest == expected:
-            return None
-        return (
-            f"{self.folder / WEIGHTS_FILE} is damaged or is another file: its sha256 is {digest}, "
-            f"and its card says {expected}. It was not read."
-        )
+        advice = "It was not read. Delete its folder, or install keras_wrn again."
+        check_sha256(path, expected, advice)
 
 
 def homes() -> tuple[Path, ...]:

@@ -171,7 +171,7 @@ def test_bad_input_is_one_sentence_and_status_2(
     def offline(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr(keras.utils, "get_file", offline)
+    monkeypatch.setattr("urllib.request.urlopen", offline)
     (tmp_path / "empty").mkdir()
     for name in ("a", "b"):
         (tmp_path / "classes" / name).mkdir(parents=True)

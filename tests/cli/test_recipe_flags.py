@@ -173,7 +173,7 @@ def test_absent_data_are_a_sentence_and_exit_2(command_line, tmp_path, capsys, m
     def no_network(*_, **__):
         raise OSError("no network")
 
-    monkeypatch.setattr(keras.utils, "get_file", no_network)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
     assert train(command_line, tmp_path, f"--data_dir={tmp_path / 'nowhere'}") == 2
     assert "cifar-10" in capsys.readouterr().err
 

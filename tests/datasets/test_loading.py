@@ -157,7 +157,7 @@ def test_svhn_half_a_file_is_named(svhn, tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError) as caught:
         datasets.load("svhn", tmp_path)
-    assert f"{path} is damaged or only half there" in str(caught.value)
+    assert f"{path} is damaged or another file" in str(caught.value)
     assert "http://ufldl.stanford.edu/housenumbers/test_32x32.mat" in str(caught.value)
 
 
@@ -222,7 +222,7 @@ def test_svhn_first_real_images(tmp_path, monkeypatch):
         pytest.skip(f"{real} is absent")
     for name in ("train_32x32.mat", "test_32x32.mat"):
         (tmp_path / name).symlink_to(real)
-    with pytest.raises(InputError, match="damaged or only half there"):
+    with pytest.raises(InputError, match="damaged or another file"):
         datasets.load("svhn", tmp_path)
     same = {"sha256": hashlib.sha256(real.read_bytes()).hexdigest()}
     change_offers(monkeypatch, train=same, test=same)

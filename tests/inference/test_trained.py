@@ -58,7 +58,7 @@ def test_a_run_comes_back_with_its_weights_softmax_card_and_preprocessing(run):
         ),
         (
             lambda run: (run / "model.weights.h5").write_bytes(b"half"),
-            "damaged or is another run's: its sha256 is",
+            "damaged or another file: its sha256 is",
         ),
     ],
 )

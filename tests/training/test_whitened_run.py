@@ -147,7 +147,7 @@ def _no_archive(folder):
         (lambda run: (run / "whitening.npz").unlink(), "has no whitening.npz, which its images"),
         (
             lambda run: (run / "whitening.npz").write_bytes(b"half"),
-            "whitening.npz is damaged or is another run's: its sha256 is",
+            "whitening.npz is damaged or another file: its sha256 is",
         ),
         (_no_archive, "whitening.npz is damaged: "),
         (_other_shapes, r"whitening.npz is damaged: shapes \(8, 8, 3\) and \(2, 2\)"),
