@@ -16,6 +16,7 @@ from keras_wrn.paper.reproduction import gather
 from keras_wrn.paper.scale import Scale
 from keras_wrn.paper.tables import CURVES, FIGURE_4, FIGURES, ROWS, Curve
 from keras_wrn.training import pictures
+from keras_wrn.training.run_folder import read_history
 from keras_wrn.weights.card import HISTORY_FILE
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def training_curves(
 def _panel(axes: Axes, runs: Sequence[Drawn], log_loss: bool) -> None:
     losses = axes.twinx()
     for run, color in zip(runs, _COLORS, strict=False):
-        columns = pictures.read_history(run.history)
+        columns = read_history(run.history)
         measured = np.isfinite(columns["val_error"])
         paper = "" if run.paper is None else f"; the paper {run.paper:.2f} %"
         label = f"{run.label} (error {run.error:.2f} %{paper})"

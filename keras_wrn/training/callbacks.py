@@ -1,4 +1,4 @@
-"""The moving average of the weights: what is kept where a recipe asks for it."""
+"""Callbacks of a run: velocity reset, step clock, moving average, TensorBoard."""
 
 import time
 from pathlib import Path
@@ -9,19 +9,21 @@ import numpy as np
 from absl import logging
 
 from keras_wrn.system.backend import tensorflow_installed
-from keras_wrn.training import run_folder
+
+LOG_FOLDER = "logs"
+EVERY = 10  # steps between updates of the average, which spreads their cost
 
 
 class VelocityReset(keras.callbacks.Callback):
-    """Forget momentum at the start of the epochs where the learning rate drops.
+    """Reset the momentum at the start of the epochs where the learning rate drops.
 
-    Both of the authors' codes make their optimiser anew there (models' train.lua and
+    Source: both of the authors' codes make a new optimiser there (models/train.lua and
     pytorch/main.py).
 
     Args:
         drop_epochs: counted from 1.
-        mid_epoch: the 0-based epoch that a resumed run is in the middle of, if any: its reset
-            is done already.
+        mid_epoch: the epoch, counted from 0, that a resumed run is in the middle of, if any. Its
+            reset is done already.
     """
 
     def __init__(self, drop_epochs: tuple[int, ...], mid_epoch: int | None = None) -> None:
@@ -36,11 +38,11 @@ class VelocityReset(keras.callbacks.Callback):
 
 
 class StepClock(keras.callbacks.Callback):
-    """Time the steps of a `fit` of one epoch, without what `fit` does before and after them.
+    """Time the steps of a one-epoch `fit`, without what `fit` does before and after them.
 
     Attributes:
         seconds: from the end of the first step, or dispatch of steps, to the end of the last.
-        cpu_seconds: of the process's processors meanwhile.
+        cpu_seconds: processor seconds of the process in that time.
     """
 
     seconds = cpu_seconds = 0.0
@@ -49,33 +51,30 @@ class StepClock(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Start when the first step is done."""
         if self._start is None:
-            self._start = _when_known(logs)
+            self._start = _clocks(logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Stop when the last one is."""
-        start, end = self._start or (0.0, 0.0), _when_known(logs)
+        """Stop when the last step is done."""
+        start, end = self._start or (0.0, 0.0), _clocks(logs)
         self.seconds, self.cpu_seconds = end[0] - start[0], end[1] - start[1]
 
 
-def _when_known(logs: dict[str, Any] | None) -> tuple[float, float]:
-    """The clocks when a step's loss is known: a device may still be computing it."""
+def _clocks(logs: dict[str, Any] | None) -> tuple[float, float]:
+    """Read the clocks once the loss is known: the device may still be computing it."""
     float((logs or {})["loss"])
     return time.perf_counter(), time.process_time()
 
 
-EVERY = 10  # steps between updates: the cost of one is spread over them
-
-
 class WeightAverage(keras.callbacks.Callback):
-    """Average all weights of a network exponentially over the steps.
+    """Keep an exponential moving average of all weights, batch normalisation's included.
 
-    The moving statistics of batch normalisation are averaged with the weights. In the first
-    steps the decay is smaller, so that the start is forgotten: min(decay, (1 + t) / (10 + t)).
+    In the first updates t the decay is smaller, min(decay, (1 + t) / (10 + t)), so that the
+    average forgets the start.
 
     Args:
-        network: whose weights.
-        decay: a step, in (0, 1).
-        step: where the run stands.
+        network: the network whose weights are averaged.
+        decay: per step, in (0, 1).
+        step: steps that are done already.
     """
 
     def __init__(self, network: keras.Model, decay: float, step: int = 0) -> None:
@@ -101,18 +100,18 @@ class WeightAverage(keras.callbacks.Callback):
 
 
 def tensorboard(workdir: Path, samples: np.ndarray | None) -> list[keras.callbacks.Callback]:
-    """TensorBoard's callback and the first augmented images, where TensorFlow can write them.
+    """Make TensorBoard's callback and log augmented images; an empty list if it cannot write.
 
     Args:
-        workdir: the run folder; logs go into logs/ in it.
-        samples: uint8 (n, height, width, 3), augmented images to show, at a run's beginning.
+        workdir: the run folder; the logs go to logs/ in it.
+        samples: uint8 (n, height, width, 3), augmented images to log at the start of a run.
     """
     if not tensorflow_installed():
         logging.info("TensorFlow is not installed: history.csv is written, TensorBoard logs not")
         return []
     import tensorflow as tf
 
-    folder = workdir / run_folder.LOG_FOLDER
+    folder = workdir / LOG_FOLDER
     try:
         if samples is not None:
             with tf.summary.create_file_writer(str(folder / "train")).as_default():
@@ -124,7 +123,7 @@ def tensorboard(workdir: Path, samples: np.ndarray | None) -> list[keras.callbac
 
 
 class _TensorBoard(keras.callbacks.TensorBoard):
-    """Keras' callback, which would log the rate of the next step instead of the last."""
+    """Keras' callback, but it leaves the rate to `RunKeeper`, which logs the last step's."""
 
     def _collect_learning_rate(self, logs: dict[str, Any]) -> dict[str, Any]:
         return logs

@@ -1,6 +1,7 @@
-"""The model that is trained: augmentation, normalisation and the network's training clone."""
+"""What `fit` trains: augmentation, normalisation, the training clone, and a teacher if any."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,27 +13,30 @@ from keras_wrn.augment.colour import ColorJitter, Lighting
 from keras_wrn.augment.geometry import Cutout, RandomCropFlip
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import Preprocessing, normalization
+from keras_wrn.inference.trained import load_trained
 from keras_wrn.optimizers import TorchSGD
 from keras_wrn.training import losses, schedules
 from keras_wrn.training.clone import training_clone
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.sharpness_aware import SharpnessAwareModel
-from keras_wrn.training.teacher import load_teacher
 
 
 @dataclass
 class TrainingModel:
-    """A recipe's network on its way from images to loss.
+    """A recipe's network with all that stands between images and loss.
 
     Attributes:
-        recipe: what is trained.
-        network: the network that is kept, of stock layers.
-        clone: its training clone, which learns.
-        optimizer: the one optimiser of the run.
-        model: what is fitted: uint8 images to logits, augmentation included.
-        front: its first part, uint8 images to what the network sees.
-        teacher: what the network learns from beside the labels; its logits stand after the
-            network's own in the model's output.
+        recipe: the run's options.
+        preprocessing: statistics and class names of the data set.
+        shape: (height, width, 3) of the images.
+        network: the network that is stored, of stock layers.
+        clone: its training clone, whose weights are trained.
+        optimizer: the run's only optimiser.
+        teacher: the network to imitate, if any. Its logits follow the network's own in the
+            model's output.
+        model: the compiled model that `fit` trains: uint8 images to logits, augmentation
+            included.
+        front: the model's first part: uint8 images to the network's input.
     """
 
     recipe: Recipe
@@ -46,11 +50,11 @@ class TrainingModel:
     front: keras.Model = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the layers that keep their draws when the image size changes."""
+        """Make the augmentation layers once: their random state outlives a change of size."""
         recipe = self.recipe
         self._before: list[keras.layers.Layer] = [
             RandomCropFlip(
-                # Images that were cropped when they were read are only flipped.
+                # Images that were cropped on reading are only flipped.
                 0 if recipe.random_resized_crop else recipe.pad,
                 recipe.flip and not recipe.alternating_flip,
                 name="random_crop_flip",
@@ -60,18 +64,18 @@ class TrainingModel:
             self._before.append(ColorJitter(recipe.color_jitter, name="color_jitter"))
         if recipe.lighting:
             self._before.append(Lighting(recipe.lighting, name="lighting"))
-        self._size = 0
         self._after = [Cutout(recipe.cutout, name="cutout")] if recipe.cutout else []
+        self._size = 0
         self.compile_at(self.size_in(0))
 
     def size_in(self, epoch: int) -> int:
-        """Height and width in pixels that the network sees in an epoch, counted from 0."""
+        """Height and width in pixels of the network's input in an epoch, counted from 0."""
         return self.recipe.size_in(epoch) or self.shape[0]
 
     def compile_at(self, size: int) -> None:
-        """Make and compile the model for one image size; weights, momentum and draws stay.
+        """Build and compile the model for an image size; weights, momentum and draws stay.
 
-        For the size that it has already, the model stays, and what is traced of it.
+        If the size is unchanged, keep the compiled model.
         """
         if size == self._size:
             return
@@ -81,7 +85,7 @@ class TrainingModel:
         x = images
         for layer in self._before:
             x = layer(x)
-        if not whitened:  # whitened images come so
+        if not whitened:
             x = normalization(self.preprocessing)(x)
         for layer in self._after:
             x = layer(x)
@@ -91,7 +95,7 @@ class TrainingModel:
         if self.recipe.sam:
             self.model = SharpnessAwareModel(self.front, self.clone, self.recipe.sam)
         else:
-            self.model = keras.Model(images, self._logits(x), name="trainer")
+            self.model = keras.Model(images, self._logits(x), name="training_model")
         loss, error = losses.cross_entropy(self.recipe.label_smoothing), losses.error
         if self.teacher is not None:
             loss = losses.distillation(loss, self.recipe.teacher_share, self.recipe.temperature)
@@ -102,14 +106,21 @@ class TrainingModel:
         self.optimizer.build(self.model.trainable_variables)
 
     def _logits(self, x: Any) -> Any:
-        """The network's logits, and after them its teacher's."""
+        """The network's logits, followed by its teacher's."""
         if self.teacher is None:
             return self.clone(x)
         both = [self.clone(x), self.teacher(x, training=False)]
         return keras.layers.Concatenate(dtype="float32", name="student_and_teacher")(both)
 
     def augmented(self, images: np.ndarray) -> np.ndarray:
-        """Training images as the network sees them, uint8 (n, size, size, 3), to look at."""
+        """Augment training images for display.
+
+        Args:
+            images: uint8 (n, height, width, 3), or whitened float32.
+
+        Returns:
+            uint8 (n, size, size, 3): the network's input, scaled back to pixels.
+        """
         seen = ops.convert_to_numpy(self.front(ops.convert_to_tensor(images), training=True))
         if self.preprocessing.whitening is None:
             pixels = seen * self.preprocessing.std + self.preprocessing.mean
@@ -121,13 +132,16 @@ class TrainingModel:
 def build(
     recipe: Recipe, preprocessing: Preprocessing, shape: tuple[int, ...], steps_per_epoch: int
 ) -> TrainingModel:
-    """Build what a recipe trains.
+    """Build and compile the model that a recipe trains.
 
     Args:
-        recipe: what to build.
-        preprocessing: the statistics and classes of the data set.
+        recipe: the run's options.
+        preprocessing: statistics and class names of the data set.
         shape: (height, width, 3) of the images.
         steps_per_epoch: steps of a whole epoch, for the schedule.
+
+    Raises:
+        InputError: the recipe asks for a network, teacher or backend that it cannot have.
     """
     if recipe.sam and keras.config.backend() != "tensorflow":
         raise InputError("`sam` works with KERAS_BACKEND=tensorflow only. Use sam=0 here.")
@@ -151,7 +165,11 @@ def build(
 
 
 def network_card(recipe: Recipe, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-    """What a card says of a recipe's network: a function of keras_wrn and its arguments."""
+    """Describe a recipe's network as a card does: a builder of keras_wrn and its arguments.
+
+    Raises:
+        InputError: form=imagenet has no such depth and width.
+    """
     card: dict[str, Any]
     if recipe.form == "cifar":
         names = ("depth", "width", "block", "dropout", "blocks_per_group", "stochastic_depth")
@@ -166,3 +184,47 @@ def network_card(recipe: Recipe, shape: tuple[int, ...], classes: int) -> dict[s
             f"Received: depth={recipe.depth}, width={recipe.width:g}."
         )
     return {**card, "classes": classes, "input_shape": list(shape)}
+
+
+def load_teacher(folder: str | Path, preprocessing: Preprocessing, precision: str) -> keras.Model:
+    """Load a trained network for distillation: normalised images to logits, never trained.
+
+    Args:
+        folder: a finished run, or a folder of published weights.
+        preprocessing: the student's; the teacher gets the same augmented, normalised images.
+        precision: of its layers, as `training_clone` takes it.
+
+    Raises:
+        InputError: the folder has no finished run, or the run has another image size, other
+            classes or other statistics than the student.
+
+    Source: Hinton et al. 2015, arXiv:1503.02531.
+    """
+    trained = load_trained(folder)
+    theirs, size = trained.preprocessing, preprocessing.size
+    height, width = trained.model.input_shape[1:3]
+    if (height, width) != (size, size):
+        raise InputError(
+            f"`teacher` must take the student's images, of {size}x{size} pixels. "
+            f"Received: {folder}, for images of {height}x{width}."
+        )
+    statistics = (preprocessing.mean, preprocessing.std)
+    if theirs.whitening is not None or (theirs.mean, theirs.std) != statistics:
+        raise InputError(
+            "`teacher` must have been trained with the student's statistics: mean "
+            f"{preprocessing.mean}, std {preprocessing.std}. Received: {folder} with mean "
+            f"{theirs.mean}, std {theirs.std}{', whitened' if theirs.whitening else ''}."
+        )
+    if theirs.class_names != preprocessing.class_names:
+        raise InputError(
+            "`teacher` must have the student's classes, "
+            f"{len(preprocessing.class_names)} that begin with {preprocessing.class_names[:3]}. "
+            f"Received: {folder} with {len(theirs.class_names)} that begin with "
+            f"{theirs.class_names[:3]}."
+        )
+    clone = training_clone(trained.model, precision=precision)
+    clone.get_layer("predictions").activation = keras.activations.linear
+    # Teacher and student may share an architecture, and so a name.
+    teacher = keras.Model(clone.input, clone.output, name="teacher")
+    teacher.trainable = False
+    return teacher

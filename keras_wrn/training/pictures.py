@@ -1,16 +1,18 @@
-"""Pictures of a run: its training curves, and test images with what the network says of them."""
+"""Pictures of a run: its training curves, and test images with the network's predictions."""
 
 from __future__ import annotations
 
-import csv
+import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from absl import logging
 
 from keras_wrn.errors import InputError
 from keras_wrn.system.files import read_json, write_whole
+from keras_wrn.training.run_folder import read_history
 from keras_wrn.weights.card import RECIPE_FILE
 
 if TYPE_CHECKING:
@@ -21,19 +23,26 @@ if TYPE_CHECKING:
     from keras_wrn.images.preprocessing import Preprocessing
 
 _COLUMNS = 6  # images in a row of the sheet
-_LEVELS = 6  # distinct learning rates that have room for a tick of their own
+_LEVELS = 6  # maximum number of learning rates that each get a tick
 _TRAIN, _TEST, _WRONG, _QUIET = "#7a8ba3", "#1f4e9c", "#c1272d", "#555555"
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed; if not, the log says that there are no pictures."""
+    found = importlib.util.find_spec("matplotlib") is not None
+    if not found:
+        logging.info("matplotlib is not installed: no pictures. pip install matplotlib")
+    return found
 
 
 def learning_curves(
     history: str | os.PathLike[str], png: str | os.PathLike[str], title: str = ""
 ) -> Path:
-    """Draw loss, error and learning rate over the epochs, one below the other.
+    """Draw loss, error and learning rate against the epoch, one below the other.
 
     Args:
-        history: the history.csv of a run, with the columns epoch, loss, error, val_loss,
-            val_error and learning_rate; errors are fractions. An empty field was not measured.
-            A recipe.json beside it that holds images out has them measured, not test images.
+        history: a run's history.csv, as `run_folder.read_history` reads it. If the recipe.json
+            beside it holds images out, the curves are labelled "held-out", not "test".
         png: the picture to write.
         title: stands above the picture.
 
@@ -41,8 +50,7 @@ def learning_curves(
         The path of the picture.
 
     Raises:
-        InputError: the history is missing, has no epoch or lacks a column, or matplotlib is
-            not installed.
+        InputError: the history is missing, empty or damaged, or matplotlib is not installed.
 
     Example:
         >>> run = "runs/wrn-16-1"
@@ -74,7 +82,7 @@ def learning_curves(
         error.set_title(text, loc="right", color=_TEST)
 
     rates = columns["learning_rate"]
-    # A rate holds for its whole epoch: steps, not slopes.
+    # A rate holds for a whole epoch, so the line has steps, not slopes.
     rate.step(epochs, rates, where="mid", color=_QUIET, marker="." if len(epochs) == 1 else "")
     levels = np.unique(rates[np.isfinite(rates)])
     if len(levels) <= _LEVELS and np.all(levels > 0):
@@ -106,21 +114,21 @@ def prediction_sheet(
     mistakes: int = 12,
     search: int = 1000,
 ) -> Path:
-    """Draw test images with their classes and what the network says of them.
+    """Draw test images with their predicted and true classes.
 
-    Above the first images of the set, below the mistakes that the network was surest of;
-    neither is left to chance, so that the sheets of two runs can be laid side by side.
+    The upper part has the first images of the set, the lower part the most confident mistakes.
+    Nothing is drawn at random, so the sheets of two runs can be compared.
 
     Args:
-        model: a classifier that ends in a softmax and takes normalised images.
-        images: uint8, (n, height, width, channels), as stored.
-        labels: integers, (n,).
-        preprocessing: the statistics and class names the model was trained with.
+        model: a classifier that takes normalised images and ends in a softmax.
+        images: uint8 (n, height, width, channels), as stored.
+        labels: integers (n,).
+        preprocessing: the statistics and class names that the model was trained with.
         png: the picture to write.
         title: stands above the picture.
         examples: how many of the first images to show.
-        mistakes: how many mistakes to show at most.
-        search: mistakes are looked for among so many of the first images.
+        mistakes: maximum number of mistakes to show.
+        search: how many of the first images are searched for mistakes.
 
     Returns:
         The path of the picture.
@@ -146,7 +154,7 @@ def prediction_sheet(
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    # Stable, so that equally sure mistakes come in the order of the set.
+    # A stable sort keeps equally confident mistakes in the order of the set.
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:mistakes]
     first = np.arange(min(examples, len(images)))
 
@@ -167,9 +175,9 @@ def prediction_sheet(
             # matplotlib draws grey images only without a channel axis.
             axes.imshow(images[i].squeeze(), cmap="gray", vmin=0, vmax=255)
             right = predicted[i] == labels[i]
-            said = f"{_short(names[predicted[i]])} {confidence[i]:.0%}"
+            prediction = f"{_short(names[predicted[i]])} {confidence[i]:.0%}"
             axes.set_title(
-                said if right else f"{said}\ntrue: {_short(names[labels[i]])}",
+                prediction if right else f"{prediction}\ntrue: {_short(names[labels[i]])}",
                 fontsize=10,
                 color="black" if right else _WRONG,
                 linespacing=1.15,
@@ -177,31 +185,8 @@ def prediction_sheet(
     return save(figure, Path(png))
 
 
-def read_history(path: Path) -> dict[str, np.ndarray]:
-    """Read a history.csv: column -> floats, one for each epoch, NaN where nothing was measured."""
-    if not path.is_file():
-        raise InputError(f"There is no history to draw: {path} does not exist.")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    wanted = ("epoch", "loss", "error", "val_loss", "val_error", "learning_rate")
-    missing = [name for name in wanted if not rows or name not in rows[0]]
-    if missing:
-        lack = f"has no column {', '.join(missing)}" if rows else "has no epoch yet"
-        raise InputError(f"There is no history to draw: {path} {lack}.")
-    try:
-        return {
-            # "NA" is how Keras' CSVLogger writes what was not measured.
-            name: np.array(
-                [float(row[name]) if row[name] not in ("", "NA") else np.nan for row in rows]
-            )
-            for name in wanted
-        }
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged: {error}.") from error
-
-
 def _measured_on(history: Path) -> str:
-    """What the run of a history was measured on while it was trained: "test" or "held-out"."""
+    """The images behind val_loss and val_error: "test" or "held-out"."""
     recipe = history.with_name(RECIPE_FILE)
     return "held-out" if recipe.is_file() and read_json(recipe).get("held_out") else "test"
 
@@ -218,7 +203,7 @@ def _short(name: str, length: int = 14) -> str:
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """Make an empty figure of so many inches; raises InputError where matplotlib is missing."""
+    """Make an empty figure, size in inches; raises InputError without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -226,7 +211,7 @@ def new_figure(width: float, height: float, title: str) -> Figure:
             "Pictures need matplotlib, which is not installed. Run: "
             "pip install 'keras-wide-resnet[train]'."
         ) from error
-    # Without pyplot, so that no window system or global state of the caller is touched.
+    # pyplot would touch the caller's window system and global state.
     figure = Figure(figsize=(width, height), layout="constrained")
     if title:
         figure.suptitle(title, fontsize=14, fontweight="bold")
@@ -234,8 +219,8 @@ def new_figure(width: float, height: float, title: str) -> Figure:
 
 
 def save(figure: Figure, png: Path) -> Path:
-    """Write a figure as a PNG, whole, and return its path."""
+    """Write a figure as a PNG file, atomically; returns its path."""
     png.parent.mkdir(parents=True, exist_ok=True)
-    # Without the date and the version of matplotlib, so that the same run gives the same bytes.
+    # Without matplotlib's version in it, the same run gives the same bytes.
     write_whole(png, lambda part: figure.savefig(part, dpi=120, metadata={"Software": None}))
     return png

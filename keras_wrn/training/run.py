@@ -15,9 +15,8 @@ from keras_wrn.images.tensorflow_reader import broken_images_named
 from keras_wrn.system import machine
 from keras_wrn.system.backend import float32
 from keras_wrn.system.files import read_json, sha256, write_json, write_whole
-from keras_wrn.training import callbacks, run_folder, run_keeper
+from keras_wrn.training import callbacks, pictures, run_folder, run_keeper
 from keras_wrn.training.batches import untuned
-from keras_wrn.training.callbacks import WeightAverage
 from keras_wrn.training.devices import device_scope, draw_apart
 from keras_wrn.training.feeds import Feed, open_feed
 from keras_wrn.training.model import TrainingModel, build, network_card
@@ -34,27 +33,27 @@ def train(
     data_dir: str | Path | None = None,
     save_every: float = run_keeper.SAVE_EVERY,
 ) -> dict[str, Any]:
-    """Train the network of a recipe and leave everything about it in a folder.
+    """Train the network of a recipe and store everything about the run in a folder.
 
-    The same call again goes on where the run stopped, at the step; a finished run is left alone.
+    The same call resumes a stopped run at its next step, and leaves a finished run as it is.
     SIGTERM and Ctrl-C save the state and raise `errors.Interrupted`.
 
     Args:
-        recipe: what to train, on what, and how.
-        workdir: the run folder, made if absent. Afterwards it holds recipe.json, history.csv,
-            model.weights.h5, card.json, curves.png, predictions.png and logs/ for TensorBoard,
-            and whitening.npz where the recipe whitens.
-        data_dir: where the data set's files are; default ~/.keras/datasets.
+        recipe: the network, its data and how it is trained.
+        workdir: the run folder, made if absent. At the end it holds recipe.json, history.csv,
+            model.weights.h5, card.json, curves.png, predictions.png, logs/ for TensorBoard, and
+            whitening.npz if the recipe whitens.
+        data_dir: folder of the data set's files; default ~/.keras/datasets.
         save_every: seconds between saved states.
 
     Returns:
-        The card: network, recipe, versions, and the figures on the whole test set, measured
-        from the stored weights after the last epoch. The test set chooses nothing.
+        The card: network, recipe, versions, and the metrics of the stored weights on the whole
+        test set after the last epoch. The test set chooses nothing.
 
     Raises:
-        InputError: a recipe that cannot be run, missing or damaged data, or a folder of another
-            run.
-        Interrupted: the run was asked to stop; its state is saved.
+        InputError: the recipe cannot be run, data are missing or damaged, or the folder belongs
+            to another run.
+        Interrupted: a signal stopped the run; its state is saved.
 
     Example:
         >>> card = train(Recipe(dataset="digits", depth=10, width=1, epochs=1), "RUN")
@@ -71,36 +70,46 @@ def train(
 
 
 def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict[str, Any]:
-    _check_batch(recipe, feed.images)
+    if recipe.batch_size > feed.images:
+        raise InputError(
+            f"`batch_size` must be at most the number of training images, {feed.images}. "
+            f"Received: batch_size={recipe.batch_size}"
+        )
     keras.utils.set_random_seed(recipe.seed)
-
     with device_scope(recipe) as replicas:
         steps = feed.images // recipe.batch_size
-        trainer = build(recipe, feed.preprocessing, feed.shape, steps)
-        # Nothing is written before all that can be refused has been.
+        training_model = build(recipe, feed.preprocessing, feed.shape, steps)
+        # All checks come first: a refused recipe leaves no folder behind.
         run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict())
-        average = WeightAverage(trainer.clone, recipe.average) if recipe.average else None
+        average = (
+            callbacks.WeightAverage(training_model.clone, recipe.average)
+            if recipe.average
+            else None
+        )
         keeper = run_keeper.RunKeeper(
             workdir, recipe, steps, average=average, save_every=save_every
         )
-        keeper.restore(trainer.model)
-        _fit(trainer, keeper, feed, replicas)
-    learnt = average.weights if average else trainer.clone.get_weights()
-    trainer.network.set_weights(learnt)
-    return _finish(trainer, workdir, keeper, feed)
+        keeper.restore(training_model.model)
+        _fit(training_model, keeper, feed, replicas)
+    training_model.network.set_weights(
+        average.weights if average else training_model.clone.get_weights()
+    )
+    return _finish(training_model, keeper, feed)
 
 
-def _fit(trainer: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed, replicas: int) -> None:
-    """Run the epochs that are left."""
-    recipe = trainer.recipe
-    watchers = _watchers(trainer, keeper, feed)
+def _fit(
+    training_model: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed, replicas: int
+) -> None:
+    """Run the remaining epochs."""
+    recipe = training_model.recipe
+    watchers = _watchers(training_model, keeper, feed)
     if replicas > 1:
-        draw_apart(trainer.model)
+        draw_apart(training_model.model)
     keeper.catch_signals()
     try:
         for first, last, steps in keeper.stretches(recipe.size_epochs):
-            trainer.compile_at(trainer.size_in(first))
-            trainer.model.fit(
+            training_model.compile_at(training_model.size_in(first))
+            training_model.model.fit(
                 untuned(feed.stream(keeper.step)),
                 initial_epoch=first,
                 epochs=last,
@@ -113,14 +122,14 @@ def _fit(trainer: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed, repli
             )
     finally:
         keeper.release_signals()
-        # The endless streams' readers are threads of TensorFlow; none may outlive the run.
+        # TensorFlow's reader threads of the endless streams must end with the run.
         gc.collect()
 
 
 def _watchers(
-    trainer: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed
+    training_model: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed
 ) -> list[keras.callbacks.Callback]:
-    recipe = trainer.recipe
+    recipe = training_model.recipe
     epoch, done = divmod(keeper.step, keeper.steps_per_epoch)
     watchers: list[keras.callbacks.Callback] = [keeper.average] if keeper.average else []
     watchers.append(keeper)
@@ -128,26 +137,31 @@ def _watchers(
         watchers.append(callbacks.VelocityReset(recipe.drop_epochs, epoch if done else None))
     samples = None
     if keeper.step == 0:
-        samples = trainer.augmented(next(iter(feed.stream(0)))[0][:SAMPLE_IMAGES])
+        samples = training_model.augmented(next(iter(feed.stream(0)))[0][:SAMPLE_IMAGES])
     return watchers + callbacks.tensorboard(keeper.workdir, samples)
 
 
-def _finish(trainer: TrainingModel, workdir: Path, keeper: run_keeper.RunKeeper, feed: Feed) -> Any:
-    """Store the weights, measure them as stored, and write the card last of all."""
-    recipe, preprocessing = trainer.recipe, trainer.preprocessing
+def _finish(
+    training_model: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed
+) -> dict[str, Any]:
+    """Store the weights, evaluate the stored file, and write the card last."""
+    recipe, preprocessing, workdir = (
+        training_model.recipe,
+        training_model.preprocessing,
+        keeper.workdir,
+    )
     weights = workdir / WEIGHTS_FILE
-    write_whole(weights, trainer.network.save_weights)
+    write_whole(weights, training_model.network.save_weights)
     described = network_card(recipe, feed.shape, len(preprocessing.class_names))
     network = build_network(described)
     network.load_weights(weights)
-    metrics = feed.measure(network)
     card = {
         "format": 1,
         "name": recipe.network_name,
         "network": described,
         "dataset": feed.dataset,
         "preprocessing": preprocessing.to_card(workdir),
-        "metrics": metrics,
+        "metrics": feed.measure(network),
         "metrics_of": HELD_OUT if recipe.held_out else TEST_SET,
         "parameters": sum(int(np.prod(v.shape)) for v in network.trainable_variables),
         "weights_sha256": sha256(weights),
@@ -162,31 +176,15 @@ def _finish(trainer: TrainingModel, workdir: Path, keeper: run_keeper.RunKeeper,
         "kept": "the moving average" if recipe.average else "the last epoch",
         "chosen_by": "the end of the run; the test set chose nothing",
     }
-    _draw(network, workdir, feed, card)
+    if pictures.can_draw():
+        _draw(network, workdir, feed, f"{card['name']} on {card['dataset']}")
     write_json(workdir / CARD_FILE, card)
     run_folder.forget_state(workdir)
     return read_json(workdir / CARD_FILE)
 
 
-def _draw(network: keras.Model, workdir: Path, feed: Feed, card: dict[str, Any]) -> None:
-    """The two pictures, where matplotlib is installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        logging.info("matplotlib is not installed: no pictures. pip install matplotlib")
-        return
-    from keras_wrn.training import pictures
-
-    title = f"{card['name']} on {card['dataset']}"
+def _draw(network: keras.Model, workdir: Path, feed: Feed, title: str) -> None:
     pictures.learning_curves(workdir / HISTORY_FILE, workdir / "curves.png", title)
     pictures.prediction_sheet(
         network, *feed.test, feed.preprocessing, workdir / "predictions.png", title=title
     )
-
-
-def _check_batch(recipe: Recipe, images: int) -> None:
-    if recipe.batch_size > images:
-        raise InputError(
-            f"`batch_size` must be at most the number of training images, {images}. "
-            f"Received: batch_size={recipe.batch_size}"
-        )

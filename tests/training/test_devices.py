@@ -24,25 +24,25 @@ import keras
 import numpy as np
 from absl import logging
 logging.set_verbosity("info")
-from keras_wrn.training import losses, training
+from keras_wrn.training import losses, run as training
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.sharpness_aware import SharpnessAwareModel
 
 found, strategies = {}, []
 finish = training._finish
 
-def look(trainer, *rest):
-    states = [v for v in trainer.model.variables if v.name == "seed_generator_state"]
+def look(training_model, *rest):
+    states = [v for v in training_model.model.variables if v.name == "seed_generator_state"]
     copies = [getattr(state._value, "values", [state._value]) for state in states]
     found.setdefault("seeds", [[copy.numpy().tolist() for copy in of] for of in copies])
-    strategies.append(trainer.model.distribute_strategy)
-    return finish(trainer, *rest)
+    strategies.append(training_model.model.distribute_strategy)
+    return finish(training_model, *rest)
 
 recipe = Recipe(dataset="digits", depth=10, width=1, epochs=1, drop_epochs=(), batch_size=32,
                 train_images=192, learning_rate=0.02, pad=0, flip=False, synchronized_bn=True)
 training._draw, training._finish = lambda *_: None, look
 training.train(recipe, sys.argv[2])
-training._strategy = lambda _: contextlib.nullcontext(1)
+training.device_scope = lambda _: contextlib.nullcontext(1)
 training.train(recipe, sys.argv[1])
 
 with strategies[0].scope():  # a second strategy would take the first one's messages for its own

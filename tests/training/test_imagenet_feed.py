@@ -165,12 +165,12 @@ def test_without_tensorflow_a_sentence_says_what_to_install(folder, monkeypatch)
 
 def test_colours_are_drawn_on_the_device_and_images_only_flipped(folder):
     feed = ImageStream(recipe_for(folder), None)
-    trainer = build(dataclasses.replace(SMALL, pad=4), feed.preprocessing, feed.shape, 2)
-    names = [layer.name for layer in trainer.front.layers]
+    training_model = build(dataclasses.replace(SMALL, pad=4), feed.preprocessing, feed.shape, 2)
+    names = [layer.name for layer in training_model.front.layers]
     assert names[1:] == ["random_crop_flip", "color_jitter", "lighting", "normalization"]
-    assert trainer.front.get_layer("random_crop_flip").pad == 0
+    assert training_model.front.get_layer("random_crop_flip").pad == 0
     images = np.repeat(feed.test[0][:1], 16, axis=0)
-    assert len({image.tobytes() for image in trainer.augmented(images)}) == 16
+    assert len({image.tobytes() for image in training_model.augmented(images)}) == 16
 
 
 def _weights(path):

@@ -10,10 +10,9 @@ from tiny_run import DIGITS, write_run
 from keras_wrn.errors import InputError
 from keras_wrn.inference.trained import load_trained
 from keras_wrn.training import losses
-from keras_wrn.training.model import build
+from keras_wrn.training.model import build, load_teacher
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.run import train
-from keras_wrn.training.teacher import load_teacher
 
 TINY = Recipe(dataset="digits", depth=10, width=1, epochs=1, batch_size=32, train_images=64)
 
@@ -82,13 +81,13 @@ def test_the_card_is_of_the_student_alone(tmp_path):
 def test_following_the_teacher_alone_brings_the_student_to_its_answers(tmp_path):
     folder = write_run(tmp_path / "teacher")
     recipe = dataclasses.replace(TINY, teacher=str(folder), teacher_share=1.0, learning_rate=0.05)
-    trainer = build(recipe, DIGITS, (32, 32, 3), steps_per_epoch=2)
-    frozen = trainer.teacher.get_weights()
+    training_model = build(recipe, DIGITS, (32, 32, 3), steps_per_epoch=2)
+    frozen = training_model.teacher.get_weights()
     images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3)).astype("uint8")
     labels = np.zeros(32, "int64")
-    losses_seen = [trainer.model.train_on_batch(images, labels)[0] for _ in range(12)]
+    losses_seen = [training_model.model.train_on_batch(images, labels)[0] for _ in range(12)]
     assert losses_seen[-1] < 0.5 * losses_seen[0]
-    for one, other in zip(frozen, trainer.teacher.get_weights(), strict=True):
+    for one, other in zip(frozen, training_model.teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
