@@ -32,7 +32,15 @@ setup(
     package_dir={"keras_wrn.saved_models": "saved_models"},
     package_data={"keras_wrn.saved_models": ["*/*"]},
     # Keras brings h5py; it chooses no backend, and neither do we.
-    install_requires=["keras>=3.10", "numpy>=1.26", "h5py>=3.10", "absl-py>=2.0", "pillow>=10"],
+    install_requires=[
+        "keras>=3.10",
+        "numpy>=1.26",
+        "ml_dtypes>=0.4",
+        "h5py>=3.10",
+        "safetensors>=0.4.3",
+        "absl-py>=2.0",
+        "pillow>=10",
+    ],
     extras_require={
         "tf": ["tensorflow>=2.18"],
         "tf-cpu": ["tensorflow-cpu>=2.18"],

@@ -1,64 +1,47 @@
-"""The tensors of a checkpoint file, whatever its format: names and NumPy arrays.
+"""Read a checkpoint file of any format as names and NumPy arrays.
 
 Reads PyTorch's .pt and .pth, .safetensors, .npz and .h5, told apart by their first bytes, and
-any of them on the Hugging Face Hub as hf://owner/repo/file. No format is allowed to run code.
+any of them on the Hugging Face Hub as hf://owner/repo/file. No file can run code.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import safetensors.numpy
 
 from keras_wrn.checkpoints.hdf5 import numbers, visit_datasets
 from keras_wrn.checkpoints.torch_files import is_torch_zip, read_torch_pickle
 from keras_wrn.errors import InputError
+from keras_wrn.system.backend import not_installed
 
 HUB = "hf://"
 _FORMATS = "PyTorch's .pt or .pth, .safetensors, .npz or .h5"
-_CAREFUL_TORCH = (2, 6)  # before it, weights_only could be made to run code (CVE-2025-32434)
-# What a header of nonsense can end in; JSON in JSON in JSON, in a RecursionError.
-_NONSENSE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error)
-_HEADER_LIMIT = 100_000_000  # bytes; what the safetensors library allows
-_DTYPES = {
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",  # widened to float32 after reading
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "|i1",
-    "U8": "|u1",
-    "BOOL": "|b1",
-}
 # Where training scripts keep the network beside the optimiser, the epoch and the accuracy. The
 # authors' first version kept moving statistics apart from parameters.
 _CONTAINERS = (("state_dict",), ("model_state_dict",), ("params", "stats"), ("model",), ("net",))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Read every tensor of a network out of a checkpoint.
+    """Read every tensor of the network in a checkpoint.
 
     Args:
         path: a file, or "hf://owner/repo/file" for one on the Hugging Face Hub
             ("hf://owner/repo@revision/file" for one version of it).
 
     Returns:
-        Name -> array, in the order and the layout of the file. Of a PyTorch checkpoint with an
-        optimiser in it, the network alone: what is under "state_dict", "model_state_dict",
-        "params" or "model".
+        Name -> array, in the layout of the file. A PyTorch checkpoint with an optimiser gives
+        the network alone: what is under "state_dict", "model_state_dict", "params" or "model".
 
     Raises:
-        InputError: there is no such file, it is damaged, holds no tensors, or is a pickle that
-            asks for more than tensors.
+        InputError: there is no such file, it is damaged, it holds no tensors, or its pickle asks
+            for more than tensors.
 
     Example:
         >>> sorted(read_checkpoint("wrn.npz"))[:2]  # doctest: +SKIP
@@ -76,7 +59,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     elif start[8:] == b"{":
         tensors = read_safetensors(file)
     elif start.startswith((b"PK", b"\x80")):
-        tensors = _state_dict(_read_torch(file), file)
+        tensors = _state_dict(read_torch_pickle(file), file)
     else:
         raise InputError(f"A checkpoint must be {_FORMATS}. {file} is none of these.")
     if not tensors:
@@ -87,13 +70,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Read a .safetensors file, without the safetensors library.
+    """Read a .safetensors file.
 
     Args:
         path: the file.
 
     Returns:
-        Name -> array. bfloat16 comes as float32, which NumPy has.
+        Name -> array. bfloat16 becomes float32, which every library reads.
 
     Raises:
         InputError: the file is damaged.
@@ -103,44 +86,27 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         (1000, 2048)
     """
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(_HEADER_LIMIT, path.stat().st_size - 8):
-                raise ValueError(f"its header would have {length} bytes")
-            header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            return {name: _safetensor(path, 8 + length, **entry) for name, entry in header.items()}
-    except _NONSENSE as error:
+        tensors = safetensors.numpy.load_file(path)
+    except Exception as error:  # a damaged file can raise any exception
         raise InputError(f"{path} is a damaged .safetensors file: {error}") from error
+    return {name: widen(array) for name, array in tensors.items()}
 
 
-def _safetensor(
-    path: Path, start: int, *, dtype: str, shape: list[int], data_offsets: list[int]
-) -> np.ndarray:
-    if dtype not in _DTYPES:
-        raise ValueError(f"numbers of type {dtype} are not supported")
-    begin, end = data_offsets
-    numpy_dtype = np.dtype(_DTYPES[dtype])
-    size = math.prod(shape) * numpy_dtype.itemsize
-    if not 0 <= begin <= end <= path.stat().st_size - start or end - begin != size:
-        raise ValueError(f"a tensor of shape {shape} has the bytes {begin} to {end}")
-    count = size // numpy_dtype.itemsize
-    array = np.fromfile(path, numpy_dtype, count, offset=start + begin).reshape(shape)
-    if dtype == "BF16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array
+def widen(array: np.ndarray) -> np.ndarray:
+    """Turn bfloat16 into float32, and leave other arrays as they are."""
+    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in archive.files}
-    except Exception as error:  # an archive of nonsense can end in any of Python's errors
+    except Exception as error:  # a damaged archive can raise any exception
         raise InputError(f"{path} cannot be read as an .npz file: {error}") from error
 
 
 def _read_h5(path: Path) -> dict[str, np.ndarray]:
-    """Every data set, by its path; of a whole Keras model the weights alone."""
+    """Read every data set by its path, without the optimizer of a whole Keras model."""
     tensors: dict[str, np.ndarray] = {}
 
     def collect(name: str, item: Any) -> None:
@@ -150,44 +116,14 @@ def _read_h5(path: Path) -> dict[str, np.ndarray]:
     visit_datasets(path, collect)
     if any(name.rpartition("/")[0].endswith("vars") for name in tensors):
         raise InputError(
-            f"{path} is a weights file of Keras 3, which says nothing about its network. Build the "
-            "network that it is of, and load it with `weights=` or model.load_weights."
+            f"{path} is a weights file of Keras 3, which does not describe its network. Build that "
+            "network, and load it with `weights=` or model.load_weights."
         )
     return tensors
 
 
-def _read_torch(path: Path) -> Any:
-    """What a PyTorch file holds, by PyTorch's own careful reader where it is installed."""
-    try:
-        import torch
-    except (ImportError, OSError):
-        return read_torch_pickle(path)
-    if tuple(map(int, torch.__version__.split(".")[:2])) < _CAREFUL_TORCH:
-        return read_torch_pickle(path)
-    try:
-        tree = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:
-        # Ours knows some harmless things more, and says the rest in a sentence.
-        return read_torch_pickle(path)
-    try:
-        return _from_torch(tree, torch)
-    except (TypeError, RuntimeError) as error:
-        raise InputError(
-            f"{path} holds a tensor of a kind that NumPy lacks, such as sparse or float8: {error}"
-        ) from error
-
-
-def _from_torch(tree: Any, torch: Any) -> Any:
-    if isinstance(tree, torch.Tensor):
-        tensor = tree.detach().cpu()
-        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    if isinstance(tree, Mapping):
-        return {key: _from_torch(value, torch) for key, value in tree.items()}
-    return tree
-
-
 def _state_dict(tree: Any, path: Path) -> dict[str, np.ndarray]:
-    """The tensors of the network in what a training script saved."""
+    """Find the tensors of the network in what a training script saved."""
     received = sorted(map(str, tree)) if isinstance(tree, Mapping) else [type(tree).__name__]
     while isinstance(tree, Mapping):
         for container in _CONTAINERS:
@@ -211,24 +147,38 @@ def _state_dict(tree: Any, path: Path) -> dict[str, np.ndarray]:
 
 
 def _download(address: str) -> Path:
-    """A file of the Hugging Face Hub, in the Hub's own cache."""
     owner, _, rest = address.removeprefix(HUB).partition("/")
     repository, _, name = rest.partition("/")
     repository, _, revision = repository.partition("@")
     if not owner or not repository or not name:
         raise InputError(f"An address must be {HUB}owner/repo/file. Received: {address}")
+    return hub_file(f"{owner}/{repository}", name, revision or None)
+
+
+def hub_file(repository: str, name: str, revision: str | None) -> Path:
+    """Download a file of the Hugging Face Hub into the Hub's own cache.
+
+    Args:
+        repository: "owner/repo".
+        name: the file's path in the repository.
+        revision: a commit, branch or tag; None for the newest version.
+
+    Returns:
+        The file in the cache.
+
+    Raises:
+        InputError: the Hub's client is not installed, or it cannot download the file.
+    """
+    address = f"{HUB}{repository}/{name}"
     try:
         import huggingface_hub
-    except ImportError as error:
-        raise InputError(
-            f"{address} needs the Hub's client, which is not installed. "
-            "Run: pip install huggingface_hub"
-        ) from error
+    except ModuleNotFoundError as error:
+        raise InputError(not_installed(address, "huggingface_hub")) from error
     try:
+        endpoint = os.environ.get("HF_ENDPOINT")  # the client reads it once, at its import
         return Path(
-            huggingface_hub.hf_hub_download(
-                f"{owner}/{repository}", name, revision=revision or None
-            )
+            huggingface_hub.hf_hub_download(repository, name, revision=revision, endpoint=endpoint)
         )
-    except Exception as error:  # its own errors have no base of their own
-        raise InputError(f"{address} cannot be had: {error}") from error
+    except Exception as error:  # the client's errors have no common class
+        reason = " ".join(str(error).split())
+        raise InputError(f"{address} could not be fetched: {reason}") from error

@@ -1,4 +1,4 @@
-"""HDF5 files from anywhere: what is in them, and nothing that they point at outside."""
+"""Read HDF5 files of any origin, without following them into other files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from keras_wrn.errors import InputError
 
 
 def visit_datasets(path: Path, take: Callable[[str, Any], object]) -> None:
-    """Show every data set of a file to a function.
+    """Call a function for every data set of a file.
 
     Args:
         path: the file.
@@ -27,19 +27,19 @@ def visit_datasets(path: Path, take: Callable[[str, Any], object]) -> None:
 
     try:
         with h5py.File(path, "r") as file:
-            # It follows no links, so that a file cannot point at other files of the reader's.
+            # visititems follows no links, so that a file cannot point at another file.
             file.visititems(show)
     except InputError:
         raise
-    except Exception as error:  # a damaged file can end in any of Python's errors
+    except Exception as error:  # a damaged file can raise any exception
         raise InputError(f"{path} is damaged or only half there: {error}.") from error
 
 
 def numbers(item: Any) -> np.ndarray:
-    """Read a data set, unless its numbers are kept in another file.
+    """Read a data set whose numbers are in the file itself.
 
     Raises:
-        InputError: it is external or virtual: made of other files, which it names itself.
+        InputError: it is external or virtual, so that its numbers are in other files.
     """
     if item.external or item.is_virtual:
         where = f"{item.file.filename} is refused: {item.name.lstrip('/')}"

@@ -1,18 +1,16 @@
-"""Tensors out of PyTorch's files, without PyTorch and without running what a pickle says.
+"""Read tensors from PyTorch's files without PyTorch.
 
-A .pt or .pth file is a pickle beside raw numbers, and a pickle may call any function of any
-module. This reader knows the few functions that tensors are made with, stands in for them
-itself, and refuses every other name before anything happens.
+A .pt or .pth file is a pickle and raw numbers, and a pickle may call any function of any module.
+This reader replaces the few functions that make tensors by its own, and refuses every other name.
 
-`torch.save` has two formats: since 1.6 a zip archive of `data.pkl` and one entry per storage,
-before that a row of pickles, then the storages.
+`torch.save` has two formats. Since 1.6 a file is a zip archive of `data.pkl` and one entry per
+storage; before that it is a row of pickles, followed by the storages.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickle
 import struct
 import zipfile
 from collections import OrderedDict
@@ -21,17 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 from keras_wrn.errors import InputError
+from keras_wrn.system.pickles import ForbiddenNameError, RestrictedUnpickler
 
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the old format
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the old format
 _LEGACY_VERSION = 1001
 _STORAGES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",
     "HalfStorage": "f2",
-    "BFloat16Storage": "bfloat16",  # the upper half of a float32, which NumPy does not have
+    "BFloat16Storage": "bfloat16",
     "LongStorage": "i8",
     "IntStorage": "i4",
     "ShortStorage": "i2",
@@ -42,17 +42,16 @@ _STORAGES = {
 
 
 def read_torch_pickle(path: Path) -> Any:
-    """What `torch.save` wrote, with NumPy arrays for its tensors.
+    """Read what `torch.save` wrote, with NumPy arrays in place of tensors.
 
     Args:
         path: a file of either format.
 
     Returns:
-        The object that was saved: mappings, lists, numbers, strings and arrays. A bfloat16
-        tensor comes as float32.
+        The saved object: mappings, lists, numbers, strings and arrays. bfloat16 becomes float32.
 
     Raises:
-        InputError: the pickle names something that is no tensor, or the file is damaged.
+        InputError: the pickle names something that makes no plain tensor, or the file is damaged.
 
     Example:
         >>> read_torch_pickle(Path("model.pth"))["fc.weight"].shape  # doctest: +SKIP
@@ -60,20 +59,25 @@ def read_torch_pickle(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            zipped = zipfile.is_zipfile(file)
+            is_zip = zipfile.is_zipfile(file)
             file.seek(0)
-            tree = _read_zip(path) if zipped else _read_legacy(file, path)
-            return _arrays(tree, {})
+            tree = _read_zip(path) if is_zip else _read_legacy(file)
+            return _to_arrays(tree, {})
+    except ForbiddenNameError as error:
+        raise InputError(
+            f"{path} is refused: {error} If the file is yours, save its tensors alone, as dense "
+            "floats or integers: torch.save(model.state_dict(), path)."
+        ) from error
     except InputError:
         raise
-    except Exception as error:  # a pickle of nonsense can end in any of Python's errors
+    except Exception as error:  # a damaged pickle can raise any exception
         raise InputError(
-            f"{path} cannot be read as a PyTorch file, it is damaged or of another format: {error}"
+            f"{path} cannot be read as a PyTorch file. It is damaged or has another format: {error}"
         ) from error
 
 
 def is_torch_zip(path: Path) -> bool:
-    """Whether a zip archive is what `torch.save` writes. Raises InputError for a damaged one."""
+    """Whether `torch.save` wrote this zip archive. Raises InputError if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
@@ -82,38 +86,39 @@ def is_torch_zip(path: Path) -> bool:
 
 
 class _StorageType(NamedTuple):
-    """Stands for torch.FloatStorage and its like."""
+    """Takes the place of torch.FloatStorage and the other storage classes."""
 
     dtype: str
 
-    @property
-    def item_size(self) -> int:
-        return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
-
     def decode(self, data: bytes, order: str) -> np.ndarray:
         if self.dtype == "bfloat16":
-            halves = np.frombuffer(data, order + "u2").astype(np.uint32)
-            return (halves << 16).view(np.float32)
+            bits = np.frombuffer(data, order + "u2").astype(np.uint16)
+            return bits.view(ml_dtypes.bfloat16).astype(np.float32)
         return np.frombuffer(data, order + self.dtype)
 
 
 @dataclass
 class _Storage:
-    """A row of numbers, which in the old format is read after the tensors that use it."""
+    """A row of numbers. The old format stores it after the tensors that use it."""
 
     type: _StorageType
     count: int
     values: np.ndarray | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self.count * np.dtype(self.type.dtype).itemsize
+
     def fill(self, data: bytes, order: str) -> None:
-        if len(data) != self.count * self.type.item_size:
+        if len(data) != self.size:
             raise ValueError(f"a storage of {self.count} numbers has {len(data)} bytes")
         self.values = self.type.decode(data, order)
 
 
 @dataclass
 class _Tensor:
-    """A view of a storage, as Torch describes it."""
+    """A view of a storage, as PyTorch describes it."""
 
     storage: _Storage
     offset: int
@@ -125,14 +130,14 @@ class _Tensor:
         if not isinstance(self.storage, _Storage) or self.storage.values is None:
             raise ValueError("a tensor has no storage")
         if any(type(number) is not int or number < 0 for number in numbers):
-            raise ValueError("a tensor has a size that is none")
+            raise ValueError("a tensor's offset, sizes and strides must be integers of 0 or more")
         if len(self.size) != len(self.stride):
-            raise ValueError("a tensor has more sizes than strides")
+            raise ValueError("a tensor has more sizes than strides, or fewer")
         if 0 in self.size:
             return np.zeros(self.size, self.storage.values.dtype)
-        # NumPy would read past the end of the storage, into whatever memory is there.
-        reach = sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
-        if self.offset + reach >= len(self.storage.values):
+        # NumPy would read past the end of the storage, into other memory.
+        last = sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
+        if self.offset + last >= len(self.storage.values):
             raise ValueError("a tensor reaches past the end of its storage")
         if math.prod(self.size) > len(self.storage.values):
             raise ValueError("a tensor is larger than its storage")
@@ -141,8 +146,8 @@ class _Tensor:
         return np.lib.stride_tricks.as_strided(values, self.size, strides).copy()
 
 
-class _Inert:
-    """Takes the place of something that holds no tensor, and does nothing with what it is given."""
+class _Ignored:
+    """Takes the place of an object that holds no tensor."""
 
     def __init__(self, *arguments: object) -> None: ...
 
@@ -150,12 +155,12 @@ class _Inert:
 
 
 class _RebuildTensor(NamedTuple):
-    """Stands for the functions of torch._utils that make a tensor, or a parameter of one."""
+    """Takes the place of the functions in torch._utils that make a tensor or a parameter."""
 
-    of_tensor: bool = False
+    is_parameter: bool = False
 
     def __call__(self, *arguments: Any) -> Any:
-        if self.of_tensor:
+        if self.is_parameter:
             return arguments[0]
         storage, offset, size, stride, *_ = arguments
         return _Tensor(storage, offset, tuple(size), tuple(stride))
@@ -165,35 +170,27 @@ _ALLOWED: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "torch._utils._rebuild_tensor": _RebuildTensor(),
     "torch._utils._rebuild_tensor_v2": _RebuildTensor(),
-    "torch._utils._rebuild_parameter": _RebuildTensor(of_tensor=True),
+    "torch._utils._rebuild_parameter": _RebuildTensor(is_parameter=True),
+    "torch._utils._rebuild_parameter_with_state": _RebuildTensor(is_parameter=True),
     "torch.Size": tuple,
     **{f"torch.{name}": _StorageType(dtype) for name, dtype in _STORAGES.items()},
-    # Training scripts keep their options and their best accuracy beside the weights.
-    "argparse.Namespace": _Inert,
-    "torch.device": _Inert,
-    "numpy.dtype": _Inert,
-    "numpy.core.multiarray.scalar": _Inert,
-    "numpy._core.multiarray.scalar": _Inert,
-    "_codecs.encode": _Inert,
+    # Training scripts save their options and their best accuracy beside the weights.
+    "argparse.Namespace": _Ignored,
+    "torch.device": _Ignored,
+    **{f"torch.{name}": _Ignored for name in ("float32", "float16", "bfloat16")},
+    "numpy.dtype": _Ignored,
+    "numpy.core.multiarray.scalar": _Ignored,
+    "numpy._core.multiarray.scalar": _Ignored,
+    "_codecs.encode": _Ignored,
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """A pickle reader that knows tensors and nothing else."""
+class _Unpickler(RestrictedUnpickler):
+    """Read tensors; `load_storage` finds the numbers that a tensor's storage has."""
 
-    def __init__(self, file: Any, path: Path, load: Callable[[str, _Storage], _Storage]) -> None:
-        super().__init__(file, encoding="utf-8")
-        self.path, self.load_storage = path, load
-
-    def find_class(self, module: str, name: str) -> Any:
-        found = _ALLOWED.get(f"{module}.{name}")
-        if found is None:
-            raise InputError(
-                f"{self.path} is refused: its pickle asks for {module}.{name}, which is no tensor, "
-                "and a pickle can run any program. Nothing was run. If the file is yours, save "
-                "the tensors alone: torch.save(model.state_dict(), path)."
-            )
-        return found
+    def __init__(self, file: BinaryIO, load_storage: Callable[[str, _Storage], _Storage]) -> None:
+        super().__init__(file, _ALLOWED, "plain tensors", encoding="utf-8")
+        self._load_storage = load_storage
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, storage_type, key, _, count, *view = pid
@@ -201,7 +198,7 @@ class _Unpickler(pickle.Unpickler):
             raise ValueError(f"unknown storage {kind!r}")
         if type(count) is not int or count < 0:
             raise ValueError(f"a storage of {count!r} numbers")
-        return self.load_storage(str(key), _Storage(storage_type, count))
+        return self._load_storage(str(key), _Storage(storage_type, count))
 
 
 def _read_zip(path: Path) -> Any:
@@ -214,40 +211,37 @@ def _read_zip(path: Path) -> Any:
                 f"{path} is a TorchScript program, which is refused. Save the tensors alone: "
                 "torch.save(model.state_dict(), path)."
             )
-        order = ">" if _entry(archive, entries.get(f"{folder}byteorder")) == b"big" else "<"
+        order = ">" if _read_entry(archive, entries.get(f"{folder}byteorder")) == b"big" else "<"
         storages: dict[str, _Storage] = {}
 
         def load(key: str, storage: _Storage) -> _Storage:
             if key not in storages:
-                storage.fill(_entry(archive, entries[f"{folder}data/{key}"]), order)
+                storage.fill(_read_entry(archive, entries[f"{folder}data/{key}"]), order)
                 storages[key] = storage
             return storages[key]
 
-        return _Unpickler(io.BytesIO(_entry(archive, entries[root])), path, load).load()
+        return _Unpickler(io.BytesIO(_read_entry(archive, entries[root])), load).load()
 
 
-def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo | None) -> bytes:
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo | None) -> bytes:
     if entry is None:
         return b""
     if entry.compress_type != zipfile.ZIP_STORED:
-        # PyTorch never compresses; a small file could unpack to more than the memory holds.
+        # PyTorch never compresses, and a small file could unpack to more than the memory holds.
         raise ValueError(f"{entry.filename} is compressed")
     return archive.read(entry)
 
 
-def _read_legacy(file: BinaryIO, path: Path) -> Any:
+def _read_legacy(file: BinaryIO) -> Any:
     storages: dict[str, _Storage] = {}
 
-    def load(key: str, storage: _Storage) -> _Storage:
-        return storages.setdefault(key, storage)
-
     def next_pickle() -> Any:
-        return _Unpickler(file, path, load).load()
+        return _Unpickler(file, storages.setdefault).load()
 
-    if next_pickle() != LEGACY_MAGIC:
+    if next_pickle() != _LEGACY_MAGIC:
         raise ValueError("it does not begin as PyTorch's files do")
     if (version := next_pickle()) != _LEGACY_VERSION:
-        raise ValueError(f"it is of version {version}")
+        raise ValueError(f"it has version {version}")
     order = "<" if next_pickle().get("little_endian", True) else ">"
     tree = next_pickle()
     for key in next_pickle():
@@ -255,20 +249,20 @@ def _read_legacy(file: BinaryIO, path: Path) -> Any:
         (count,) = struct.unpack(order + "q", file.read(8))
         if count != storage.count:
             raise ValueError(f"a storage of {storage.count} numbers has {count}")
-        storage.fill(file.read(count * storage.type.item_size), order)
+        storage.fill(file.read(storage.size), order)
     return tree
 
 
-def _arrays(tree: Any, seen: dict[int, Any]) -> Any:
-    """The same tree with arrays in the place of tensors."""
+def _to_arrays(tree: Any, done: dict[int, Any]) -> Any:
+    """Replace tensors by arrays; `done` holds the containers that are converted already."""
     if isinstance(tree, _Tensor):
         return tree.array()
-    if not isinstance(tree, dict | list | tuple) or id(tree) in seen:
-        return seen.get(id(tree), tree)
-    seen[id(tree)] = None  # a pickle may contain itself
+    if not isinstance(tree, dict | list | tuple) or id(tree) in done:
+        return done.get(id(tree), tree)
+    done[id(tree)] = None  # a pickle may contain itself
     if isinstance(tree, dict):
-        result: Any = {key: _arrays(value, seen) for key, value in tree.items()}
+        result: Any = {key: _to_arrays(value, done) for key, value in tree.items()}
     else:
-        result = [_arrays(value, seen) for value in tree]
-    seen[id(tree)] = result
+        result = [_to_arrays(value, done) for value in tree]
+    done[id(tree)] = result
     return result

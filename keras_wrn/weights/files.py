@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
-from keras_wrn.checkpoints.files import read_safetensors
+from keras_wrn.checkpoints.files import read_safetensors, widen
 from keras_wrn.checkpoints.hdf5 import numbers, visit_datasets
 from keras_wrn.errors import InputError
 
@@ -66,8 +67,9 @@ def _read_h5(path: Path) -> Layers:
         if place.name in tensors:
             raise InputError(f"{path} has two layers that are named {layer}.")
         values = numbers(item)
-        bfloat16 = item.attrs.get("dtype") == "bfloat16"
-        tensors[place.name] = _from_bfloat16(values) if bfloat16 else values
+        if item.attrs.get("dtype") == "bfloat16":  # h5py gives its bytes without a type
+            values = widen(values.view(ml_dtypes.bfloat16))
+        tensors[place.name] = values
 
     visit_datasets(path, take)
     if not layers:
@@ -81,11 +83,6 @@ def _read_safetensors(path: Path) -> Layers:
         layer, _, variable = name.rpartition("/")
         layers.setdefault(layer or name, {})[variable] = values
     return layers
-
-
-def _from_bfloat16(values: np.ndarray) -> np.ndarray:
-    """bfloat16 is the upper half of a float32."""
-    return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def write_float16(source: Path, target: Path) -> None:

@@ -2,8 +2,6 @@
 
 import collections
 import pickle
-import sys
-import types
 import zipfile
 
 import numpy as np
@@ -13,16 +11,14 @@ from checkpoint_writer import (
     Payload,
     assert_same,
 )
-from torch_absent import torch_or_not, without_torch  # noqa: F401 - fixtures
 from torch_writer import View, write_legacy, write_zip
 
-from keras_wrn.checkpoints import files as checkpoint_files
 from keras_wrn.checkpoints.files import read_checkpoint
 from keras_wrn.errors import InputError
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_our_reader_reads_what_torch_writes(tmp_path, legacy, monkeypatch):
+def test_our_reader_reads_what_torch_writes(tmp_path, legacy):
     torch = pytest.importorskip("torch")
     state = collections.OrderedDict((k, torch.from_numpy(v)) for k, v in TENSORS.items())
     state._metadata = {"": {"version": 1}}
@@ -33,11 +29,7 @@ def test_our_reader_reads_what_torch_writes(tmp_path, legacy, monkeypatch):
     state["brain"] = torch.tensor([1.5, -2.25, 3e38], dtype=torch.bfloat16)
     torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
     expected = {k: v.detach().float().numpy() for k, v in list(state.items())[len(TENSORS) :]}
-    theirs = read_checkpoint(tmp_path / "a.pth")
-    monkeypatch.setitem(sys.modules, "torch", None)
-    ours = read_checkpoint(tmp_path / "a.pth")
-    assert_same(ours, TENSORS | expected)
-    assert_same(theirs, ours)
+    assert_same(read_checkpoint(tmp_path / "a.pth"), TENSORS | expected)
 
 
 @pytest.mark.parametrize("writer", [write_zip, write_legacy])
@@ -48,7 +40,6 @@ def test_torch_reads_what_the_writer_of_these_tests_writes(tmp_path, writer):
     assert_same({name: tensor.numpy() for name, tensor in found.items()})
 
 
-@pytest.mark.usefixtures("without_torch")
 def test_big_endian_and_views_of_one_storage(tmp_path):
     row = np.arange(12, dtype=np.float32)
     tree = {"t": View(row, 1, (2, 3), (1, 4)), "one": View(row, 5, (), ())}
@@ -58,7 +49,6 @@ def test_big_endian_and_views_of_one_storage(tmp_path):
     assert found["one"] == 5
 
 
-@pytest.mark.usefixtures("without_torch")
 def test_torchscript_is_refused(tmp_path):
     write_zip(tmp_path / "a.pt", TENSORS)
     with zipfile.ZipFile(tmp_path / "a.pt", "a") as archive:
@@ -81,14 +71,12 @@ def test_torchscript_is_refused(tmp_path):
     ids=["offset", "stride", "negative", "backwards", "huge", "dimensions", "count"],
 )
 @pytest.mark.parametrize("writer", [write_zip, write_legacy])
-@pytest.mark.usefixtures("without_torch")
 def test_tensors_stay_inside_their_storage(tmp_path, writer, view):
     writer(tmp_path / "a.pth", {"x": view})
-    with pytest.raises(InputError, match="cannot be read as a PyTorch file, it is damaged"):
+    with pytest.raises(InputError, match="cannot be read as a PyTorch file. It is damaged"):
         read_checkpoint(tmp_path / "a.pth")
 
 
-@pytest.mark.usefixtures("without_torch")
 def test_compressed_archives_are_refused(tmp_path):
     write_zip(tmp_path / "a.pth", TENSORS, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match="is compressed"):
@@ -99,7 +87,6 @@ def test_compressed_archives_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "plain", "inside", "protocol 4"])
-@pytest.mark.usefixtures("torch_or_not")
 def test_a_pickle_that_runs_a_program_is_refused(tmp_path, kind):
     mark = tmp_path / "ran"
     payload = Payload(f"echo > {mark}")
@@ -128,20 +115,23 @@ def test_a_pickle_that_runs_a_program_is_refused(tmp_path, kind):
         b"cos\nsystem\n.",
         b"ctorch.hub\nload\n.",
         b"ctorch\nload\n.",
+        # Tensors of kinds that NumPy lacks.
+        b"ctorch._utils\n_rebuild_sparse_tensor\n.",
+        b"ctorch._utils\n_rebuild_tensor_v3\n.",  # float8
         b"cnumpy\nload\n.",
         b"ccollections\nOrderedDict.__init__.__globals__\n.",
         b"(S'x'\nios\nsystem\n.",
     ],
 )
-@pytest.mark.usefixtures("torch_or_not")
 def test_only_what_makes_tensors_may_be_named(tmp_path, code):
     path = tmp_path / "a.pth"
     path.write_bytes(b"\x80\x04" + code)
-    with pytest.raises(InputError, match="which is no tensor, and a pickle can run any program"):
+    with pytest.raises(
+        InputError, match="Only plain tensors are read, because a pickle can run any program"
+    ):
         read_checkpoint(path)
 
 
-@pytest.mark.usefixtures("without_torch")
 def test_a_pickle_cannot_change_the_reader(tmp_path):
     path = tmp_path / "a.pth"
     for name in ("FloatStorage", "_utils\n_rebuild_tensor_v2"):
@@ -153,23 +143,3 @@ def test_a_pickle_cannot_change_the_reader(tmp_path):
                 read_checkpoint(path)
     write_zip(path, TENSORS)
     assert_same(read_checkpoint(path))
-
-
-@pytest.mark.parametrize("version", ["1.13.1", "2.5.1+cpu"])
-def test_a_torch_that_is_not_careful_is_not_asked(tmp_path, monkeypatch, version):
-    asked = types.ModuleType("torch")
-    asked.__version__ = version  # it has no `load`
-    monkeypatch.setitem(sys.modules, "torch", asked)
-    write_zip(tmp_path / "a.pth", TENSORS)
-    monkeypatch.setattr(checkpoint_files, "read_torch_pickle", lambda path: {"x": np.ones(2)})
-    assert list(read_checkpoint(tmp_path / "a.pth")) == ["x"]
-
-
-def test_a_careful_torch_is_asked(tmp_path, monkeypatch):
-    torch = pytest.importorskip("torch")
-    calls = []
-    load = torch.load
-    monkeypatch.setattr(torch, "load", lambda *a, **k: calls.append(k) or load(*a, **k))
-    write_zip(tmp_path / "a.pth", TENSORS)
-    assert_same(read_checkpoint(tmp_path / "a.pth"))
-    assert calls == [{"map_location": "cpu", "weights_only": True}]
