@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from interleaved import markdown, parse_network, run, write
+from interleaved import parse_network, run, write
 
 from keras_wrn.errors import InputError
 from keras_wrn.paper import tables
+from keras_wrn.system import markdown
 from keras_wrn.training.cost import FLOP_OF_TRAINING, multiply_adds_of, training_flop
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.weights.card import TEST_SET, metrics_of, read_card
@@ -67,7 +68,7 @@ def measure(folders: list[str]) -> None:
     for name, error, pflop in RECORDS:
         lines.append([name, f"{error:.2f}", "", "", f"{pflop:.3g}", "", ""])
     header = ["what", "test error, %", "mirrored too", "n", "PFLOP", "hours", "hardware"]
-    print(markdown(header, lines))
+    print(markdown.table(header, lines))
     promises = [predict(rows, network, pflop) for pflop in budgets] if network else []
     for promise in promises:
         print(

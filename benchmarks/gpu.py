@@ -28,7 +28,6 @@ from interleaved import (
     company,
     fit_timed,
     interleave,
-    markdown,
     parse_network,
     run,
     said,
@@ -37,6 +36,7 @@ from interleaved import (
 )
 
 from keras_wrn.errors import InputError
+from keras_wrn.system import markdown
 
 OURS, FIT = "Keras on JAX", "the same, model.fit"
 # How torch.compile is told to compile, if it is.
@@ -77,7 +77,7 @@ def measure(arguments: list[str]) -> None:
         facts.append({**about, **dataclasses.asdict(timings)})
         write({"device": device, "rows": facts})
     print(f"\n{device}, batch {options.batch_size}, n = {options.rounds} rounds\n")
-    print(markdown(HEADER, rows))
+    print(markdown.table(HEADER, rows))
     print(f"\n{company(every)}")
 
 

@@ -36,7 +36,6 @@ from interleaved import (
     Timings,
     company,
     interleave,
-    markdown,
     parse_network,
     parse_sizes,
     run,
@@ -45,6 +44,7 @@ from interleaved import (
 )
 
 from keras_wrn.errors import InputError
+from keras_wrn.system import markdown
 
 
 def measure(arguments: list[str]) -> None:
@@ -260,7 +260,7 @@ def speeds(facts: list[dict[str, Any]], sizes: list[int]) -> str:
             row += [f"{fact['images_per_second'][size]:,.0f}", said(fact["ratio"][size])]
             row.append(said(fact["pytorch"][size]) if fact["pytorch"][size] else "-")
         rows.append([*row, *(f"{milliseconds:.2f}" for milliseconds in fact["latency_ms"])])
-    return markdown([*header, "one image, ms: p50", "p99"], rows)
+    return markdown.table([*header, "one image, ms: p50", "p99"], rows)
 
 
 def _answers(facts: list[dict[str, Any]]) -> str:
@@ -273,7 +273,7 @@ def _answers(facts: list[dict[str, Any]]) -> str:
         for fact in facts
         if fact["error"] is not None
     ]
-    return markdown(["engine", "test error", f"top-1 agreement with {BASE}"], rows)
+    return markdown.table(["engine", "test error", f"top-1 agreement with {BASE}"], rows)
 
 
 if __name__ == "__main__":

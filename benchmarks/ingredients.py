@@ -17,6 +17,7 @@ from absl import flags, logging
 from interleaved import run
 
 from keras_wrn.errors import InputError
+from keras_wrn.system import markdown
 from keras_wrn.system.huge_pages import restart_with_huge_pages
 from keras_wrn.training.recipe import Recipe
 
@@ -88,18 +89,16 @@ def table(workdir: Path) -> str:
         found = [json.loads(path.read_text(encoding="utf-8")) for path in cards]
         errors[name] = [100 * card["metrics"]["error"] for card in found]
     base = statistics.mean(errors["base"]) if errors["base"] else float("nan")
-    lines = ["| ingredient | held-out error, % | against base | n | |", "|---|---|---|---|---|"]
+    rows = []
     for name, values in errors.items():
         why = INGREDIENTS[name][1]
         if not values:
-            lines.append(f"| {name} | not measured | | 0 | {why} |")
+            rows.append([name, "not measured", "", 0, why])
             continue
         mean = statistics.mean(values)
         each = ", ".join(f"{value:.2f}" for value in values)
-        lines.append(
-            f"| {name} | {mean:.2f} ({each}) | {mean - base:+.2f} | {len(values)} | {why} |"
-        )
-    return "\n".join(lines)
+        rows.append([name, f"{mean:.2f} ({each})", f"{mean - base:+.2f}", len(values), why])
+    return markdown.table(["ingredient", "held-out error, %", "against base", "n", ""], rows)
 
 
 def measure(arguments: list[str]) -> None:

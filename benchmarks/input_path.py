@@ -10,9 +10,10 @@ on one thread. The share of a training step is that of WRN-16-4 in bfloat16.
 from collections.abc import Callable
 
 from absl import flags
-from interleaved import company, fit_timed, interleave, markdown, run, said, spread, write
+from interleaved import company, fit_timed, interleave, run, said, spread, write
 
 from keras_wrn.errors import InputError
+from keras_wrn.system import markdown
 
 PEER = "tf.data, image by image"
 STEP = "WRN-16-4 training step"
@@ -57,7 +58,7 @@ def measure(arguments: list[str]) -> None:
         )
     header = ["way", "images per CPU-second", f"against {PEER}", f"share of a {STEP}"]
     print(f"{options.images:,} images, batch {options.batch_size}, n = {options.rounds} rounds\n")
-    print(markdown(header, rows))
+    print(markdown.table(header, rows))
     print(f"\n{company([timings])}")
     write({"cpu_seconds_an_image": timings.cpu_seconds, "others": timings.others})
 

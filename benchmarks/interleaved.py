@@ -154,13 +154,6 @@ def by_pair(
     return said(spread(ratios)) if ratios else nothing
 
 
-def markdown(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table."""
-    lines = [list(header), *[list(map(str, row)) for row in rows]]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def in_a_fresh_process(
     name: str, code: str, environment: dict[str, str | None] | None = None
 ) -> Any:

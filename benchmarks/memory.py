@@ -16,12 +16,13 @@ from interleaved import (
     PEAK_MEMORY,
     by_pair,
     in_a_fresh_process,
-    markdown,
     parse_network,
     parse_sizes,
     run,
     write,
 )
+
+from keras_wrn.system import markdown
 
 PEAK = (
     PEAK_MEMORY
@@ -123,7 +124,7 @@ def measure(arguments: list[str]) -> None:
                 found.setdefault(f"{what}, batch {batch}, {who}", []).append(figures)
     print(f"WRN-{options.network}, {options.precision}; medians\n")
     header = ["what", "MB at most", "over its import", *(f"against {peer}" for peer in PEERS), "n"]
-    print(markdown(header, table(found)))
+    print(markdown.table(header, table(found)))
     write({"megabytes": found})
 
 

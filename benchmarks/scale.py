@@ -22,11 +22,12 @@ from interleaved import (
     PEAK_MEMORY,
     by_pair,
     in_a_fresh_process,
-    markdown,
     parse_network,
     run,
     write,
 )
+
+from keras_wrn.system import markdown
 
 WIDTHS = ("16-1", "16-2", "16-4", "16-8")
 DEPTHS = ("16-4", "22-4", "28-4", "40-4")
@@ -108,7 +109,7 @@ def measure(arguments: list[str]) -> None:
     ]
     header = ["network", "build", "tracing", "step", "MB", "n"]
     header += [f"{PEER}'s {what} over it" for what in ("step", "MB")]
-    print(markdown(header, rows))
+    print(markdown.table(header, rows))
     print(_fits(middle))
     parts = [f"{_over(found, THIN, WIDE, key)} in {key}" for key in KEYS]
     if THIN in middle and WIDE in middle:

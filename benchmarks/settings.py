@@ -12,10 +12,11 @@ import statistics
 from pathlib import Path
 
 from absl import flags
-from interleaved import by_pair, in_a_fresh_process, markdown, parse_network, run, write
+from interleaved import by_pair, in_a_fresh_process, parse_network, run, write
 from training_step import OURS, STOCK, TORCH
 
 from keras_wrn.errors import InputError
+from keras_wrn.system import markdown
 from keras_wrn.system.huge_pages import SETTING, TUNABLES
 
 NOTHING = "nothing set"
@@ -80,7 +81,7 @@ def measure(arguments: list[str]) -> None:
         "n pairs of processes:\n"
     )
     header = ["step", "setting", *(f"times as fast, {clock}" for clock in CLOCKS), "n"]
-    print(markdown(header, rows))
+    print(markdown.table(header, rows))
 
 
 def _time(depth: int, width: int, names: list[str]) -> dict[str, Clocks]:

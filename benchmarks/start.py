@@ -12,7 +12,9 @@ round: below 1 is less than the peer needs.
 from pathlib import Path
 
 from absl import flags
-from interleaved import by_pair, in_a_fresh_process, markdown, parse_network, run, spread, write
+from interleaved import by_pair, in_a_fresh_process, parse_network, run, spread, write
+
+from keras_wrn.system import markdown
 
 SET_UP = """
 import os, time
@@ -129,7 +131,7 @@ def measure(arguments: list[str]) -> None:
                 of = found.setdefault(what, [])
                 of += [None] * (number - len(of)) + [seconds]
     header = ["what", "CPU-seconds, median", "range", "n", *(f"against {peer}" for peer in PEERS)]
-    print(markdown(header, table(found)))
+    print(markdown.table(header, table(found)))
     write({"cpu_seconds": found})
 
 

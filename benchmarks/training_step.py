@@ -32,13 +32,14 @@ from interleaved import (
     company,
     fit_timed,
     interleave,
-    markdown,
     parse_network,
     parse_sizes,
     run,
     said,
     write,
 )
+
+from keras_wrn.system import markdown
 
 OURS, STOCK = "keras_wrn", "stock Keras"
 STOCK_NORM, STOCK_CONV = "stock batch normalisation", "stock weight gradient"
@@ -78,7 +79,7 @@ def measure(arguments: list[str]) -> None:
     header += [f"share of the rate of the fastest {MATRIX}", f"of {PEAK}"]
     threads = f"{options.threads} thread(s)" if options.threads else "all cores"
     print(f"\n{options.precision}, {threads}, n = {options.rounds} rounds:\n")
-    print(markdown(header, rows))
+    print(markdown.table(header, rows))
     print(f"\n{company(every)}")
 
 

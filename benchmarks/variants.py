@@ -22,13 +22,14 @@ from interleaved import (
     company,
     fit_timed,
     interleave,
-    markdown,
     parse_network,
     parse_sizes,
     run,
     said,
     write,
 )
+
+from keras_wrn.system import markdown
 
 PLAIN, LAST = "as it is", "stock layers, planes last"
 XLA, FIRST = "compiled by XLA", "stock layers, planes first"
@@ -63,7 +64,7 @@ def measure(arguments: list[str]) -> None:
         write({"rows": facts})
     print(f"\n{options.precision}, batch {options.batch_size}, n = {options.rounds} rounds:\n")
     header = ["network", "way", "against", "times as fast", "in CPU-seconds"]
-    print(markdown(header, rows))
+    print(markdown.table(header, rows))
     print(f"\n{company(every)}")
 
 

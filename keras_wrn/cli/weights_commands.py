@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.cli.model_commands import start_keras
+from keras_wrn.system import markdown
 from keras_wrn.weights.card import call
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def list_command(arguments: argparse.Namespace) -> str:
         }
         return json.dumps({"networks": networks, "published": weights})
     if arguments.markdown:
-        return markdown(weights)
+        return as_markdown(weights)
     heads = (
         f"{'--model':<17}{'function':<25}{'residual blocks':<30}{'classes':>7}{'parameters':>13}"
     )
@@ -91,10 +92,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
+def as_markdown(rows: list[dict[str, Any]]) -> str:
     """Set `list_weights()` in Markdown: the call that loads each, what it reaches, what it took."""
-    heads = ("", "test error", "NLL", "ECE", "parameters", "trained")
-    lines = [heads, ("---",) * len(heads)]
+    lines = []
     for row in rows:
         error, nll, ece, parameters = (cell.strip() for cell in _cells(row)[2:6])
         card = row["card"]
@@ -105,7 +105,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         )
         loads = f"`{call(card['network'], row['weights'])}`"
         lines.append((loads, error, nll, ece, parameters, took))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    header = ("", "test error", "NLL", "ECE", "parameters", "trained")
+    return markdown.table(header, lines)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from keras_wrn.paper.hours import estimated_hours, read_speeds
 from keras_wrn.paper.reproduction import Outcome, gather
 from keras_wrn.paper.scale import Scale
 from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
+from keras_wrn.system import markdown
 
 COMMAND = "python recipes/reproduce.py"
 NOT_MEASURED = "not measured"
@@ -170,7 +171,7 @@ def _table(report: Report, outcomes: Sequence[Outcome]) -> str:
     head = ["row", "system", "data set", "parameters, paper", "built", "error %, paper"]
     head += ["ours: median (lowest to highest)", "n"] + ["time, paper"] * timed
     head += ["s/epoch, ours", "hours a run", f"`{COMMAND}` …"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = []
     for outcome in outcomes:
         row, runs = outcome.row, outcome.runs
         count = _parameters(report, outcome)
@@ -191,8 +192,8 @@ def _table(report: Report, outcomes: Sequence[Outcome]) -> str:
             f"{hours:.2f}" if hours is not None else _about(estimate),
             f"`{_command(report, row, short=True)}`" if _command(report, row) else "-",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown.table(head, lines)
 
 
 def _parameters(report: Report, outcome: Outcome) -> int | None:

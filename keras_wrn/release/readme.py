@@ -3,6 +3,7 @@
 from typing import Any
 
 from keras_wrn.images.preprocessing import PREPROCESSING, preprocessing_of
+from keras_wrn.system import markdown
 from keras_wrn.weights.card import HISTORY_FILE, WEIGHTS_FILE, call
 from keras_wrn.weights.published import folder_name
 
@@ -24,7 +25,7 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
     parts = [
         f"# {card['architecture']} on {keyword}",
         "<!-- Generated from card.json by keras_wrn. -->",
-        _table(
+        markdown.table(
             (f"{metrics['n']:,} test images", ""),
             {
                 "top-1 error": _percent(metrics["error"]),
@@ -33,7 +34,7 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
                 "expected calibration error, 15 bins": _percent(metrics["ece"]),
                 "trainable parameters": f"{card['parameters']:,}",
                 "multiply-adds for one image": f"{card['multiply_adds']:,}",
-            },
+            }.items(),
         ),
         f"Measured by {card['measured_by']}; {card['measured_on']}. "
         f"Runs: {card['runs']}, seed {card.get('seed', 'not said')}. "
@@ -49,14 +50,14 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
         parts.append(f"![training curves](curves.png)\n\nThe figures are in {HISTORY_FILE}.")
     parts.append(
         "## File\n\n"
-        + _table(
+        + markdown.table(
             (WEIGHTS_FILE, ""),
             {
                 "numbers": card["weights_dtype"],
                 "bytes": f"{card['weights_bytes']:,}",
                 "sha256": f"`{card['weights_sha256']}`",
                 "licence": card["licence"],
-            },
+            }.items(),
         )
     )
     return "\n\n".join(parts) + "\n"
@@ -102,16 +103,11 @@ def _training(card: dict[str, Any]) -> str:
     elif recipe:
         facts["recipe"] = recipe
     shown = {k.replace("_", " "): v for k, v in facts.items() if v not in (None, "", [], {})}
-    return _table(("", ""), shown)
+    return markdown.table(("", ""), shown.items())
 
 
 def _operations(flop: float | None) -> str | None:
     return None if flop is None else f"{flop / 1e15:.3g} PFLOP, convolutions and dense layers"
-
-
-def _table(head: tuple[str, str], rows: dict[str, Any]) -> str:
-    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join(lines + [f"| {name} | {value} |" for name, value in rows.items()])
 
 
 def _percent(share: float | None) -> str:

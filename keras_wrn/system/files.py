@@ -67,6 +67,6 @@ def check_sha256(
     digest = sha256(content)
     if len(expected) < 8 or not digest.startswith(expected):
         raise InputError(
-            f"{name or content} is damaged or another file: its sha256 is {digest}, "
+            f"{name or str(content)} is damaged or another file: its sha256 is {digest}, "
             f"and must {'be' if len(expected) == 64 else 'start with'} {expected}. {advice}"
         )

@@ -92,11 +92,6 @@ def test_a_ratio_is_of_pairs_and_its_median_is_between_its_ends(bench):
     assert timings.fastest(["not timed"]) is None
 
 
-def test_a_markdown_table_has_its_rule(bench):
-    text = bench("interleaved").markdown(["a", "b"], [["x", 1]])
-    assert text.splitlines() == ["| a | b |", "| --- | --- |", "| x | 1 |"]
-
-
 @pytest.mark.parametrize("text", ["16", "16-", "16-0", "17-4", "a-b", "4-1"])
 def test_what_is_no_network_is_refused(text, bench):
     with pytest.raises(InputError, match=r"Received: " + text):

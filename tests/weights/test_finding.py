@@ -8,7 +8,7 @@ from published_folders import only_here
 from tiny_run import change_card, write_run
 
 from keras_wrn import list_weights
-from keras_wrn.cli.weights_commands import markdown, table
+from keras_wrn.cli.weights_commands import as_markdown, table
 from keras_wrn.system.files import sha256
 from keras_wrn.weights import published
 from keras_wrn.weights.card import read_card
@@ -76,7 +76,7 @@ def test_one_odd_card_leaves_the_others(saved_models, damage):
 
 def test_hardware_that_a_card_does_not_say(saved_models):
     change_card(write_run(saved_models / NAME), hours=0.5)
-    assert "| 0.5 hours, hardware not said |" in markdown(list_weights())
+    assert "| 0.5 hours, hardware not said |" in as_markdown(list_weights())
 
 
 def test_list_weights_starts_no_framework():
@@ -94,7 +94,7 @@ def test_list_weights_starts_no_framework():
 
 def test_the_readme_shows_what_is_published(monkeypatch):
     monkeypatch.setattr(published, "homes", lambda: (ROOT / "saved_models",))
-    shown = markdown(list_weights())
+    shown = as_markdown(list_weights())
     assert '| `WideResNet16_1(weights="digits")` | 1.67% |' in shown
     assert '| `WideResNet16_4(weights="cifar10")` | 4.76% |' in shown
     assert (
