@@ -1,0 +1,1 @@
+"""What a network is worth beside its error: calibration, robustness, explanations, an audit."""
