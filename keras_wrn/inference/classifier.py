@@ -90,10 +90,17 @@ def class_probabilities(
         InputError: images and model do not fit each other, or the output is not a
             distribution.
     """
-    from keras_wrn.images.preprocessing import normalization
+    images = checked_images(images, model, preprocessing)
+    (probabilities,) = run_batches(model, images, preprocessing, batch_size)
+    probabilities = probabilities.astype(np.float32, copy=False)
+    check_distribution(probabilities)
+    return probabilities
 
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
+
+def checked_images(
+    images: np.ndarray, model: keras.Model, preprocessing: Preprocessing
+) -> np.ndarray:
+    """Return images as an array; raises InputError where a classifier cannot take them."""
     images = np.asarray(images)
     shape = _shape_of(model, preprocessing)
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
@@ -102,6 +109,30 @@ def class_probabilities(
             f"`images` must be uint8 of shape (n, {wanted}), with n at least 1. "
             f"Received: {images.dtype} of shape {images.shape}."
         )
+    return images
+
+
+def run_batches(
+    model: keras.Model, images: np.ndarray, preprocessing: Preprocessing, batch_size: int = 250
+) -> list[np.ndarray]:
+    """Run a model over images as stored, in batches of one shape.
+
+    Args:
+        model: takes normalised images.
+        images: uint8, (n, height, width, channels).
+        preprocessing: the statistics that the model was trained with.
+        batch_size: images a step.
+
+    Returns:
+        An array of n rows for each output of the model, in the dtype of the output.
+
+    Raises:
+        InputError: `batch_size` is no whole number from 1.
+    """
+    from keras_wrn.images.preprocessing import normalization
+
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
     batch_size = min(batch_size, len(images))
     # The model's own compiled step, which it keeps from one call to the next.
     normalise, parts = normalization(preprocessing), []
@@ -110,11 +141,11 @@ def class_probabilities(
         # The last batch is filled up: another shape would be compiled anew, which takes
         # JAX longer than the whole data set.
         if missing := batch_size - len(part):
-            part = np.concatenate([part, np.zeros((missing, *shape), np.uint8)])
-        parts.append(model.predict_on_batch(normalise(part))[: batch_size - missing])
-    probabilities = np.concatenate(parts).astype(np.float32, copy=False)
-    check_distribution(probabilities)
-    return probabilities
+            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
+        outputs = model.predict_on_batch(normalise(part))
+        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+        parts.append([output[: batch_size - missing] for output in outputs])
+    return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
 
 def check_distribution(probabilities: np.ndarray) -> None:
