@@ -1,17 +1,16 @@
-"""A folder of class sub-folders with images -> files, or uint8 images, and integer labels."""
+"""Images in one sub-folder per class: find the files, or read them into memory."""
 
-import importlib.util
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from keras_wrn.datasets.images import Images, spread
 from keras_wrn.errors import InputError
 from keras_wrn.images.pillow_reader import read_images
+from keras_wrn.system.backend import import_package
 
-Split = tuple[np.ndarray, np.ndarray]
-PerClass = list[list[Path]]
+PerClass = list[list[Path]]  # the image files of each class
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
 _ANNOTATIONS = "val_annotations.txt"  # Tiny ImageNet's list of file, class and box
 
@@ -24,69 +23,67 @@ def read(
     interpolation: str = "bilinear",
     split: str | None = None,
     most: int | None = None,
-) -> tuple[Split, Split, tuple[str, ...]]:
-    """Read the images of a folder, in a layout that `scan` understands, into memory.
+) -> tuple[Images, Images, tuple[str, ...]]:
+    """Read the images of a folder into memory.
 
-    Each image is read as `prediction.read_images` reads it, so that a network is trained on what
-    it will be asked about.
+    Training and prediction read image files in the same way, with `pillow_reader.read_images`.
 
     Args:
-        folder: the folder.
-        size: height and width that every image is brought to, in pixels.
-        resize: pixels that the shorter side is first brought to; None for the largest square.
-        interpolation: of the resizing, "bilinear" or "bicubic".
-        split: "train" or "test" to read that alone; the other has no images then.
-        most: at most so many images of each, evenly out of all classes; None for all.
+        folder: a folder in one of the layouts of `scan`.
+        size: height and width of the result, in pixels.
+        resize: pixels of the shorter side before the crop; None for the largest square.
+        interpolation: "bilinear" or "bicubic".
+        split: "train" or "test" to read that one only; the other has no images then.
+        most: maximum images per split, spread evenly; None: no limit.
 
     Returns:
-        (train images, labels), (test images, labels), class names in alphabetical order.
+        Training and test images, uint8 (n, size, size, 3), with labels, int64 (n,); and the class
+        names in alphabetical order.
 
     Raises:
-        InputError: no such layout, a class without images, or a file that is not an image.
+        InputError: another layout, a class without images, or a file that is not an image.
     """
-    if importlib.util.find_spec("PIL") is None:
-        raise InputError(
-            "Reading images needs Pillow, which is not installed. Run: pip install pillow"
-        )
+    import_package("PIL", "pillow", "Reading images")
     names, train, test = scan(folder)
 
-    def image(path: Path) -> np.ndarray:
-        return read_images([path], size, resize=resize, interpolation=interpolation)[0]
-
-    def part(name: str, files: PerClass) -> Split:
-        wanted = sum(map(len, files)) if split in (None, name) else 0
-        return _read(files, wanted if most is None else min(most, wanted), size, image)
+    def part(name: str, per_class: PerClass) -> Images:
+        files, labels = with_labels(per_class)
+        chosen = spread(len(files), most if split in (None, name) else 0)
+        paths = [files[position] for position in chosen]
+        images = read_images(paths, size, resize=resize, interpolation=interpolation)
+        return Images(images, labels[chosen])
 
     return part("train", train), part("test", test), names
+
+
+def with_labels(per_class: PerClass) -> tuple[list[Path], np.ndarray]:
+    """List the files of all classes, in the order of the classes, with labels, int64 (n,)."""
+    files = [file for class_files in per_class for file in class_files]
+    return files, np.repeat(np.arange(len(per_class)), [len(files) for files in per_class])
 
 
 def scan(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass]:
     """Find the image files of a folder.
 
-    Two layouts are understood. With a split of its own: `train/CLASS/...` beside `test/CLASS/...`
-    (or val/, validation/, valid/; the first with the classes of train/ is the test set). Without:
-    `CLASS/...`, and then every fifth image of each class, by name, is the test set. Images may
-    lie deeper, as in Tiny ImageNet's `CLASS/images/`, and its `val/images/` is sorted by its
-    `val_annotations.txt`; hidden files are left out.
+    Two layouts are understood:
 
-    Args:
-        folder: the folder.
+    - `train/CLASS/...` beside `test/CLASS/...` (or val/, validation/, valid/): the first of these
+      that has the classes of train/ is the test set.
+    - `CLASS/...`: every fifth image of each class, by name, is in the test set.
+
+    Images may lie deeper, as in Tiny ImageNet's `CLASS/images/`. Its `val/images/` is sorted into
+    classes by its `val_annotations.txt`. Hidden files are skipped.
 
     Returns:
-        Class names in alphabetical order, and for each class the files to train and to test with.
+        Class names in alphabetical order, and the training and test files of each class.
 
     Raises:
-        InputError: no such layout, or a class without images.
+        InputError: another layout, or a class without images.
     """
-    return _split_of_its_own(folder) or _every_fifth(folder)
+    return _separate_test_folder(folder) or _every_fifth(folder)
 
 
-def spread(images: int, chosen: int) -> np.ndarray:
-    """So many of the places 0 to images - 1, evenly: files in the order of classes give all."""
-    return np.arange(chosen) * images // chosen
-
-
-def _split_of_its_own(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass] | None:
+def _separate_test_folder(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass] | None:
     beside = [folder / name for name in _TEST_FOLDERS if (folder / name).is_dir()]
     if not ((folder / "train").is_dir() and beside):
         return None
@@ -128,13 +125,14 @@ def _annotated(annotations: Path, names: tuple[str, ...]) -> PerClass:
 def _every_fifth(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass]:
     names = _class_names(folder)
     files = [_files(folder / name) for name in names]
-    test = [of_class[4::5] for of_class in files]
+    test = [class_files[4::5] for class_files in files]
     if not any(test):
         raise InputError(
             f"{folder} has fewer than 5 images in every class, so none is left for the test set "
             "(every fifth is taken). Add images, or give train/ and test/ sub-folders."
         )
-    return names, [[p for i, p in enumerate(c) if i % 5 != 4] for c in files], test
+    train = [[file for i, file in enumerate(each) if i % 5 != 4] for each in files]
+    return names, train, test
 
 
 def _sub_folders(folder: Path) -> tuple[str, ...]:
@@ -164,12 +162,3 @@ def _files(class_folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"The class folder {class_folder} has no images.")
     return sorted(found)
-
-
-def _read(files: PerClass, count: int, size: int, image: Callable[[Path], np.ndarray]) -> Split:
-    every = [(path, label) for label, of_class in enumerate(files) for path in of_class]
-    chosen = [every[place] for place in spread(len(every), count)]
-    images = np.empty((count, size, size, 3), dtype=np.uint8)
-    for target, (path, _) in zip(images, chosen, strict=True):
-        target[...] = image(path)
-    return images, np.array([label for _, label in chosen], np.int64)

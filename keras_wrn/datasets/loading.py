@@ -1,8 +1,7 @@
-"""Name or folder -> uint8 images and integer labels, for training and for testing.
+"""Load a data set by name or from a folder: uint8 images and integer labels.
 
-Files are read from `data_dir`, by default Keras' own folder ~/.keras/datasets; CIFAR and SVHN are
-downloaded there where they are absent. Each of their files is checked against its sha256 every
-time it is read. Pixels stay uint8: `preprocessing` has the statistics.
+CIFAR and SVHN are downloaded where they are absent; every file is checked against its SHA-256 each
+time it is read. `preprocessing` has the statistics of the pixels.
 """
 
 import difflib
@@ -10,26 +9,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from keras_wrn.datasets import cifar, folders, svhn
-from keras_wrn.datasets.cifar_files import CIFAR_TERMS
+from keras_wrn.datasets.images import Images, at_most
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import INTERPOLATIONS, PREPROCESSING
 from keras_wrn.system.backend import import_package
-from keras_wrn.system.downloads import download_offers
 
 NAMES = ("cifar10", "cifar100", "svhn", "digits")
 _DIGITS_TRAIN = 1437
-
-
-class Images(NamedTuple):
-    """Images, uint8 (n, height, width, 3), and their labels, int64 (n,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,25 +57,26 @@ def load(
     """Load a data set into memory.
 
     Args:
-        name: "cifar10", "cifar100", "svhn", "digits", or a folder of class sub-folders with
-            images, with or without train/ and test/ above them (`image_folder.read`).
-        data_dir: where the files of CIFAR and SVHN are, or are downloaded to, and where a folder
-            is looked for that is not here. Default: datasets/ in $KERAS_HOME, or ~/.keras/datasets.
-        extra: add SVHN's 531,131 extra images to its training set, as the paper does. Needs about
-            4 GB of memory while reading.
-        size: height and width to which the images of a folder are brought, in pixels.
-        resize: pixels that the shorter side of these is first brought to, `size` or more; None
-            for the largest square in the middle.
-        interpolation: of these, "bilinear" or "bicubic".
-        split: "train" or "test" to read that alone; the other has no images then.
-        most: at most so many images of each, evenly out of all; None for all.
+        name: "cifar10", "cifar100", "svhn", "digits", or a folder with one sub-folder of images per
+            class, with or without train/ and test/ above them (`folders.scan`).
+        data_dir: where the files of CIFAR and SVHN are or are downloaded to, and where a relative
+            folder is searched too. Default: datasets/ in $KERAS_HOME, or ~/.keras/datasets.
+        extra: add SVHN's 531,131 extra images to its training set, as the paper does. Reading them
+            needs about 4 GB of memory.
+        size: height and width of a folder's images after resizing, in pixels.
+        resize: pixels of their shorter side before the crop, `size` or more; None for the largest
+            square in the middle.
+        interpolation: of their resizing, "bilinear" or "bicubic".
+        split: "train" or "test" to read that one only; the other has no images then.
+        most: maximum images per split, spread evenly; None: no limit.
 
     Returns:
-        The data set: train and test images, labels and class names.
+        Training and test images, uint8 (n, height, width, 3), with labels, int64 (n,), and the
+        class names.
 
     Raises:
-        InputError: an unknown name; a missing file that could not be downloaded either; a damaged
-            or half-downloaded file, by name. No such file is ever trained on.
+        InputError: an unknown name, or a file that is damaged or cannot be downloaded. The message
+            names the file.
 
     Example:
         >>> (x_train, y_train), (x_test, y_test) = load("digits")
@@ -104,7 +95,7 @@ def load(
         train, test, class_names = folders.read(
             folder, int(size), resize=resize, interpolation=interpolation, split=split, most=most
         )
-        return Dataset(folder.resolve().name, Images(*train), Images(*test), class_names)
+        return Dataset(folder.resolve().name, train, test, class_names)
     if size != 32 or resize is not None:
         raise InputError(
             f"The images of {name} are 32x32; `size` and `resize` are for folders of images. "
@@ -116,9 +107,10 @@ def load(
     elif name == "svhn":
         train, test = svhn.read(folder, extra, split)
     else:
-        train, test = _cifar(str(name), folder)
-    train, test = _some(train, split != "test", most), _some(test, split != "train", most)
-    return Dataset(str(name), Images(*train), Images(*test), PREPROCESSING[str(name)].class_names)
+        train, test = cifar.read(str(name), folder)
+    train = at_most(train, 0 if split == "test" else most)
+    test = at_most(test, 0 if split == "train" else most)
+    return Dataset(str(name), train, test, PREPROCESSING[str(name)].class_names)
 
 
 def _check_crop(size: object, resize: object, interpolation: str) -> None:
@@ -136,17 +128,6 @@ def _check_crop(size: object, resize: object, interpolation: str) -> None:
         )
 
 
-def _some(images: cifar.Split, wanted: bool, most: int | None) -> cifar.Split:
-    """At most so many of the images and their labels; none where they are not wanted."""
-    count = len(images[1]) if wanted else 0
-    if most is not None:
-        count = min(most, count)
-    if count == len(images[1]):
-        return images
-    chosen = folders.spread(len(images[1]), count)
-    return images[0][chosen], images[1][chosen]
-
-
 def _unknown(name: object) -> InputError:
     plain = str(name).lower().replace("-", "").replace("_", "")
     near = difflib.get_close_matches(plain, NAMES, n=1, cutoff=0.7)
@@ -158,7 +139,7 @@ def _unknown(name: object) -> InputError:
 
 
 def default_dir() -> Path:
-    """Where Keras keeps its data sets, found without importing Keras."""
+    """Return Keras' folder of data sets, without importing Keras."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "datasets"
 
@@ -168,9 +149,8 @@ def find_folder(
 ) -> Path:
     """Find a folder of images by its path, or in `data_dir` (default ~/.keras/datasets).
 
-    In a `data_dir` that is given the last part of the path is enough, because a run remembers
-    the path that it was trained with, perhaps on another machine. Raises InputError where there
-    is none.
+    In a given `data_dir`, the last part of the path is enough: a run keeps the path that it was
+    trained with, perhaps on another machine. Raises InputError where there is no such folder.
     """
     root = default_dir() if data_dir is None else Path(data_dir).expanduser()
     places = [Path(name).expanduser(), root / name]
@@ -182,24 +162,12 @@ def find_folder(
     raise _unknown(name)
 
 
-def _cifar(name: str, folder: Path) -> tuple[cifar.Split, cifar.Split]:
-    splits = cifar.read(name, folder)
-    if splits is None:
-        edition = cifar.EDITIONS[name][0]
-        instead = f", or the folder {edition.folder} it unpacks to,"
-        download_offers([edition.offer], folder, CIFAR_TERMS, instead)
-        splits = cifar.read(name, folder)
-    if splits is None:
-        raise InputError(f"The download of {name} left nothing in {folder}.")
-    return splits
-
-
-def _digits() -> tuple[cifar.Split, cifar.Split]:
+def _digits() -> tuple[Images, Images]:
     """scikit-learn's 1,797 digits of 8x8, enlarged to 32x32 RGB.
 
-    The last 360 are the test set. The file keeps the pages of one writer together, so these are
-    mostly hands that the training images do not show: nearest-neighbour error on the 8x8 pixels
-    is 4.4 % on them and 1.2 % on 360 drawn at random (mean of 20 draws).
+    The last 360 are the test set. The file is sorted by writer, so most of these are by writers
+    who are not in the training set: the nearest-neighbour error on the 8x8 pixels is 4.4 % on
+    them and 1.2 % on 360 drawn at random (mean of 20 draws).
     """
     sklearn_datasets = import_package("sklearn.datasets", "scikit-learn", "The digits data set")
     pil = import_package("PIL.Image", "pillow", "Enlarging the digits")
@@ -209,4 +177,4 @@ def _digits() -> tuple[cifar.Split, cifar.Split]:
     images = np.repeat(np.stack(large)[..., None], 3, axis=-1)
     labels = digits.target.astype(np.int64)
     cut = _DIGITS_TRAIN
-    return (images[:cut], labels[:cut]), (images[cut:], labels[cut:])
+    return Images(images[:cut], labels[:cut]), Images(images[cut:], labels[cut:])

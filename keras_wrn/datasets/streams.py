@@ -1,8 +1,8 @@
-"""Where ImageNet's encoded images come from: a folder of files, or tensorflow_datasets.
+"""Stream encoded images with tf.data, from a folder or from tensorflow_datasets.
 
-A source gives tf.data datasets of what it needs to read an image, which costs little, and reads
-it, which tf.data does for many images at a time. What comes in an epoch is a pure function of the
-seed and the epoch.
+A source makes tf.data datasets of small elements (a file name or a record). tf.data then reads
+many of these at a time, with `Source.read`. The order of an epoch depends on its seed and number
+only.
 """
 
 import functools
@@ -14,16 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from keras_wrn.datasets import folders, loading
+from keras_wrn.datasets.images import spread
 from keras_wrn.errors import InputError
 
 PREFIX = "tfds:"
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".gif", ".bmp")
 TEST_SPLITS = ("validation", "test", "val")
-WINDOW = 8192  # records of tfds that are shuffled at a time: 0.9 GB of ImageNet
+WINDOW = 8192  # records that are shuffled at a time: 0.9 GB of ImageNet
 FILES_AT_ONCE = 16
 # Bytes and names: tensorflow_datasets/datasets/imagenet2012/checksums.tsv.
 IMAGENET = (
-    "ImageNet (ILSVRC 2012) is to be had from its owner, at https://image-net.org/download-images "
+    "ImageNet (ILSVRC 2012) is published by its owner, at https://image-net.org/download-images "
     "after registration, for non-commercial research and education only: "
     "ILSVRC2012_img_train.tar (147,897,477,120 bytes) and ILSVRC2012_img_val.tar (6,744,924,160 "
     "bytes)."
@@ -40,13 +41,13 @@ TFDS_BUILD = (
 
 
 class Source(Protocol):
-    """Encoded images with labels.
+    """A data set of encoded images with labels.
 
     Attributes:
-        name: of the data set.
-        class_names: in the order of the labels.
-        images: number of training images.
-        test_images: number of test images.
+        name: the name of the data set.
+        class_names: the name of each label.
+        images: the number of training images.
+        test_images: the number of test images.
     """
 
     name: str
@@ -55,60 +56,55 @@ class Source(Protocol):
     test_images: int
 
     def epoch(self, seed: int, number: Any) -> Any:
-        """All training images in the order of an epoch, counted from 0 (int64 tensor)."""
+        """All training images in the order of epoch `number`, an int64 tensor from 0."""
 
     def test(self) -> Any:
-        """All test images in an order that never changes."""
+        """All test images, always in the same order."""
 
     def sample(self, most: int) -> Any:
-        """So many test images at most, of all classes alike as far as that is cheap."""
+        """At most `most` test images, of all classes."""
 
     def read(self, element: Any) -> tuple[Any, Any, Any]:
-        """Of an element of these data sets: encoded image, label, and where it came from."""
+        """Read an element: its encoded image, its label, and its file or data set."""
 
 
-def open_source(name: str, data_dir: str | Path | None, train_images: int) -> Source:
+def open_source(name: str, data_dir: str | Path | None, most: int | None = None) -> Source:
     """Find a data set.
 
     Args:
-        name: a folder, in `data_dir` or anywhere; or "tfds:" and the name of a data set that
+        name: a folder, by its path or in `data_dir`; or "tfds:" and the name of a data set that
             tensorflow_datasets has prepared, such as "tfds:imagenet2012".
-        data_dir: where it is; default ~/.keras/datasets, or ~/tensorflow_datasets.
-        train_images: train on so many images only, taken from all classes; 0 for all.
+        data_dir: default ~/.keras/datasets, or ~/tensorflow_datasets.
+        most: maximum number of training images, from all classes; None: no limit.
 
     Raises:
-        InputError: it is not there, or not in a layout that is understood.
+        InputError: there is no such data set, or it has an unknown layout.
     """
     if name.startswith(PREFIX):
-        return TfdsSource(name.removeprefix(PREFIX), data_dir, train_images)
-    return FolderSource(name, data_dir, train_images)
+        return TfdsSource(name.removeprefix(PREFIX), data_dir, most)
+    return FolderSource(name, data_dir, most)
 
 
 class FolderSource:
-    """Image files in class folders, in the layouts of `image_folder`; see `Source`."""
+    """A `Source` of image files in class folders, in the layouts of `folders.scan`."""
 
-    def __init__(self, name: str, data_dir: str | Path | None, train_images: int) -> None:
+    def __init__(self, name: str, data_dir: str | Path | None, most: int | None) -> None:
         folder = _find_folder(name, data_dir)
         self.name = folder.resolve().name
         self.class_names, train, test = folders.scan(folder)
-        self._train = _files_and_labels(train)
-        self._test = _files_and_labels(test)
-        if 0 < train_images < len(self._train[0]):
-            # The files are in the order of their classes: the first ones would be of one class.
-            chosen = folders.spread(len(self._train[0]), train_images)
-            self._train = self._train[0][chosen], self._train[1][chosen]
+        self._train, self._test = _files_and_labels(train, most), _files_and_labels(test)
         self.images, self.test_images = len(self._train[0]), len(self._test[0])
 
     @functools.cached_property
     def _tensors(self) -> tuple[Any, Any]:
-        """Training files and labels as tensors; made in a graph, they would be a part of it."""
+        """Training files and labels, as tensors outside of any graph."""
         import tensorflow as tf
 
         with tf.init_scope(), tf.device("cpu"):
             return tf.constant(self._train[0]), tf.constant(self._train[1])
 
     def epoch(self, seed: int, number: Any) -> Any:
-        """See `Source`."""
+        """A permutation of all training images."""
         import tensorflow as tf
 
         files, labels = self._tensors
@@ -118,35 +114,33 @@ class FolderSource:
         return tf.data.Dataset.from_tensor_slices(order).map(lambda i: (files[i], labels[i]))
 
     def test(self) -> Any:
-        """See `Source`."""
-        return self._in_order(np.arange(self.test_images))
+        """All test images, in the order of their classes."""
+        return self.sample(self.test_images)
 
     def sample(self, most: int) -> Any:
-        """See `Source`."""
-        return self._in_order(folders.spread(self.test_images, min(most, self.test_images)))
+        """Test images, spread evenly over the classes."""
+        import tensorflow as tf
+
+        chosen = spread(self.test_images, most)
+        return tf.data.Dataset.from_tensor_slices((self._test[0][chosen], self._test[1][chosen]))
 
     def read(self, element: Any) -> tuple[Any, Any, Any]:
-        """See `Source`."""
+        """Read a file."""
         import tensorflow as tf
 
         file, label = element
         return tf.io.read_file(file), label, file
 
-    def _in_order(self, chosen: np.ndarray) -> Any:
-        import tensorflow as tf
-
-        return tf.data.Dataset.from_tensor_slices((self._test[0][chosen], self._test[1][chosen]))
-
 
 class TfdsSource:
-    """A data set that tensorflow_datasets has prepared as TFRecords; see `Source`.
+    """A `Source` of TFRecords that tensorflow_datasets has prepared.
 
-    Records lie in a random order in their files. An epoch reads the files in an order of its
-    own, 16 at a time, and shuffles windows of 8,192 records; a run that goes on within an epoch
-    reads again, but does not decode, what it saw of it before.
+    Records are in random order in their files. An epoch reads the files in its own order, 16 at a
+    time, and shuffles windows of 8,192 records. A run that resumes within an epoch reads the
+    records before again, but does not decode them.
     """
 
-    def __init__(self, name: str, data_dir: str | Path | None, train_images: int) -> None:
+    def __init__(self, name: str, data_dir: str | Path | None, most: int | None) -> None:
         tfds = _tfds()
         folder = None if data_dir is None else str(Path(data_dir).expanduser())
         where = folder or "~/tensorflow_datasets"
@@ -169,8 +163,9 @@ class TfdsSource:
         self._features = builder.info.features
         self._check(tfds, builder.info)
         self.class_names = tuple(self._features["label"].names)
-        few = 0 < train_images < splits["train"].num_examples
-        self._train = splits[f"train[:{train_images}]" if few else "train"]
+        count = splits["train"].num_examples
+        # Records are in random order: the first ones are of all classes.
+        self._train = splits["train" if most is None or most >= count else f"train[:{most}]"]
         self._test = splits[tests[0]]
         self.images, self.test_images = self._train.num_examples, self._test.num_examples
         self._decoders = {"image": tfds.decode.SkipDecoding()}
@@ -190,7 +185,7 @@ class TfdsSource:
             )
 
     def epoch(self, seed: int, number: Any) -> Any:
-        """See `Source`."""
+        """The training records, with files and windows in the epoch's own order."""
         import tensorflow as tf
 
         shuffle = tf.random.experimental.stateless_shuffle
@@ -210,23 +205,23 @@ class TfdsSource:
         return records.batch(WINDOW).enumerate().map(shuffled).unbatch()
 
     def test(self) -> Any:
-        """See `Source`."""
+        """All test records, in the order of their files."""
         import tensorflow as tf
 
         files = tf.data.Dataset.from_tensor_slices(self._parts(self._test))
         return files.flat_map(self._records)
 
     def sample(self, most: int) -> Any:
-        """See `Source`."""
+        """The first test records, which are in random order."""
         return self.test().take(most)
 
     def read(self, element: Any) -> tuple[Any, Any, Any]:
-        """See `Source`."""
+        """Take the image and label out of a record."""
         example = self._features.deserialize_example(element, decoders=self._decoders)
         return example["image"], example["label"], f"An image of {self.name}"
 
     def _parts(self, split: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Files, and how many of their first records to skip and to take then."""
+        """Files, and how many records to skip and then to take of each."""
         parts = split.file_instructions
         return (
             np.array([part.filename for part in parts]),
@@ -263,7 +258,7 @@ def _find_folder(name: str, data_dir: str | Path | None) -> Path:
 
 
 def _offer(name: str) -> str:
-    """Where the data set that a folder is named after is to be had; of others nothing."""
+    """Where ImageNet is published, if a folder has its name; empty for other names."""
     if "imagenet" not in name and "ilsvrc" not in name:
         return ""
     if "tiny" in name:
@@ -271,13 +266,16 @@ def _offer(name: str) -> str:
     return f"{IMAGENET} Unpack them into such folders, one for each class; or {TFDS_BUILD}"
 
 
-def _files_and_labels(per_class: folders.PerClass) -> tuple[np.ndarray, np.ndarray]:
-    files = [file for of_class in per_class for file in of_class]
+def _files_and_labels(
+    per_class: folders.PerClass, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """File names as bytes (n,), and labels, int64 (n,); at most `most`, spread evenly."""
+    files, labels = folders.with_labels(per_class)
     for file in files:
         if file.suffix.lower() not in EXTENSIONS:
             raise InputError(
                 f"{file} is in a class folder and is no image that TensorFlow reads "
                 f"({', '.join(EXTENSIONS)}). Convert or remove it."
             )
-    labels = np.repeat(np.arange(len(per_class)), [len(of_class) for of_class in per_class])
-    return np.array([os.fsencode(file) for file in files]), labels
+    chosen = spread(len(files), most)
+    return np.array([os.fsencode(file) for file in files])[chosen], labels[chosen]

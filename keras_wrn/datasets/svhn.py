@@ -1,7 +1,8 @@
-"""Reader of the official SVHN files, the format with cropped digits; fetches those that are absent.
+"""SVHN with cropped digits: read or download the official files.
 
-Source: http://ufldl.stanford.edu/housenumbers/. Every file is checked against its sha256 before a
-byte of it is interpreted; the hashes and sizes are those of tensorflow_datasets' checksums.
+Each file is checked against its SHA-256 before it is read.
+
+Source: http://ufldl.stanford.edu/housenumbers/. The hashes and sizes are tensorflow_datasets'.
 """
 
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_wrn.datasets.cifar import Split
+from keras_wrn.datasets.images import Images
 from keras_wrn.errors import InputError
 from keras_wrn.system.backend import import_package
 from keras_wrn.system.downloads import Offer, download_offers
@@ -36,49 +37,44 @@ FILES = {
 }
 
 
-def read(folder: Path, extra: bool, split: str | None) -> tuple[Split, Split]:
-    """Read SVHN from a folder, or from svhn/ in it; download what is in neither.
+def read(folder: Path, extra: bool, split: str | None) -> tuple[Images, Images]:
+    """Read SVHN from a folder, or from svhn/ in it; download the files that are absent.
 
     Args:
         folder: holds the .mat files under their official names.
         extra: add the 531,131 extra images to the training set, after it.
-        split: "train" or "test" to read that alone; the other has no images then.
+        split: "train" or "test" to read that one only; the other has no images then.
 
     Returns:
-        (train images, labels), (test images, labels): uint8 (n, 32, 32, 3) and int64 (n,), in
-        the official order, the digit 0 as 0.
+        Training and test images, uint8 (n, 32, 32, 3), with labels, int64 (n,), in the official
+        order. The label of the digit 0 is 0.
 
     Raises:
-        InputError: scipy is not installed; a file is damaged, or absent and not to be had.
+        InputError: scipy is not installed; a file is damaged, or absent and cannot be downloaded.
     """
     scipy_io = import_package("scipy.io", "scipy", "Reading SVHN")  # before anything is downloaded
-    learnt = [] if split == "test" else ["train", "extra"] if extra else ["train"]
-    wanted = [FILES[part] for part in [*learnt, *(["test"] if split != "train" else [])]]
-    absent = [file for file in wanted if not _path(file, folder).is_file()]
+    train = [] if split == "test" else [FILES["train"], FILES["extra"]][: 1 + extra]
+    test = [] if split == "train" else [FILES["test"]]
+    absent = [file for file in (*train, *test) if not _path(file, folder).is_file()]
     download_offers(absent, folder, TERMS)
-    nothing = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.int64)
-    train = _read_file(FILES["train"], folder, scipy_io) if "train" in learnt else nothing
-    if "extra" in learnt:
-        more = _read_file(FILES["extra"], folder, scipy_io)
-        train = np.concatenate([train[0], more[0]]), np.concatenate([train[1], more[1]])
-    test = nothing if split == "train" else _read_file(FILES["test"], folder, scipy_io)
-    return train, test
+    return _read(train, folder, scipy_io), _read(test, folder, scipy_io)
 
 
 def _path(file: Offer, folder: Path) -> Path:
-    own = folder / "svhn" / file.name
-    return own if own.is_file() else folder / file.name
+    subfolder = folder / "svhn" / file.name
+    return subfolder if subfolder.is_file() else folder / file.name
 
 
-def _read_file(file: Offer, folder: Path, scipy_io: Any) -> Split:
-    path = _path(file, folder)
-    check_sha256(path, file.sha256, f"Delete it and download it again, from {file.url}.")
-    try:
-        content = scipy_io.loadmat(path)
-        images = np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2))
-        labels = content["y"].ravel().astype(np.int64)
-    except Exception as error:  # scipy raises many kinds for a file that is no .mat
-        raise InputError(f"{path} is not a file of SVHN's layout: {error}.") from error
+def _read(files: list[Offer], folder: Path, scipy_io: Any) -> Images:
+    images, labels = [np.empty((0, 32, 32, 3), np.uint8)], [np.empty(0, np.int64)]
+    for file in files:
+        path = _path(file, folder)
+        check_sha256(path, file.sha256, f"Delete it and download it again, from {file.url}.")
+        try:
+            content = scipy_io.loadmat(path)
+            images.append(np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2)))
+            labels.append(content["y"].ravel().astype(np.int64))
+        except Exception as error:  # scipy raises many kinds for a file that is no .mat
+            raise InputError(f"{path} is not a file of SVHN's layout: {error}.") from error
     # The files say 10 for the digit 0.
-    labels[labels == 10] = 0
-    return images, labels
+    return Images(np.concatenate(images), np.concatenate(labels) % 10)

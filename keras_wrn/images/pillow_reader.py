@@ -41,7 +41,11 @@ def read_images(
     Raises:
         InputError: a file is missing or is no image; it is named.
     """
-    return np.stack([_read_image(Path(path), size, resize, interpolation) for path in paths])
+    files = [Path(path) for path in paths]
+    images = np.empty((len(files), size, size, 3), np.uint8)
+    for image, file in zip(images, files, strict=True):
+        image[...] = _read_image(file, size, resize, interpolation)
+    return images
 
 
 def _read_image(path: Path, size: int, resize: int | None, interpolation: str) -> np.ndarray:

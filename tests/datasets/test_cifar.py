@@ -1,4 +1,4 @@
-"""The CIFAR reader: every official form, made up with two images a file; and the download."""
+"""The CIFAR reader: folders and archives in miniature, with two images a file; the download."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_wrn import datasets
-from keras_wrn.datasets import cifar, cifar_files
+from keras_wrn.datasets import cifar
 from keras_wrn.errors import InputError
 
 PER_FILE = 2
@@ -26,31 +26,26 @@ def python_batch(key, pixels, labels):
     return data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
 
-def binary_batch(label_bytes, pixels, labels):
-    other = np.full((len(labels), label_bytes - 1), 7, np.uint8)
-    return np.concatenate([other, labels[:, None].astype(np.uint8), pixels], axis=1).tobytes()
-
-
 @dataclasses.dataclass
 class MadeUp:
-    """Official files in miniature, and the arrays that must come out of them."""
+    """An official archive in miniature, and the arrays that must come out of it."""
 
-    editions: dict
-    contents: dict  # per edition's folder: {file name: bytes}
+    archive: cifar.Archive
+    contents: dict  # {file name: bytes}
     images: np.ndarray
     labels: np.ndarray
 
-    def unpack(self, edition, folder: Path) -> Path:
+    def unpack(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, data in self.contents[edition.folder].items():
+        for name, data in self.contents.items():
             (folder / name).write_bytes(data)
         return folder
 
-    def pack(self, edition, path: Path, mode="w:gz") -> Path:
+    def pack(self, path: Path, mode="w:gz") -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(path, mode) as archive:
-            for name, data in {"readme.html": b"<p>", **self.contents[edition.folder]}.items():
-                member = tarfile.TarInfo(f"{edition.folder}/{name}")
+            for name, data in {"readme.html": b"<p>", **self.contents}.items():
+                member = tarfile.TarInfo(f"{self.archive.folder}/{name}")
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
         return path
@@ -66,24 +61,16 @@ class MadeUp:
 
 def make(name):
     generator = np.random.default_rng(len(name))
-    editions, contents = [], {}
-    files = len(cifar_files.EDITIONS[name][0].train) + 1
-    pixels = generator.integers(0, 256, (files, PER_FILE, 3072), dtype=np.uint8)
-    labels = generator.integers(0, 10 if name == "cifar10" else 100, (files, PER_FILE))
-    for edition in cifar_files.EDITIONS[name]:
-        batches, made = [*edition.train, *edition.test], []
-        contents[edition.folder] = {}
-        for file, values, names in zip(batches, pixels, labels, strict=True):
-            if edition.label_key:
-                data = python_batch(edition.label_key, values, names)
-            else:
-                data = binary_batch(edition.label_bytes, values, names)
-            contents[edition.folder][file.name] = data
-            made.append(file._replace(images=PER_FILE, sha256=hashlib.sha256(data).hexdigest()))
-        split = tuple(made[:-1]), tuple(made[-1:])
-        editions.append(dataclasses.replace(edition, train=split[0], test=split[1]))
+    archive = cifar.ARCHIVES[name]
+    batches, contents, made = [*archive.train, *archive.test], {}, []
+    pixels = generator.integers(0, 256, (len(batches), PER_FILE, 3072), dtype=np.uint8)
+    labels = generator.integers(0, 10 if name == "cifar10" else 100, (len(batches), PER_FILE))
+    for batch, values, names in zip(batches, pixels, labels, strict=True):
+        data = contents[batch.name] = python_batch(archive.label_key, values, names)
+        made.append(batch._replace(images=PER_FILE, sha256=hashlib.sha256(data).hexdigest()))
+    archive = archive._replace(train=tuple(made[:-1]), test=tuple(made[-1:]))
     images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return MadeUp({name: tuple(editions)}, contents, images, labels.reshape(-1))
+    return MadeUp(archive, contents, images, labels.reshape(-1))
 
 
 @pytest.fixture(params=["cifar10", "cifar100"])
@@ -94,23 +81,21 @@ def name(request):
 @pytest.fixture
 def made_up(name, monkeypatch):
     result = make(name)
-    monkeypatch.setattr(cifar, "EDITIONS", result.editions)
+    monkeypatch.setitem(cifar.ARCHIVES, name, result.archive)
     return result
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["python", "binary"])
 @pytest.mark.parametrize("place", ["{0}", "{0}-target/{0}", "."])
-def test_unpacked_folder(name, made_up, tmp_path, which, place):
-    edition = made_up.editions[name][which]
-    made_up.unpack(edition, tmp_path / place.format(edition.folder))
+def test_unpacked_folder(name, made_up, tmp_path, place):
+    archive = made_up.archive
+    made_up.unpack(tmp_path / place.format(archive.folder))
     made_up.check(cifar.read(name, tmp_path))
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["python", "binary"])
 @pytest.mark.parametrize("place", ["{1}", "{0}-target_archive", "{0}.tar.gz"])
-def test_archive_in_memory(name, made_up, tmp_path, which, place):
-    edition = made_up.editions[name][which]
-    made_up.pack(edition, tmp_path / place.format(edition.folder, edition.archive))
+def test_archive_in_memory(name, made_up, tmp_path, place):
+    archive = made_up.archive
+    made_up.pack(tmp_path / place.format(archive.folder, archive.offer.name))
     made_up.check(cifar.read(name, tmp_path))
     assert len(list(tmp_path.iterdir())) == 1, "nothing is unpacked to disk"
 
@@ -119,15 +104,13 @@ def test_archive_in_memory(name, made_up, tmp_path, which, place):
 def test_pickle_protocols_of_other_tools(protocol):
     pixels = np.arange(6144, dtype=np.uint8).reshape(2, 3072)
     data = pickle.dumps({b"data": np.array(pixels), b"labels": [3, 1]}, protocol=protocol)
-    file = cifar_files.BatchFile("data_batch_1", 2, "")
-    edition = cifar_files.EDITIONS["cifar10"][0]
-    got, labels = cifar._decode(data, edition, file, "x")
-    np.testing.assert_array_equal(got.reshape(2, 3072), pixels)
+    got, labels = cifar._decode(data, b"labels", 2, "x")
+    np.testing.assert_array_equal(got.transpose(0, 3, 1, 2).reshape(2, 3072), pixels)
     assert labels.tolist() == [3, 1]
 
 
 def test_load_gives_class_names_and_unpacks(name, made_up, tmp_path):
-    made_up.unpack(made_up.editions[name][0], tmp_path / "sub" / "data")
+    made_up.unpack(tmp_path / "sub" / "data")
     dataset = datasets.load(name, tmp_path / "sub" / "data")
     made_up.check(dataset)
     (x_train, _), (_, y_test) = dataset
@@ -138,65 +121,62 @@ def test_load_gives_class_names_and_unpacks(name, made_up, tmp_path):
 
 
 def test_default_folder_honours_keras_home(name, made_up, tmp_path, monkeypatch):
-    edition = made_up.editions[name][0]
-    made_up.unpack(edition, tmp_path / "datasets" / edition.folder)
+    archive = made_up.archive
+    made_up.unpack(tmp_path / "datasets" / archive.folder)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     made_up.check(datasets.load(name))
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["python", "binary"])
-def test_truncated_batch_file_is_named(name, made_up, tmp_path, which):
-    edition = made_up.editions[name][which]
-    folder = made_up.unpack(edition, tmp_path / edition.folder)
-    victim = folder / edition.train[-1].name
+def test_truncated_batch_file_is_named(name, made_up, tmp_path):
+    archive = made_up.archive
+    folder = made_up.unpack(tmp_path / archive.folder)
+    victim = folder / archive.train[-1].name
     victim.write_bytes(victim.read_bytes()[:-1000])
     with pytest.raises(InputError) as caught:
         cifar.read(name, tmp_path)
     assert str(victim) in str(caught.value)
     assert "damaged or another file" in str(caught.value)
-    assert edition.archive in str(caught.value)
+    assert archive.offer.name in str(caught.value)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["python", "binary"])
-def test_one_changed_pixel_is_refused(name, made_up, tmp_path, which):
-    edition = made_up.editions[name][which]
-    data = bytearray(made_up.contents[edition.folder][edition.test[0].name])
+def test_one_changed_pixel_is_refused(name, made_up, tmp_path):
+    archive = made_up.archive
+    data = bytearray(made_up.contents[archive.test[0].name])
     data[-700] ^= 1
-    made_up.contents[edition.folder][edition.test[0].name] = bytes(data)
-    archive = made_up.pack(edition, tmp_path / edition.archive)
+    made_up.contents[archive.test[0].name] = bytes(data)
+    packed = made_up.pack(tmp_path / archive.offer.name)
     with pytest.raises(InputError) as caught:
         cifar.read(name, tmp_path)
-    assert str(archive) in str(caught.value)
-    assert edition.test[0].name in str(caught.value)
+    assert str(packed) in str(caught.value)
+    assert archive.test[0].name in str(caught.value)
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["python", "binary"])
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.7, 0.99])
 @pytest.mark.parametrize("mode", ["w:gz", "w"])
-def test_truncated_archive_is_named(name, made_up, tmp_path, which, keep, mode):
-    edition = made_up.editions[name][which]
-    archive = made_up.pack(edition, tmp_path / edition.archive, mode)
-    whole = archive.read_bytes()
+def test_truncated_archive_is_named(name, made_up, tmp_path, keep, mode):
+    archive = made_up.archive
+    packed = made_up.pack(tmp_path / archive.offer.name, mode)
+    whole = packed.read_bytes()
     if mode == "w":  # the last 10,240 bytes of a tar are padding that nobody misses
         whole = whole.rstrip(b"\0")
-    archive.write_bytes(whole[: int(keep * len(whole))])
+    packed.write_bytes(whole[: int(keep * len(whole))])
     with pytest.raises(InputError, match=r"damaged or only half there|lacks") as caught:
         cifar.read(name, tmp_path)
-    assert str(archive) in str(caught.value)
-    assert f"download it again, from {edition.url}" in str(caught.value)
+    assert str(packed) in str(caught.value)
+    assert f"download it again, from {archive.offer.url}" in str(caught.value)
 
 
 def test_missing_batch_file_is_named(name, made_up, tmp_path):
-    edition = made_up.editions[name][0]
-    folder = made_up.unpack(edition, tmp_path / edition.folder)
-    (folder / edition.test[0].name).unlink()
-    with pytest.raises(InputError, match=f"{edition.folder} lacks {edition.test[0].name}"):
+    archive = made_up.archive
+    folder = made_up.unpack(tmp_path / archive.folder)
+    (folder / archive.test[0].name).unlink()
+    with pytest.raises(InputError, match=f"{archive.folder} lacks {archive.test[0].name}"):
         cifar.read(name, tmp_path)
 
 
 def test_a_web_page_in_place_of_the_archive(name, made_up, tmp_path):
-    edition = made_up.editions[name][0]
-    (tmp_path / edition.archive).write_text("<html>503 Service Unavailable</html>")
+    archive = made_up.archive
+    (tmp_path / archive.offer.name).write_text("<html>503 Service Unavailable</html>")
     with pytest.raises(InputError, match="damaged or only half there"):
         cifar.read(name, tmp_path)
 
@@ -209,12 +189,13 @@ class _Malicious:
         return os.mkdir, (str(self.path),)
 
 
-def test_malicious_pickle_is_refused_even_with_the_right_hash(name, made_up, tmp_path):
-    edition = made_up.editions[name][0]
+def test_malicious_pickle_is_refused_even_with_the_right_hash(name, made_up, tmp_path, monkeypatch):
+    archive = made_up.archive
     data = pickle.dumps({b"data": _Malicious(tmp_path / "owned")}, protocol=2)
-    first = edition.train[0]._replace(sha256=hashlib.sha256(data).hexdigest())
-    made_up.editions[name] = (dataclasses.replace(edition, train=(first, *edition.train[1:])),)
-    folder = made_up.unpack(edition, tmp_path / edition.folder)
+    first = archive.train[0]._replace(sha256=hashlib.sha256(data).hexdigest())
+    changed = archive._replace(train=(first, *archive.train[1:]))
+    monkeypatch.setitem(cifar.ARCHIVES, name, changed)
+    folder = made_up.unpack(tmp_path / archive.folder)
     (folder / first.name).write_bytes(data)
     with pytest.raises(InputError, match=r"its pickle asks for (posix|nt)\.mkdir") as caught:
         cifar.read(name, tmp_path)
@@ -224,49 +205,46 @@ def test_malicious_pickle_is_refused_even_with_the_right_hash(name, made_up, tmp
 
 @pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps([1, 2]), pickle.dumps({})])
 def test_pickle_of_something_else(content):
-    file = cifar_files.BatchFile("data_batch_1", 2, "")
     with pytest.raises(InputError, match="here is not a CIFAR batch file"):
-        cifar._decode(content, cifar_files.EDITIONS["cifar10"][0], file, "here")
+        cifar._decode(content, b"labels", 2, "here")
 
 
 # Downloads, from file:// addresses.
 
 
 @pytest.fixture
-def publish(name, made_up, tmp_path):
+def publish(name, made_up, tmp_path, monkeypatch):
     """Puts the archive where it is downloaded from; `cut` bytes are lost on the way."""
 
     def publish(cut=0):
-        edition = made_up.editions[name][0]
-        archive = made_up.pack(edition, tmp_path / "host" / edition.archive)
-        whole = archive.read_bytes()
-        archive.write_bytes(whole[: len(whole) - cut])
-        made_up.editions[name] = (
-            dataclasses.replace(
-                edition, url=archive.as_uri(), sha256=hashlib.sha256(whole).hexdigest()
-            ),
-        )
-        return made_up.editions[name][0]
+        archive = made_up.archive
+        packed = made_up.pack(tmp_path / "host" / archive.offer.name)
+        whole = packed.read_bytes()
+        packed.write_bytes(whole[: len(whole) - cut])
+        sha256 = hashlib.sha256(whole).hexdigest()
+        offer = archive.offer._replace(url=packed.as_uri(), sha256=sha256)
+        monkeypatch.setitem(cifar.ARCHIVES, name, archive._replace(offer=offer))
+        return cifar.ARCHIVES[name]
 
     return publish
 
 
 def test_download_into_data_dir(name, made_up, publish, tmp_path):
-    edition = publish()
+    archive = publish()
     made_up.check(datasets.load(name, tmp_path / "data"))
-    assert [path.name for path in (tmp_path / "data").iterdir()] == [edition.archive]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [archive.offer.name]
     shutil.rmtree(tmp_path / "host")
     made_up.check(datasets.load(name, tmp_path / "data"))
 
 
 def test_download_starts_again_after_a_killed_one(name, made_up, publish, tmp_path):
-    edition = publish()
+    archive = publish()
     (tmp_path / "data").mkdir()
-    half = tmp_path / "data" / f".part-1-{edition.archive}"
+    half = tmp_path / "data" / f".part-1-{archive.offer.name}"
     half.write_bytes(b"half")
     os.utime(half, (0, 0))
     made_up.check(datasets.load(name, tmp_path / "data"))
-    assert [path.name for path in (tmp_path / "data").iterdir()] == [edition.archive]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [archive.offer.name]
 
 
 def test_download_with_the_wrong_hash_is_not_kept(name, made_up, publish, tmp_path):
@@ -287,15 +265,17 @@ def test_a_folder_that_was_there_stays_where_a_download_fails(name, made_up, pub
 
 
 def test_missing_data_says_which_file_goes_where(name, made_up, publish, tmp_path):
-    edition = publish()
+    archive = publish()
     shutil.rmtree(tmp_path / "host")
     with pytest.raises(InputError) as caught:
         datasets.load(name, tmp_path / "data")
     message = str(caught.value)
-    assert f"{edition.archive} is not in {tmp_path / 'data'}" in message
-    assert f"Put {edition.archive}, or the folder {edition.folder} it unpacks to, into" in message
+    assert f"{archive.offer.name} is not in {tmp_path / 'data'}" in message
+    assert (
+        f"Put {archive.offer.name}, or the folder {archive.folder} it unpacks to, into" in message
+    )
     size = {"cifar10": "170,498,071", "cifar100": "169,001,437"}[name]
-    assert f"{edition.url} ({size} bytes)" in message
+    assert f"{archive.offer.url} ({size} bytes)" in message
     assert "/cifar.html, names no licence" in message and "Krizhevsky" in message
 
 
