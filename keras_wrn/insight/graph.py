@@ -1,0 +1,142 @@
+"""Walk the graph of a functional model, through the models inside it.
+
+A walk calls every layer in order, and lets its caller see, replace or skip each call. Values may
+be tensors of the backend (compute), Keras tensors (build a new model of the same layers) or any
+other objects (read the graph).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras_wrn.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+# A layer and the arguments of one call of it -> what it returns.
+Visit = Callable[..., Any]
+
+
+def call_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a layer as its graph does."""
+    return layer(*args, **kwargs)
+
+
+def walk(model: keras.Model, inputs: Sequence[Any], visit: Visit = call_layer) -> list[Any]:
+    """Go through a model's graph, layer by layer.
+
+    Args:
+        model: a functional or sequential model; the models inside it are gone through too.
+        inputs: a value for each input.
+        visit: called as visit(layer, *args, **kwargs) for each call of a layer or operation.
+
+    Returns:
+        The values of the model's outputs.
+
+    Raises:
+        InputError: the model, or one inside it, is a subclass without a graph.
+
+    Example:
+        >>> seen = []
+        >>> model = keras_wrn.WideResNet(10, 1)
+        >>> outputs = walk(model, ["x"], lambda layer, *args: seen.append(layer.name) or layer.name)
+        >>> seen[0], seen[-1], outputs
+        ('stem_conv', 'predictions', ['predictions'])
+    """
+    graph = graph_of(model)
+    values = {id(tensor): value for tensor, value in zip(graph.inputs, inputs, strict=True)}
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            args, kwargs = node.arguments.fill_in(values)
+            if hasattr(node.operation, "layers"):
+                results = walk(node.operation, [values[id(x)] for x in node.input_tensors], visit)
+            else:
+                result = visit(node.operation, *args, **kwargs)
+                several = isinstance(result, (list, tuple)) and len(node.outputs) > 1
+                results = result if several else [result] * len(node.outputs)
+            values |= {id(tensor): value for tensor, value in zip(node.outputs, results)}
+    return [values[id(tensor)] for tensor in graph.outputs]
+
+
+def graph_of(model: Any) -> Any:
+    """The functional model that a functional or a built sequential model is."""
+    graph = getattr(model, "_functional", None) or model
+    if not hasattr(graph, "_nodes_by_depth"):
+        raise InputError(
+            "`model` must be a functional or a built sequential Keras model, whose graph can be "
+            f"read. Received: {getattr(model, 'name', model)!r} of type {type(model).__name__}. "
+            "Rebuild it with keras.Model(inputs, outputs)."
+        )
+    return graph
+
+
+def leaf_layers(model: keras.Model) -> list[Any]:
+    """The layers of a model and of the models inside it, in the order of the graph."""
+    found: list[Any] = []
+
+    def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if layer not in found:
+            found.append(layer)
+        return layer
+
+    walk(model, graph_of(model).inputs, visit)
+    return found
+
+
+def single_input(model: keras.Model) -> Any:
+    """The only symbolic input of a model; raises InputError where there are several."""
+    inputs = graph_of(model).inputs
+    if len(inputs) != 1:
+        raise InputError(f"`model` must have one input. Received: {model.name} with {len(inputs)}.")
+    return inputs[0]
+
+
+def logits_model(model: keras.Model) -> keras.Model:
+    """The same classifier without its softmax.
+
+    Args:
+        model: a functional classifier, possibly with models inside, that ends in a softmax (as a
+            layer or as the activation of its last layer) or in logits.
+
+    Returns:
+        A model that shares all layers but the classifier, whose weights are copied where it
+        has the softmax inside; `model` itself where it returns logits already.
+
+    Raises:
+        InputError: the last layer has another activation.
+
+    Example:
+        >>> model = keras_wrn.WideResNet(10, 1)
+        >>> logits_model(model).layers[-1].activation is keras.activations.linear
+        True
+    """
+    import keras
+
+    last = leaf_layers(model)[-1]
+    activation = getattr(last, "activation", None)
+    is_softmax_layer = isinstance(last, keras.layers.Softmax)
+    if not is_softmax_layer and activation in (None, keras.activations.linear):
+        return model
+    if not is_softmax_layer and activation is not keras.activations.softmax:
+        raise InputError(
+            "`model` must end in a softmax or in logits. Received: the last layer "
+            f"{last.name!r} with activation {keras.activations.serialize(activation)!r}."
+        )
+    classifier = None
+    if hasattr(last, "kernel"):
+        classifier = type(last).from_config(last.get_config() | {"activation": "linear"})
+        classifier.build(last.input.shape)
+        classifier.set_weights(last.get_weights())
+
+    def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if layer is not last:
+            return layer(*args, **kwargs)
+        return args[0] if classifier is None else classifier(*args, **kwargs)
+
+    start = single_input(model)
+    images = keras.Input(start.shape[1:], dtype=start.dtype, name="images")
+    return keras.Model(images, walk(model, [images], visit)[0], name=f"{model.name}_logits")
