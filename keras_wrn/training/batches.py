@@ -1,4 +1,4 @@
-"""Training batches: what is shown at which step is a pure function of the seed and the step."""
+"""Training batches in NumPy: which images a step shows depends on seed and step only."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,7 +13,13 @@ from keras_wrn.training.recipe import Recipe
 
 
 def even_batch(images: int, replicas: int, most: int) -> int:
-    """A batch size for evaluation, at most `most`, whose last batch has all replicas busy."""
+    """Choose a batch size for evaluation whose last batch keeps all replicas busy.
+
+    Args:
+        images: number of images.
+        replicas: number of devices.
+        most: maximum batch size.
+    """
     for size in range(most - most % replicas, 0, -replicas):
         if images % size == 0 or images % size >= replicas:
             return size
@@ -23,17 +29,17 @@ def even_batch(images: int, replicas: int, most: int) -> int:
 class BatchStream(keras.utils.PyDataset):
     """An endless stream of training batches that can start at any step.
 
-    Each epoch is a permutation of its own of all images, cut into whole batches; the images
-    that would make a last, short one wait for another epoch (the authors' 'skip-last', and what
-    batch normalisation needs on several devices). What a recipe does to images before they are
-    on the device is done here: mirroring by turns, TrivialAugment or RandAugment, mixing.
+    Each epoch is its own permutation of all images, cut into whole batches. The images of a last,
+    short batch are left out (the authors' 'skip-last'; batch normalisation on several devices
+    needs it). Augmentation that does not run on the device runs here: alternating flips,
+    TrivialAugment or RandAugment, mixup and CutMix.
 
     Args:
-        images: uint8 (n, height, width, 3), or whitened float32, n >= batch_size.
+        images: uint8 (n, height, width, 3), or whitened float32; n >= batch_size.
         labels: integers (n,).
         recipe: batch size, seed and the augmentation above.
-        classes: how many there are.
-        start_step: the step, counted from the first of the run, that item 0 is.
+        classes: number of classes.
+        start_step: the run's step of item 0, counted from 0.
     """
 
     def __init__(
@@ -51,10 +57,10 @@ class BatchStream(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> None:
-        """Without end: `steps_per_epoch` of model.fit says where an epoch stops."""
+        """None, for a stream without end: `steps_per_epoch` of `fit` ends an epoch."""
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """The batch of step `start_step + index`: uint8 images; labels, or shares of classes."""
+        """Make the batch of step `start_step + index`: images; labels, or shares of classes."""
         recipe = self.recipe
         step = self.start_step + index
         epoch, part = divmod(step, self.steps_per_epoch)
@@ -79,12 +85,12 @@ class BatchStream(keras.utils.PyDataset):
 
 
 class InOrder(keras.utils.PyDataset):
-    """All images once, in their order, the last batch as small as it comes out.
+    """All images once, in order; the last batch may be smaller.
 
     Args:
         images: (n, height, width, channels).
         labels: (n,).
-        batch_size: images a batch.
+        batch_size: images per batch.
     """
 
     def __init__(self, images: Any, labels: Any, batch_size: int) -> None:
@@ -95,24 +101,27 @@ class InOrder(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        """How many there are."""
+        """The number of batches."""
         return -(-len(self.images) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """A batch of images and labels."""
+        """Make batch `index`: images and labels."""
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
         return self.images[part], self.labels[part]
 
 
-_AHEAD = 2  # batches that are made while a step runs
+_AHEAD = 2  # batches prepared while a step runs
 
 
 def untuned(stream: Any) -> Any:
-    """The batches of a stream, on TensorFlow as a tf.data.Dataset that is not tuned.
+    """Disable tf.data autotuning, which can stall the end of `fit`.
 
     Args:
         stream: a `keras.utils.PyDataset` of (inputs, targets), NumPy arrays whose shapes differ
-            in the first dimension alone, with or without end; anything else is handed back.
+            in the first dimension only, with or without end. Anything else is returned unchanged.
+
+    Returns:
+        On TensorFlow a tf.data.Dataset of the same batches; elsewhere the stream.
     """
     if not isinstance(stream, keras.utils.PyDataset) or keras.config.backend() != "tensorflow":
         return stream

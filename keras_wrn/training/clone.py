@@ -1,9 +1,10 @@
-"""The training clone of a network: the same weights in faster layers, in a precision of its own.
+"""The training clone of a network: the same weights in faster layers, in its own precision.
 
-It lives only while `train` steps it: what is saved is the network, of stock layers.
-docs/performance.md says what each of the layers gains.
+The clone exists during training only; the stored network has stock layers.
+docs/performance.md has the gain of each layer.
 """
 
+import functools
 from typing import Any
 
 import keras
@@ -20,16 +21,16 @@ def training_clone(
 
     Args:
         network: a functional model of stock layers.
-        precision: the policy of every layer but those that the network keeps in float32 on
-            purpose: "float32" or "mixed_bfloat16".
-        synchronized: batch statistics over all replicas instead of each one's own (the paper's
-            multi-GPU code has each one's own).
+        precision: "float32" or "mixed_bfloat16", the policy of all layers but "predictions",
+            which stays in float32.
+        synchronized: batch statistics over all replicas, not per replica as in the paper's
+            multi-GPU code.
 
     Returns:
-        The clone; `network.set_weights(clone.get_weights())` brings the training back.
+        The clone. `network.set_weights(clone.get_weights())` copies the training back.
 
     Raises:
-        InputError: synchronized statistics on another backend than TensorFlow.
+        InputError: synchronized statistics on a backend other than TensorFlow.
     """
     on_tensorflow = keras.config.backend() == "tensorflow"
     if synchronized and not on_tensorflow:
@@ -37,22 +38,19 @@ def training_clone(
             "Synchronized batch statistics need KERAS_BACKEND=tensorflow. "
             f"Received: synchronized=True on {keras.config.backend()}"
         )
-    fused = on_tensorflow and not synchronized
     products = on_tensorflow and precision == "mixed_bfloat16" and not _on_gpus()
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
+        kind, config = type(layer), layer.get_config()
         if layer.name != "predictions":
             config["dtype"] = precision
         if products and is_suitable(layer):
-            return ProductGradientConv2D.from_config(config)
-        if type(layer) is not keras.layers.BatchNormalization:
-            return layer.__class__.from_config(config)
-        if synchronized:
-            return keras.layers.BatchNormalization.from_config({**config, "synchronized": True})
-        if fused:
-            return FusedBatchNormalization.from_config(config)
-        return keras.layers.BatchNormalization.from_config(config)
+            kind = ProductGradientConv2D
+        elif kind is keras.layers.BatchNormalization and synchronized:
+            config["synchronized"] = True
+        elif kind is keras.layers.BatchNormalization and on_tensorflow:
+            kind = FusedBatchNormalization
+        return kind.from_config(config)
 
     twin = keras.models.clone_model(network, clone_function=clone)
     twin.set_weights(network.get_weights())
@@ -66,39 +64,28 @@ def _on_gpus() -> bool:
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """keras.layers.BatchNormalization by TensorFlow's FusedBatchNormV3, same variables.
+    """keras.layers.BatchNormalization by TensorFlow's FusedBatchNormV3, with the same variables.
 
-    The moving variance stays Keras' (biased, divided by n); the fused operation returns
-    Torch's (divided by n - 1). Channels last, four dimensions, with scale and centre.
+    The moving variance is Keras' (biased, divided by n); the fused operation returns Torch's
+    (divided by n - 1). For (batch, height, width, channels), with scale and centre.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise (batch, height, width, channels) over all but the channels."""
+        """Normalise (batch, height, width, channels) over all axes but the channels."""
         import tensorflow as tf
 
         x = ops.cast(inputs, self.compute_dtype)
         scale, offset = (ops.cast(v, "float32") for v in (self.gamma, self.beta))
-        if not (training and self.trainable):
-            return tf.raw_ops.FusedBatchNormV3(
-                x=x,
-                scale=scale,
-                offset=offset,
-                mean=ops.cast(self.moving_mean, "float32"),
-                variance=ops.cast(self.moving_variance, "float32"),
-                epsilon=self.epsilon,
-                is_training=False,
-            ).y
-        empty = tf.zeros((0,), "float32")
-        result = tf.raw_ops.FusedBatchNormV3(
-            x=x,
-            scale=scale,
-            offset=offset,
-            mean=empty,
-            variance=empty,
-            epsilon=self.epsilon,
-            exponential_avg_factor=1.0,
-            is_training=True,
+        fused = functools.partial(
+            tf.raw_ops.FusedBatchNormV3, x=x, scale=scale, offset=offset, epsilon=self.epsilon
         )
+        if not (training and self.trainable):
+            mean, variance = (
+                ops.cast(v, "float32") for v in (self.moving_mean, self.moving_variance)
+            )
+            return fused(mean=mean, variance=variance, is_training=False).y
+        empty = tf.zeros((0,), "float32")
+        result = fused(mean=empty, variance=empty, exponential_avg_factor=1.0, is_training=True)
         shape = tf.shape(x)
         count = tf.cast(shape[0] * shape[1] * shape[2], "float32")
         variance = result.batch_variance * (count - 1.0) / count

@@ -1,4 +1,4 @@
-"""What a network costs: multiply-adds of an image, operations of a training run."""
+"""Cost of a network: multiply-adds per image, floating-point operations of a training run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from keras_wrn.training.recipe import Recipe
 if TYPE_CHECKING:
     import keras
 
-# A multiplication and an addition; the backward pass is twice the forward one.
+# A multiplication and an addition; the backward pass costs twice the forward pass.
 FLOP_OF_TRAINING = 2 * 3
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Multiplications with an addition for one image, of convolutions and dense layers.
+    """Count the multiply-adds of convolutions and dense layers for one image.
 
     Example:
         >>> multiply_adds(keras_wrn.WideResNet16_4())
@@ -36,11 +36,11 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def multiply_adds_of(card: dict[str, Any], size: int | None = None) -> int:
-    """`multiply_adds` of the network that a card describes, built without its weights.
+    """Count the multiply-adds of the network that a card describes, built without weights.
 
     Args:
-        card: "builder" of keras_wrn, "input_shape" and the builder's other arguments.
-        size: height and width in pixels; the input shape's without.
+        card: "network" of a card: "builder", "input_shape" and the builder's other arguments.
+        size: height and width in pixels; None: those of the input shape.
     """
     import keras
 
@@ -52,16 +52,16 @@ def multiply_adds_of(card: dict[str, Any], size: int | None = None) -> int:
 
 
 def training_flop(card: dict[str, Any]) -> float | None:
-    """Floating-point operations of a finished run, of convolutions and dense layers.
+    """Count the floating-point operations of a finished run, in convolutions and dense layers.
 
-    Each image counts at the size that it was shown at; a step of sharpness-aware minimisation
-    counts twice. What a teacher computes, and batch normalisation, are left out.
+    Each image counts at its size in that epoch; a step of sharpness-aware minimisation counts
+    twice. A teacher and batch normalisation do not count.
 
     Args:
-        card: of the run; "recipe", "steps" and "network" are read.
+        card: the run's card; "recipe", "steps" and "network" are read.
 
     Returns:
-        The operations, or None where the card does not say how the network was trained.
+        The operations, or None if the card does not say how the network was trained.
 
     Example:
         >>> training_flop(keras_wrn.load_trained("RUN").card)  # doctest: +SKIP

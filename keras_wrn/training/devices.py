@@ -1,4 +1,4 @@
-"""The devices that a run trains on."""
+"""The devices that a run trains on, and their random draws."""
 
 import contextlib
 from typing import Any
@@ -11,10 +11,10 @@ from keras_wrn.training.recipe import Recipe
 
 
 def draw_apart(model: keras.Model) -> None:
-    """Let each replica draw crops, flips and dropout of its own, by a seed of its own.
+    """Give each replica its own seed for crops, flips and dropout.
 
-    Keras mirrors the state of a generator, and every replica would draw the same. The first
-    replica's, which is what is saved, stays as it is: a run goes on with the same draws.
+    Keras copies a generator's state to all replicas, so all would draw the same. The first
+    replica's state is the one that is saved. It stays, so a resumed run has the same draws.
     """
     import tensorflow as tf
 
@@ -30,7 +30,11 @@ def draw_apart(model: keras.Model) -> None:
 
 @contextlib.contextmanager
 def device_scope(recipe: Recipe) -> Any:
-    """MirroredStrategy's scope where TensorFlow sees several devices; yields how many."""
+    """Enter MirroredStrategy's scope if TensorFlow has several devices; yields their number.
+
+    Raises:
+        InputError: the batch size does not divide by their number.
+    """
     if keras.config.backend() != "tensorflow":
         yield 1
         return

@@ -1,7 +1,9 @@
-"""What a run learns from and is measured on: images in memory, or read as they are needed."""
+"""A run's data: held in memory, or streamed."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import numpy as np
@@ -14,44 +16,22 @@ from keras_wrn.images.preprocessing import (
     measure_preprocessing,
     preprocess_input,
     preprocessing_of,
+    whitening_preprocessing,
 )
 from keras_wrn.inference.evaluation import evaluate
 from keras_wrn.training.batches import BatchStream, InOrder, even_batch, untuned
 from keras_wrn.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from keras_wrn.training.imagenet_feed import ImageStream
+
+Feed: TypeAlias = "InMemory | ImageStream"
 EVALUATION_BATCH = 500  # images; any size gives the same numbers
-LOOKED_AT = 1000  # test images for pictures of what the network says
-
-
-class Feed(Protocol):
-    """Where a run's images come from.
-
-    Attributes:
-        dataset: the name of the data set.
-        preprocessing: its statistics and classes.
-        images: the number of training images.
-        shape: (height, width, 3) of a training image.
-        test: test images as stored, uint8, and their labels, at most 1,000, to look at.
-    """
-
-    dataset: str
-    preprocessing: Preprocessing
-    images: int
-    shape: tuple[int, int, int]
-    test: tuple[np.ndarray, np.ndarray]
-
-    def stream(self, start_step: int) -> Any:
-        """Training batches without end, from a step on: a pure function of seed and step."""
-
-    def validation(self, replicas: int) -> dict[str, Any]:
-        """The arguments of `fit` that say what it is validated on."""
-
-    def measure(self, network: keras.Model) -> dict[str, Any]:
-        """`evaluation.evaluate` of a network, ending in a softmax, on the whole test set."""
+LOOKED_AT = 1000  # test images for the picture of predictions
 
 
 def open_feed(recipe: Recipe, data_dir: str | Path | None) -> Feed:
-    """Find a recipe's data; raises InputError where they are not to be had."""
+    """Open a recipe's data; raises InputError if they are missing or damaged."""
     if recipe.random_resized_crop:
         from keras_wrn.training.imagenet_feed import ImageStream
 
@@ -60,9 +40,21 @@ def open_feed(recipe: Recipe, data_dir: str | Path | None) -> Feed:
 
 
 class InMemory:
-    """A data set held in memory as uint8, or whitened as float32.
+    """Images held in memory, as uint8 or, whitened, as float32.
 
-    The attributes and methods are those of `Feed`.
+    Args:
+        recipe: data set, image size, batch size, seed and augmentation.
+        data_dir: folder of the data set; default ~/.keras/datasets.
+
+    Attributes:
+        dataset: the name of the data set.
+        preprocessing: its statistics and classes.
+        images: the number of training images.
+        shape: (height, width, 3) of a training image.
+        test: up to 1,000 test images as stored, uint8, and their labels, for pictures.
+
+    Raises:
+        InputError: the data are missing or damaged, or `held_out` leaves no training image.
     """
 
     def __init__(self, recipe: Recipe, data_dir: str | Path | None) -> None:
@@ -71,50 +63,54 @@ class InMemory:
         self.dataset = recipe.dataset
         train, test = data.train, data.test
         if recipe.held_out:
-            train, test = _apart(train, recipe.held_out)
-        self._train = self._some(train, recipe.train_images)
+            train, test = _hold_out(train, recipe.held_out)
+        self._train = self._at_most(train, recipe.train_images)
         self._test = test
         self.images = len(self._train[0])
         self.shape = self._train[0].shape[1:]
-        self.test = self._some(test, LOOKED_AT)
-        self.preprocessing = self._preprocessing(data.class_names)
-        self._seen = (self._as_seen(self._train[0]), self._as_seen(self._test[0]))
+        self.test = self._at_most(test, LOOKED_AT)
+        self.preprocessing = self._statistics(data.class_names)
+        self._inputs = (self._whitened(self._train[0]), self._whitened(self._test[0]))
 
-    def _some(self, images: loading.Images, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """So many images and their labels; all for 0.
+    def _at_most(self, images: loading.Images, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Select `most` images and their labels; 0: no limit.
 
-        The first, as the sets come in a random order; but a folder's are sorted by class.
+        Official sets are in random order, so the first images do. A folder is sorted by class, so
+        its images are spread evenly.
         """
         count = len(images.labels)
         if not 0 < most < count:
             return images.images, images.labels
-        if self.dataset in loading.NAMES:
-            return images.images[:most], images.labels[:most]
-        chosen = folders.spread(count, most)
+        known = self.dataset in loading.NAMES
+        chosen = slice(most) if known else folders.spread(count, most)
         return images.images[chosen], images.labels[chosen]
 
-    def _preprocessing(self, class_names: tuple[str, ...]) -> Preprocessing:
+    def _statistics(self, class_names: tuple[str, ...]) -> Preprocessing:
         if self.recipe.whitening:
-            from keras_wrn.images.preprocessing import whitening_preprocessing
-
             return whitening_preprocessing(self._train[0], class_names)
         if self.dataset in loading.NAMES:
             return preprocessing_of(self.dataset)
         return measure_preprocessing(self._train[0], class_names)
 
-    def _as_seen(self, images: np.ndarray) -> np.ndarray:
-        """The images that are cropped and flipped: whitened ones once for the whole run.
+    def _whitened(self, images: np.ndarray) -> np.ndarray:
+        """Whiten images once for the whole run, if the recipe whitens.
 
-        The paper whitens the data set before anything else is done to it.
+        The paper whitens the data set before any augmentation.
         """
-        if not self.recipe.whitening:
-            return images
-        return preprocess_input(images, self.preprocessing)
+        return preprocess_input(images, self.preprocessing) if self.recipe.whitening else images
 
     def stream(self, start_step: int) -> BatchStream:
-        """See `Feed`."""
+        """Make training batches without end, from a step on; they depend on seed and step only.
+
+        Args:
+            start_step: steps of the run that are done.
+
+        Returns:
+            Pairs of images (batch, height, width, 3), uint8 or whitened float32, and labels:
+            integers (batch,) or, after mixing, float32 shares (batch, classes).
+        """
         return BatchStream(
-            self._seen[0],
+            self._inputs[0],
             self._train[1],
             self.recipe,
             classes=len(self.preprocessing.class_names),
@@ -122,17 +118,17 @@ class InMemory:
         )
 
     def validation(self, replicas: int) -> dict[str, Any]:
-        """See `Feed`."""
+        """Make the arguments of `fit` for validation, in batches that keep all replicas busy."""
         batch_size = even_batch(len(self._test[0]), replicas, EVALUATION_BATCH)
-        return {"validation_data": untuned(InOrder(self._seen[1], self._test[1], batch_size))}
+        return {"validation_data": untuned(InOrder(self._inputs[1], self._test[1], batch_size))}
 
     def measure(self, network: keras.Model) -> dict[str, Any]:
-        """See `Feed`."""
+        """Evaluate a network that ends in a softmax on the whole test set, as `evaluate` does."""
         return evaluate(network, *self._test, self.preprocessing)
 
 
-def _apart(images: loading.Images, count: int) -> tuple[loading.Images, loading.Images]:
-    """All but `count` of the images, and those, always the same ones."""
+def _hold_out(images: loading.Images, count: int) -> tuple[loading.Images, loading.Images]:
+    """Split off `count` images, the same for all seeds: (the rest, the held-out images)."""
     if count >= len(images.labels):
         raise InputError(
             f"`held_out` must be below the number of training images, {len(images.labels)}. "

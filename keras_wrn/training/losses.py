@@ -1,4 +1,4 @@
-"""What a run minimises, and the error that its history shows; all of logits."""
+"""Losses and errors of a run, computed from logits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,12 @@ Loss = Callable[[Any, Any], Any]
 
 
 def error(y_true: Any, y_pred: Any) -> Any:
-    """Top-1 error of each image, 0 or 1; what the paper reports.
+    """Compute the top-1 error of each image, 0 or 1, which the paper reports.
 
-    With mixed labels, an image is right where its larger share is found.
+    Args:
+        y_true: labels (n,) or (n, 1), or shares of classes (n, classes). The class with the larger
+            share is the right one.
+        y_pred: logits (n, classes).
     """
     return ops.cast(
         ops.not_equal(ops.argmax(y_pred, axis=-1), ops.argmax(_shares(y_true, y_pred), axis=-1)),
@@ -21,7 +24,7 @@ def error(y_true: Any, y_pred: Any) -> Any:
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
-    """Cross entropy of logits with integer labels (n,) or shares of classes (n, classes)."""
+    """Make the cross entropy of logits with labels (n,) or shares of classes (n, classes)."""
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         return keras.losses.categorical_crossentropy(
@@ -32,17 +35,17 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
 
 
 def distillation(labels_loss: Loss, teacher_share: float, temperature: float) -> Loss:
-    """The loss of a student whose logits stand before its teacher's, (n, 2 * classes).
+    """Make the loss of a student from logits (n, 2 * classes): its own, then its teacher's.
 
     (1 - share) * labels_loss + share * T^2 * KL(teacher's softmax at T, student's at T).
 
     Args:
-        labels_loss: of labels and the student's logits.
+        labels_loss: loss of labels and the student's logits.
         teacher_share: in [0, 1].
         temperature: T > 0.
 
-    Source: Hinton et al. 2015, arXiv:1503.02531, section 2; T^2 keeps the share of the gradients
-    the same whatever T is.
+    Source: Hinton et al. 2015, arXiv:1503.02531, section 2. T^2 makes the gradients independent
+    of T in size.
     """
 
     def loss(y_true: Any, y_pred: Any) -> Any:
@@ -56,16 +59,16 @@ def distillation(labels_loss: Loss, teacher_share: float, temperature: float) ->
 
 
 def student_error(y_true: Any, y_pred: Any) -> Any:
-    """`error` of the student's logits, which stand before the teacher's."""
+    """Compute `error` from logits (n, 2 * classes): the student's, then the teacher's."""
     return error(y_true, ops.split(y_pred, 2, axis=-1)[0])
 
 
-# Keras names what it shows after the function.
+# Keras shows a metric under its function's name.
 student_error.__name__ = "error"
 
 
 def _shares(y_true: Any, y_pred: Any) -> Any:
-    """Labels as shares of the classes, whichever way they came."""
+    """Convert labels (n,) or (n, 1) to shares of classes (n, classes); keep shares."""
     classes = y_pred.shape[-1]
     if len(y_true.shape) == 2 and y_true.shape[1] == classes and classes > 1:
         return y_true

@@ -1,4 +1,4 @@
-"""What a training run is: every number with its unit and its source, in one frozen record."""
+"""`Recipe`: all options of a training run, each with its unit and its source."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,16 +14,19 @@ _CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "policy": POLICIES, 
 
 
 def option(default: Any, help_text: str) -> Any:
-    """A field of a dataclass that is a flag of the command line, explained by its help."""
+    """Declare a dataclass field that is also a flag of the command line, with its help text."""
     return dataclasses.field(default=default, metadata={"help": help_text})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training run, completely: the same recipe and seed make the same run.
+    """All options of a training run. The same recipe, with its seed, makes the same run.
 
     The defaults are the paper's CIFAR recipe with mean/std normalisation (section 3, Table 5).
-    Every field can be given on the command line of a recipe script under its own name.
+    Each field is a flag of the recipe scripts, under the same name.
+
+    Raises:
+        InputError: an option is out of range, or two options exclude each other.
 
     Example:
         >>> Recipe(depth=40, width=4).shortened(50).drop_epochs
@@ -36,25 +39,25 @@ class Recipe:
     image_size: int = option(32, "height and width in pixels, for folders of images and ImageNet")
     extra: bool = option(False, "add SVHN's 531,131 extra training images; paper: yes")
     whitening: bool = option(
-        False, "contrast normalisation and ZCA whitening (paper, Tables 2 to 4) for mean and std"
+        False, "contrast normalisation and ZCA whitening (paper, Tables 2 to 4), not mean/std"
     )
     form: str = option("cifar", "cifar: pre-activation, Table 1; imagenet: Tables 7 and 8")
-    depth: int = option(28, "n: convolutions on the longest path")
-    width: float = option(10.0, "k: widening factor")
+    depth: int = option(28, "n, the number of convolutions on the longest path")
+    width: float = option(10.0, "k, the widening factor")
     block: str = option("B(3,3)", "B(M) for a list M of 1s and 3s, or 'bottleneck'")
-    blocks_per_group: int | None = option(None, "N, where it shall not follow from the depth")
+    blocks_per_group: int | None = option(None, "N, if it must not follow from the depth")
     dropout: float = option(0.0, "drop rate inside blocks; paper: 0.3 on CIFAR, 0.4 on SVHN")
-    stochastic_depth: float = option(0.0, "drop rate of the last block, growing linearly")
+    stochastic_depth: float = option(0.0, "drop rate of the last block; linear from 0")
 
     epochs: int = option(200, "passes over the training images; paper: 200")
-    batch_size: int = option(128, "images a step, over all devices together; paper: 128")
+    batch_size: int = option(128, "images per step, over all devices together; paper: 128")
     learning_rate: float = option(0.1, "the highest rate of the schedule; paper: 0.1")
     schedule: str = option("steps", "steps (paper), cosine, one_cycle or constant")
     drop_epochs: tuple[int, ...] = option(
         (60, 120, 160), "epochs, counted from 1, at whose start the rate drops; paper: 60,120,160"
     )
     drop_factor: float = option(0.2, "what a drop multiplies the rate by; paper: 0.2")
-    reset_velocity: bool = option(True, "forget momentum at a drop, as the authors' code does")
+    reset_velocity: bool = option(True, "reset the momentum at each drop, like the authors' code")
     warmup_epochs: float = option(0.0, "epochs of linear rise to the highest rate")
     momentum: float = option(0.9, "of SGD; paper: 0.9")
     nesterov: bool = option(True, "Nesterov momentum; paper: yes")
@@ -63,129 +66,134 @@ class Recipe:
     vector_rate: float = option(
         1.0, "multiplies the rate of biases and batch normalisation; paper: 1"
     )
-    sam: float = option(0.0, "radius rho of sharpness-aware minimisation, 0: off; 2 passes a step")
+    sam: float = option(
+        0.0, "radius rho of sharpness-aware minimisation; 0: off; 2 passes per step"
+    )
     average: float = option(
         0.0,
-        "decay a step of the weights' moving average that is kept, 0: off; history.csv has the "
-        "test error of the weights themselves",
+        "decay per step of a moving average of the weights, which is what is stored; 0: off. "
+        "history.csv has the test error of the weights themselves",
     )
 
     pad: int = option(4, "pixels of reflection padding before the random crop; paper: 4")
     flip: bool = option(True, "mirror half of the images; paper: yes")
     alternating_flip: bool = option(
-        False, "mirror each image in every second epoch, instead of by chance; needs flip"
+        False, "mirror each image in every second epoch, not at random; needs flip"
     )
     random_resized_crop: bool = option(
-        False, "for ImageNet: crop 8 to 100 % of the area, read the images as they are needed"
+        False, "for ImageNet: crop 8 to 100 % of the area, stream the images from disk"
     )
     resize: int = option(
         0,
-        "with random_resized_crop: pixels of a test image's shorter side before the crop in its "
-        "middle; 0: no more than it",
+        "with random_resized_crop: shorter side of a test image in pixels before the centre crop; "
+        "0: the size of the crop",
     )
-    color_jitter: float = option(0.0, "of brightness, contrast and saturation; ImageNet: 0.4")
-    lighting: float = option(0.0, "std of the noise along the colours' axes; ImageNet: 0.1")
+    color_jitter: float = option(
+        0.0, "strength of brightness, contrast and saturation jitter; ImageNet: 0.4"
+    )
+    lighting: float = option(0.0, "std of noise along the principal axes of colour; ImageNet: 0.1")
     policy: str = option(
         "none", "none, trivial_augment (Mueller & Hutter 2021, wide) or rand_augment"
     )
-    policy_operations: int = option(2, "operations an image, N of RandAugment (Cubuk et al. 2019)")
-    policy_magnitude: int = option(14, "strength of 0 to 30, M of RandAugment")
+    policy_operations: int = option(2, "operations per image, N of RandAugment (Cubuk et al. 2019)")
+    policy_magnitude: int = option(14, "strength from 0 to 30, M of RandAugment")
     cutout: int = option(0, "pixels: side of the square set to the mean (DeVries & Taylor 2017)")
-    mixup: float = option(0.0, "alpha of mixup (Zhang et al. 2018), 0: off")
-    cutmix: float = option(0.0, "alpha of CutMix (Yun et al. 2019), 0: off")
-    label_smoothing: float = option(0.0, "share of the label spread over all classes")
+    mixup: float = option(0.0, "alpha of mixup (Zhang et al. 2018); 0: off")
+    cutmix: float = option(0.0, "alpha of CutMix (Yun et al. 2019); 0: off")
+    label_smoothing: float = option(0.0, "share of each label that is spread over all classes")
     train_sizes: tuple[int, ...] = option(
-        (), "pixels: sizes to train at, one after the other; empty: the images' own"
+        (), "pixels: sizes to train at, one after the other; empty: the images' size"
     )
     size_epochs: tuple[int, ...] = option(
-        (), "epochs, counted from 1, at whose start the next of train_sizes begins"
+        (), "epochs, counted from 1, at whose start the next size of train_sizes begins"
     )
 
     teacher: str = option(
-        "", "a run folder whose network is learnt from too (Hinton et al. 2015); empty: none"
+        "", "a run folder whose network is imitated (Hinton et al. 2015); empty: none"
     )
-    teacher_share: float = option(0.9, "share of the teacher in the loss; the labels have the rest")
-    temperature: float = option(4.0, "that softens teacher and student")
+    teacher_share: float = option(0.9, "share of the teacher in the loss; the rest is the labels'")
+    temperature: float = option(4.0, "divides the logits of teacher and student in the loss")
 
     precision: str = option("float32", "float32 or mixed_bfloat16")
-    synchronized_bn: bool = option(False, "batch statistics over all devices; paper: each its own")
+    synchronized_bn: bool = option(False, "batch statistics over all devices; paper: per device")
     train_images: int = option(
-        0, "train on so many images only: the first, or of a folder from all classes; 0: on all"
+        0, "maximum number of training images: the first, or in a folder spread evenly; 0: no limit"
     )
     held_out: int = option(
         0,
-        "training images that are kept from training and measured in the test set's place, to "
-        "choose recipes by; the same ones for all seeds",
+        "training images to hold out and evaluate on in place of the test set, for choosing "
+        "recipes; the same images for all seeds",
     )
     evaluate_every: int = option(1, "epochs between test-set evaluations (never used to choose)")
-    seed: int = option(1, "of weights, order, augmentation and dropout")
+    seed: int = option(1, "of initial weights, order of images, augmentation and dropout")
 
     def __post_init__(self) -> None:
-        """Refuse numbers that describe no run."""
+        """Refuse values that describe no run."""
         for name in "epochs batch_size evaluate_every image_size policy_operations".split():
-            _require(self, name, getattr(self, name) >= 1, "at least 1")
+            self._require(name, getattr(self, name) >= 1, "at least 1")
         amounts = "pad train_images held_out cutout resize lighting color_jitter mixup cutmix sam"
         for name in [*amounts.split(), "warmup_epochs", "weight_decay"]:
-            _require(self, name, getattr(self, name) >= 0, "0 or more")
+            self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("momentum", "label_smoothing", "average"):
-            _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+            self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         for name in ("learning_rate", "drop_factor", "vector_rate", "temperature"):
-            _require(self, name, getattr(self, name) > 0, "above 0")
+            self._require(name, getattr(self, name) > 0, "above 0")
         for name, choices in _CHOICES.items():
-            _require(self, name, getattr(self, name) in choices, "one of " + ", ".join(choices))
-        _require(self, "seed", 0 <= self.seed < 2**32, "0 or more and below 2**32")
-        _require(self, "teacher_share", 0 <= self.teacher_share <= 1, "in [0, 1]")
-        _require(self, "policy_magnitude", 0 <= self.policy_magnitude <= 30, "in 0 to 30")
-        self._check_together()
+            self._require(name, getattr(self, name) in choices, "one of " + ", ".join(choices))
+        self._require("seed", 0 <= self.seed < 2**32, "0 or more and below 2**32")
+        self._require("teacher_share", 0 <= self.teacher_share <= 1, "in [0, 1]")
+        self._require("policy_magnitude", 0 <= self.policy_magnitude <= 30, "in 0 to 30")
+        self._check_conflicts()
 
-    def _check_together(self) -> None:
-        """Refuse options that contradict each other."""
+    def _check_conflicts(self) -> None:
+        """Refuse options that exclude each other."""
+        require, streamed, sizes = self._require, self.random_resized_crop, len(self.train_sizes)
         for name in ("drop_epochs", "size_epochs"):
             epochs = getattr(self, name)
             rising = all(a <= b for a, b in zip((1, *epochs), epochs, strict=False))
-            _require(self, name, rising, "epochs counted from 1, rising or equal")
-        _require(self, "warmup_epochs", self.warmup_epochs < self.epochs, "below epochs")
-        sizes = len(self.train_sizes)
-        fits = len(self.size_epochs) == max(sizes - 1, 0)
-        _require(self, "size_epochs", fits, f"one fewer than the {sizes} sizes in train_sizes")
-        _require(self, "train_sizes", all(s >= 8 for s in self.train_sizes), "8 pixels or more")
-        one_mix = not (self.mixup and self.cutmix)
-        _require(self, "cutmix", one_mix, "0 where mixup is used; one of them mixes a batch")
-        # What needs pixels of 0 to 255 cannot have whitened ones.
-        plain = self.policy == "none" and not (self.mixup or self.color_jitter or self.lighting)
-        plain = plain and not (self.random_resized_crop or self.teacher)
-        _require(
-            self,
-            "whitening",
-            plain or not self.whitening,
-            "False with policy, mixup, color_jitter, lighting, random_resized_crop or teacher",
-        )
-        _require(self, "sam", not (self.sam and self.teacher), "0 with a teacher")
-        own_size = not (self.train_sizes and self.teacher)
-        _require(self, "train_sizes", own_size, "empty with a teacher, which has one size")
-        mirrors = self.flip or not self.alternating_flip
-        _require(self, "alternating_flip", mirrors, "False where flip is")
-        as_needed = self.random_resized_crop
-        _require(self, "resize", as_needed or not self.resize, "0 without random_resized_crop")
-        streamed = as_needed or not self.dataset.startswith("tfds:")
-        _require(self, "random_resized_crop", streamed, "True for what tensorflow_datasets has")
-        whole = as_needed or self.train_images
-        _require(
-            self,
-            "held_out",
-            not (self.held_out and whole),
-            "0 with random_resized_crop or train_images",
-        )
-        _require(self, "extra", self.dataset == "svhn" or not self.extra, "False but for svhn")
+            require(name, rising, "epochs counted from 1, rising or equal")
+        require("warmup_epochs", self.warmup_epochs < self.epochs, "below epochs")
+        one_fewer = f"one fewer than the {sizes} sizes in train_sizes"
+        require("size_epochs", len(self.size_epochs) == max(sizes - 1, 0), one_fewer)
+        require("train_sizes", all(size >= 8 for size in self.train_sizes), "8 pixels or more")
+        one_size = "empty with a teacher, which has one size"
+        require("train_sizes", not (sizes and self.teacher), one_size)
+        one_mix = "0 where mixup is used; one of them mixes a batch"
+        require("cutmix", not (self.mixup and self.cutmix), one_mix)
+        # These need pixels of 0 to 255, which whitened images do not have.
+        needs_pixels = self.mixup or self.color_jitter or self.lighting or streamed or self.teacher
+        needs_pixels = needs_pixels or self.policy != "none"
+        names = "policy, mixup, color_jitter, lighting, random_resized_crop or teacher"
+        require("whitening", not (self.whitening and needs_pixels), f"False with {names}")
+        require("sam", not (self.sam and self.teacher), "0 with a teacher")
+        require("alternating_flip", self.flip or not self.alternating_flip, "False where flip is")
+        require("resize", streamed or not self.resize, "0 without random_resized_crop")
+        crop = f"0 or at least image_size={self.image_size}, the size of the crop"
+        require("resize", not 0 < self.resize < self.image_size, crop)
+        for name in ("policy", "mixup", "cutmix", "alternating_flip"):
+            in_memory = "off with random_resized_crop: it works with images in memory"
+            require(name, not streamed or getattr(self, name) in (0, "none"), in_memory)
+        is_tfds = self.dataset.startswith("tfds:")
+        of_tfds = "True for data sets of tensorflow_datasets"
+        require("random_resized_crop", streamed or not is_tfds, of_tfds)
+        in_part = streamed or self.train_images
+        in_full = "0 with random_resized_crop or train_images"
+        require("held_out", not (self.held_out and in_part), in_full)
+        require("extra", self.dataset == "svhn" or not self.extra, "False but for svhn")
         if self.form == "imagenet":
             for name in ("dropout", "stochastic_depth", "blocks_per_group"):
-                _require(self, name, not getattr(self, name), "0 or None with form=imagenet")
-            given = self.block.replace(" ", "") != "B(3,3)"
-            _require(self, "block", not given, "left out with form=imagenet: the depth decides")
+                require(name, not getattr(self, name), "0 or None with form=imagenet")
+            default_block = self.block.replace(" ", "") == "B(3,3)"
+            require("block", default_block, "left out with form=imagenet: the depth decides")
+
+    def _require(self, name: str, fine: bool, expected: str) -> None:
+        if not fine:
+            received = f"{name}={getattr(self, name)!r}"
+            raise InputError(f"`{name}` must be {expected}. Received: {received}")
 
     @property
     def network_name(self) -> str:
-        """The paper's label: "WRN-28-10", with the block where it is not B(3,3)."""
+        """The paper's name, such as "WRN-28-10"; the block follows if it is not B(3,3)."""
         label = f"WRN-{self.depth}-{self.width:g}"
         if self.form == "imagenet":
             return label
@@ -194,16 +202,16 @@ class Recipe:
         return label if self.block.replace(" ", "") == "B(3,3)" else f"{label}-{self.block}"
 
     def size_in(self, epoch: int) -> int | None:
-        """Pixels that images are trained at in an epoch, counted from 0; None: their own."""
+        """Image size in pixels in an epoch, counted from 0; None: the images' own size."""
         if not self.train_sizes:
             return None
         return self.train_sizes[sum(epoch + 1 >= start for start in self.size_epochs)]
 
     def shortened(self, epochs: int) -> "Recipe":
-        """The same schedule over another number of epochs: drops and warm-up keep their share.
+        """Scale the schedule to another number of epochs; drops and warm-up keep their share.
 
-        The first epoch is always at the highest rate, and no drop is lost: in a run of few
-        epochs several may stand at the start of one.
+        The first epoch always has the highest rate. No drop is lost: in a short run, several may
+        fall on one epoch.
         """
 
         def moved(marks: tuple[int, ...], first: int) -> tuple[int, ...]:
@@ -218,12 +226,12 @@ class Recipe:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for recipe.json."""
+        """Convert to plain values, for recipe.json."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
-        """The recipe of a recipe.json."""
+        """Make a recipe from a recipe.json; raises InputError for an unknown field."""
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -234,8 +242,3 @@ class Recipe:
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
         return cls(**plain)
-
-
-def _require(recipe: Recipe, name: str, fine: bool, expected: str) -> None:
-    if not fine:
-        raise InputError(f"`{name}` must be {expected}. Received: {name}={getattr(recipe, name)!r}")

@@ -1,4 +1,4 @@
-"""What happens around the steps of a training run: history, state, momentum, pictures."""
+"""`RunKeeper`: a run's history, saved state, clocks and signals, so that it can resume."""
 
 import signal
 import time
@@ -29,19 +29,25 @@ LOG_EVERY = 60.0  # seconds between lines of the log
 
 
 class RunKeeper(keras.callbacks.Callback):
-    """Keep a run's history and state, so that the same command goes on where it stopped.
+    """Keep a run's history and state, so that the same command resumes it.
 
-    The state is every variable of the model and its optimiser, the step, and the means of the
-    metrics over the epoch under way. It is saved every ten minutes, at the end of each epoch where
-    the last save is older than that, and on SIGTERM or Ctrl-C, after which `Interrupted` is raised.
+    The state is all variables of the model and its optimiser, the step, and the means of the
+    metrics in the current epoch. It is saved when the last save is `save_every` seconds old, and
+    on SIGTERM or Ctrl-C, after which `Interrupted` is raised.
 
     Args:
         workdir: the run folder.
-        recipe: what is trained; its `epochs` and `batch_size` are read.
+        recipe: the run's options, of which `epochs` and `batch_size` are read.
         steps_per_epoch: steps of a whole epoch.
-        columns: of history.csv.
-        average: the moving average of the weights, where the recipe keeps one.
+        columns: columns of history.csv.
+        average: the moving average of the weights, if the recipe keeps one.
         save_every: seconds between saved states.
+
+    Attributes:
+        step: steps done, over the whole run.
+        rows: rows of the history.
+        seconds: wall-clock seconds of training, earlier sessions included.
+        cpu_seconds: processor seconds of the same.
     """
 
     def __init__(
@@ -63,16 +69,16 @@ class RunKeeper(keras.callbacks.Callback):
         self.save_every = save_every
         self.step = 0
         self.rows: list[dict[str, Any]] = []
-        self.seconds = 0.0  # of training, wall clock, earlier sessions included
+        self.seconds = 0.0
         self.cpu_seconds = 0.0
         self._signal: int | None = None
         self._old_handlers: dict[int, Any] = {}
-        self._means: dict[str, Any] = {}  # of the epoch under way, over `_mean_steps` steps
+        self._means: dict[str, Any] = {}  # of the current epoch, over `_mean_steps` steps
         self._mean_steps = 0
-        self._earlier: tuple[int, dict[str, float]] = (0, {})  # of it before an interruption
+        self._earlier: tuple[int, dict[str, float]] = (0, {})  # steps and means of it before a stop
 
     def restore(self, model: keras.Model) -> None:
-        """Put a built model and the average back into the saved state, if there is one."""
+        """Load the saved state, if there is one, into a built model and the average."""
         saved = run_folder.load_state(self.workdir)
         if saved is None:
             return
@@ -87,13 +93,17 @@ class RunKeeper(keras.callbacks.Callback):
         self._earlier = (facts["mean_steps"], facts["means"])
         self.rows = facts["history"]
         self.seconds, self.cpu_seconds = facts["seconds"], facts["cpu_seconds"]
-        logging.info("going on after step %d of the saved state", self.step)
+        logging.info("resuming after step %d of the saved state", self.step)
 
     def stretches(self, breaks: tuple[int, ...] = ()) -> list[tuple[int, int, int]]:
-        """What is left of the run, as calls of `fit`: (first epoch, one after the last, steps).
+        """Split the rest of the run into calls of `fit`.
 
-        The rest of an interrupted epoch is one; each epoch of `breaks`, counted from 1, begins
-        another. Epochs count from 0.
+        Args:
+            breaks: epochs, counted from 1, that begin a call of their own.
+
+        Returns:
+            Triples: first epoch and one after the last, counted from 0, and steps per epoch. The
+            rest of an interrupted epoch is a call of its own.
         """
         epoch, done = divmod(self.step, self.steps_per_epoch)
         found = [(epoch, epoch + 1, self.steps_per_epoch - done)] if done else []
@@ -105,15 +115,15 @@ class RunKeeper(keras.callbacks.Callback):
         return found
 
     def catch_signals(self) -> None:
-        """From now on SIGTERM and Ctrl-C stop the run after the step under way."""
+        """Let SIGTERM and Ctrl-C stop the run after the current step."""
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._old_handlers[number] = signal.signal(number, self._note_signal)
-            except ValueError:  # not in the main thread: whoever owns it decides
+            except ValueError:  # only the main thread may set handlers
                 return
 
     def release_signals(self) -> None:
-        """Give the signals back."""
+        """Restore the former signal handlers."""
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
         self._old_handlers = {}
@@ -122,27 +132,27 @@ class RunKeeper(keras.callbacks.Callback):
         self._signal = number
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start the clocks of this stretch."""
+        """Start the clocks of this call of `fit`."""
         self._last_save = self._last_log = self._last_tick = time.monotonic()
         self._last_cpu = time.process_time()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start counting an epoch."""
+        """Start the clocks of an epoch."""
         self._epoch_start = (self.step, self.seconds)
         self._last_tick, self._last_cpu = time.monotonic(), time.process_time()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Count the step; log, save and stop where it is time."""
+        """Count the step; log, save and stop when due."""
         self.step += 1
         self._tick()
-        self._means = logs or {}  # not converted here: that would wait for the device each step
+        self._means = logs or {}  # not converted: that would wait for the device
         self._mean_steps = self.step - self._epoch_start[0]
         now = time.monotonic()
         if now - self._last_log >= LOG_EVERY:
             self._last_log = now
             self._log(logs or {})
         if self.step % self.steps_per_epoch == 0:
-            return  # the end of the epoch follows, and is part of what is saved
+            return  # on_epoch_end follows, and saves with the epoch's row
         if self._signal is not None:
             self.save()
             raise Interrupted(self._signal, self.step)
@@ -168,7 +178,7 @@ class RunKeeper(keras.callbacks.Callback):
             raise Interrupted(self._signal, self.step)
 
     def save(self) -> None:
-        """Store the state now."""
+        """Save the state now."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         arrays = [ops.convert_to_numpy(variable.value) for variable in _state_variables(self.model)]
@@ -186,7 +196,7 @@ class RunKeeper(keras.callbacks.Callback):
         self._last_save = time.monotonic()
 
     def _whole_epoch(self, means: dict[str, Any]) -> dict[str, float]:
-        """Means over the epoch under way, the part before an interruption included."""
+        """Means over the whole current epoch, the part before a stop included."""
         before, earlier = self._earlier
         total = max(before + self._mean_steps, 1)
         return {
@@ -217,7 +227,7 @@ class RunKeeper(keras.callbacks.Callback):
 
 
 def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """The learning rate of the step just made; `optimizer.learning_rate` is the next one's."""
+    """The learning rate of the last step; `optimizer.learning_rate` is the next step's."""
     schedule = optimizer._learning_rate
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return float(ops.convert_to_numpy(schedule(optimizer.iterations - 1)))
@@ -225,7 +235,7 @@ def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
 
 
 def _state_variables(model: keras.Model) -> list[Any]:
-    """Every variable of a compiled model but its metrics', in a fixed order, each once."""
+    """All variables of a compiled model but its metrics', each once, in a fixed order."""
     metrics = {id(variable) for variable in model.metrics_variables}
     every = {id(v): v for v in [*model.variables, *model.optimizer.variables]}
     return [variable for key, variable in every.items() if key not in metrics]

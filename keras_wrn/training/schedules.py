@@ -1,4 +1,4 @@
-"""Learning rate against step, as Keras schedules: a resumed run needs nothing but its step."""
+"""Learning rate as a function of the step, so that a resumed run needs its step only."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from keras import ops
 
 from keras_wrn.training.recipe import Recipe
 
-ONE_CYCLE_RISE = 0.25  # share of the steps until the peak (Smith 2018), if no warm-up is given
+ONE_CYCLE_RISE = 0.25  # share of the steps before the peak without warm-up (Smith 2018)
 
 
 class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
-    """Straight lines between (step, rate) points; constant before the first, after the last.
+    """Linear interpolation between (step, rate) points; constant before and after them.
 
     Args:
-        steps: rising, at least two.
-        rates: one for each step, >= 0.
+        steps: at least two, rising.
+        rates: one per step, >= 0.
 
     Example:
         >>> float(PiecewiseLinear([0, 10], [0.0, 1.0])(5))
@@ -27,7 +27,7 @@ class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
         self.rates = [float(rate) for rate in rates]
 
     def __call__(self, step: Any) -> Any:
-        """The rate at a step."""
+        """Compute the rate at a step."""
         step = ops.cast(step, "float32")
         rate = ops.convert_to_tensor(self.rates[0], "float32")
         spans = zip(self.steps, self.steps[1:], self.rates, self.rates[1:], strict=False)
@@ -37,21 +37,21 @@ class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this schedule again."""
+        """Return the arguments of the constructor."""
         return {"steps": self.steps, "rates": self.rates}
 
 
 def learning_rate(recipe: Recipe, steps_per_epoch: int) -> Any:
-    """The schedule of a recipe, as a function of the optimiser's step.
+    """Make a recipe's schedule: a number, or a Keras schedule of the optimiser's step.
 
-    "steps" drops at the start of the epochs in `drop_epochs`, counted from 1: with 390 steps an
+    "steps" drops at the start of the epochs in `drop_epochs`, counted from 1: with 390 steps per
     epoch and a drop at 60, step 59 * 390 is the first at the lower rate.
     """
     total = recipe.epochs * steps_per_epoch
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     peak = recipe.learning_rate
     if recipe.schedule == "steps":
-        # Keras' boundary belongs to the rate before it, as PiecewiseLinear's jumps do.
+        # In Keras, and in PiecewiseLinear, a boundary still has the rate before it.
         drops = [(epoch - 1) * steps_per_epoch - 1 for epoch in recipe.drop_epochs]
         rates = [peak * recipe.drop_factor**i for i in range(len(drops) + 1)]
         if warmup:

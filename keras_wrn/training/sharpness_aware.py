@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation: the gradient where the loss nearby is worst."""
+"""Sharpness-aware minimisation: steps by the gradient at the worst point nearby."""
 
 from typing import Any
 
@@ -8,26 +8,26 @@ import keras
 class SharpnessAwareModel(keras.Model):
     """A model whose training step is SAM's, on TensorFlow.
 
-    A step climbs by rho along the gradient, takes the gradient there, climbs back, and lets the
-    optimiser step by it: two passes through the network, over the same augmented images. Batch
-    normalisation's moving statistics are those of the first pass.
+    A step moves the weights by rho along the gradient, computes the gradient there, moves back,
+    and gives that gradient to the optimiser. Both passes see the same augmented images. Batch
+    normalisation's moving statistics come from the first pass.
 
     Args:
         front: augmentation and normalisation.
-        network: what learns.
-        rho: radius of the climb, in the L2 norm over all weights, > 0.
+        network: the network to train: front's output to logits.
+        rho: length of the move, in the L2 norm over all weights, > 0.
 
     Source: Foret et al. 2021, arXiv:2010.01412, algorithm 1.
     """
 
     def __init__(self, front: keras.Model, network: keras.Model, rho: float) -> None:
-        super().__init__(front.inputs, network(front.outputs[0]), name="trainer")
+        super().__init__(front.inputs, network(front.outputs[0]), name="training_model")
         self.front = front
         self.network = network
         self.rho = rho
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Take one step; returns the means of the epoch."""
+        """Take one step; returns the running means of loss and metrics in this epoch."""
         import tensorflow as tf
 
         images, labels = data

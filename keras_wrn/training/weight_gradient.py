@@ -1,29 +1,27 @@
-"""A 3x3 convolution whose weight gradient on small planes is matrix products.
+"""A 3x3 convolution that computes its weight gradient as matrix products on small planes.
 
-oneDNN's bfloat16 kernel for the gradient of the weights runs along the rows of the planes. With AMX
-it leaves three quarters of each tile empty where a row has 8 pixels, and more where it has 6
-or 4. Here the planes of all images stand in one long row instead, with a row and a column of
-zeros between them, and each of the nine weights is one product with that row moved by as many
-pixels. With stride 2 that kernel is slower still, on any CPU; there the nine pixels that each
-result has seen stand side by side, and one product has all weights. It lives only in the clone
-that `train` steps; forward pass and values are the same.
+oneDNN's bfloat16 kernel for the weight gradient works along the rows of the planes. With AMX, a
+row of 8 pixels fills a quarter of a tile, and a shorter row less. Here all planes are laid out as
+one long row, with a row and a column of zeros between them. Each of the nine weights is then one
+product with that row, shifted. With stride 2 oneDNN's kernel is slower still, on any CPU. Here the
+nine pixels behind each output stand side by side, and one product gives all weights. Only the
+training clone has this layer; its forward pass and its values are those of the stock layer.
 """
 
 from typing import Any
 
 import keras
 
-# Where the products win (docs/performance.md); elsewhere they lose. Stride -> pixels of the result
-# at most, and channels at least. With stride 1 that is a Xeon with AMX.
+# Where the products are faster (docs/performance.md): stride -> pairs of maximum output pixels and
+# minimum channels. Stride 1 was measured on a Xeon with AMX.
 WINS = {1: ((64, 128),), 2: ((64, 64), (256, 128))}
 
 
 class ProductGradientConv2D(keras.layers.Conv2D):
-    """keras.layers.Conv2D, 3x3, no bias, with another weight gradient.
+    """keras.layers.Conv2D, 3x3, no bias, with its weight gradient as matrix products.
 
-    Stride 1 and padding "same", or stride 2 and padding "valid". TensorFlow on CPUs; takes the
-    stock gradient where the planes are larger or the channels fewer than where it gains, and with
-    stride 2 where the height or width is odd.
+    For TensorFlow on CPUs; stride 1 with padding "same", or stride 2 with padding "valid". Keeps
+    the stock gradient where that is faster, and for odd heights and widths with stride 2.
     """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
@@ -39,7 +37,7 @@ class ProductGradientConv2D(keras.layers.Conv2D):
 
 
 def is_suitable(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is a convolution that `ProductGradientConv2D` can stand for."""
+    """Whether `ProductGradientConv2D` can replace a layer."""
     return (
         type(layer) is keras.layers.Conv2D
         and layer.kernel_size == (3, 3)
@@ -55,19 +53,19 @@ def _convolve(images: Any, kernel: Any, stride: int) -> Any:
     import tensorflow as tf
 
     padding = "SAME" if stride == 1 else "VALID"
-    of_weights = weight_gradient if stride == 1 else strided_weight_gradient
+    weights_gradient = weight_gradient if stride == 1 else strided_weight_gradient
 
     @tf.custom_gradient
     def convolve(x: Any, weights: Any) -> Any:
         def gradient(upstream: Any) -> tuple[Any, Any]:
-            of_images = tf.raw_ops.Conv2DBackpropInput(
+            images_gradient = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.shape(x),
                 filter=weights,
                 out_backprop=upstream,
                 strides=[1, stride, stride, 1],
                 padding=padding,
             )
-            return of_images, of_weights(x, upstream)
+            return images_gradient, weights_gradient(x, upstream)
 
         return tf.nn.conv2d(x, weights, stride, padding), gradient
 
@@ -75,11 +73,11 @@ def _convolve(images: Any, kernel: Any, stride: int) -> Any:
 
 
 def weight_gradient(images: Any, upstream: Any) -> Any:
-    """The gradient of a 3x3 kernel, stride 1, "same" padding.
+    """Compute the gradient of a 3x3 kernel, stride 1, "same" padding.
 
     Args:
-        images: what was convolved, (batch, height, width, channels).
-        upstream: the gradient of the result, (batch, height, width, filters), the same dtype.
+        images: input of the convolution, (batch, height, width, channels).
+        upstream: gradient of its output, (batch, height, width, filters), the same dtype.
 
     Returns:
         A tensor (3, 3, channels, filters) of that dtype.
@@ -88,11 +86,11 @@ def weight_gradient(images: Any, upstream: Any) -> Any:
 
     height, width, channels = images.shape[1:]
     filters = upstream.shape[-1]
-    # One row and one column of zeros in front of each plane end the one before it as well.
+    # A row and a column of zeros before each plane also end the plane before it.
     row = width + 1
     fence = [[0, 0], [1, 0], [1, 0], [0, 0]]
     pixels = tf.shape(images)[0] * (height + 1) * row
-    # So that a move of a row and a pixel either way stays inside.
+    # A shift by a row and a pixel, either way, must stay inside.
     margin = [[row + 1, row + 1], [0, 0]]
     flat = tf.pad(tf.reshape(tf.pad(images, fence), (pixels, channels)), margin)
     across = tf.transpose(tf.reshape(tf.pad(upstream, fence), (pixels, filters)))
@@ -106,11 +104,11 @@ def weight_gradient(images: Any, upstream: Any) -> Any:
 
 
 def strided_weight_gradient(images: Any, upstream: Any) -> Any:
-    """The gradient of a 3x3 kernel, stride 2, no padding.
+    """Compute the gradient of a 3x3 kernel, stride 2, no padding.
 
     Args:
-        images: what was convolved, (batch, height, width, channels); height and width are even.
-        upstream: the gradient of the result, (batch, height / 2 - 1, width / 2 - 1, filters), the
+        images: input of the convolution, (batch, height, width, channels), even height and width.
+        upstream: gradient of its output, (batch, height / 2 - 1, width / 2 - 1, filters), the
             same dtype.
 
     Returns:
@@ -120,7 +118,7 @@ def strided_weight_gradient(images: Any, upstream: Any) -> Any:
 
     height, width, channels = images.shape[1:]
     rows, columns, filters = upstream.shape[1:]
-    # Slices with a stride are slow, and those of even and odd rows and columns have none.
+    # Slices with a stride are slow. Split into even and odd rows and columns, none needs one.
     parted = tf.reshape(images, (-1, height // 2, 2, width // 2, 2, channels))
     seen = [
         parted[
