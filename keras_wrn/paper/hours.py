@@ -69,7 +69,7 @@ def measure_speeds(
             "precision": training.precision,
             "batch": images,
             "n": _TIMINGS,
-            **machine.here(),
+            **machine.conditions(),
         }
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(workdir / SPEED_FILE, speeds)

@@ -14,7 +14,7 @@ from keras_wrn.paper.scale import Scale
 from keras_wrn.paper.systems import recipe_of
 from keras_wrn.paper.tables import FIGURE_4, FIGURE_4_BATCH
 from keras_wrn.system.files import read_json, write_json
-from keras_wrn.system.machine import here
+from keras_wrn.system.machine import conditions
 from keras_wrn.training.recipe import Recipe
 
 REFERENCE = "40-4"  # what Figure 4's ratios are to
@@ -131,7 +131,7 @@ def time_figure_4(
         "steps": steps,
         "seconds": seconds,
         "precision": changes["precision"],
-        **here(),
+        **conditions(),
     }
     path = figure_4_path(workdir, scale, precision)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Whether Keras can start, and with which backend: one sentence instead of a stack trace."""
+"""Start Keras, or say in one sentence why it cannot start; optional packages."""
 
 import contextlib
 import importlib
@@ -13,11 +13,11 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def require_keras() -> None:
-    """Import Keras, or say in one sentence what is missing.
+    """Import Keras.
 
     Raises:
-        ImportError: no backend is installed, not the one that was asked for, or there is none
-            of that name.
+        ImportError: Keras or its backend is not installed, or KERAS_BACKEND names no backend. The
+            message says what to do.
     """
     try:
         import keras  # noqa: F401
@@ -54,13 +54,13 @@ def _advice(missing: str) -> str:
 
 
 def tensorflow_installed() -> bool:
-    """Whether TensorFlow can be imported here (it is not imported to find out)."""
+    """Whether TensorFlow is installed; it is not imported."""
     return importlib.util.find_spec("tensorflow") is not None
 
 
 @contextlib.contextmanager
 def float32() -> Iterator[None]:
-    """Build in float32 whatever precision a program uses: for what is measured or kept."""
+    """Build networks in float32, whatever Keras' dtype policy is."""
     import keras
 
     policy = keras.config.dtype_policy()
@@ -72,7 +72,16 @@ def float32() -> Iterator[None]:
 
 
 def import_package(module: str, package: str, purpose: str) -> Any:
-    """Import what reads a data set; raises InputError, with the command, where it is absent."""
+    """Import an optional package.
+
+    Args:
+        module: the module to import, such as "scipy.io".
+        package: the package that has it, as pip knows it.
+        purpose: what needs it, as the subject of the error's sentence.
+
+    Raises:
+        InputError: it is not installed; the message has the command that installs it.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -80,5 +89,5 @@ def import_package(module: str, package: str, purpose: str) -> Any:
 
 
 def not_installed(purpose: str, package: str) -> str:
-    """The sentence on a package that is absent, with the command that installs it."""
+    """The sentence about a missing package, with the command that installs it."""
     return f"{purpose} needs {package}, which is not installed. Run: pip install {package}"

@@ -1,4 +1,4 @@
-"""What the package says unasked: what it downloads, and which weights it leaves out."""
+"""Messages to the user, and silence while TensorFlow starts."""
 
 import contextlib
 import os
@@ -10,16 +10,15 @@ from absl import logging
 
 
 def quiet_tensorflow() -> None:
-    """Ask TensorFlow for warnings and errors only, unless the user has asked for more."""
+    """Limit TensorFlow's log to errors, unless the user has set TF_CPP_MIN_LOG_LEVEL."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back what is written to standard error, and show it only if something fails.
+    """Hold back standard error, and show it only if something fails.
 
-    TensorFlow's C++ code says four lines about oneDNN when it is imported, whatever the log
-    level is.
+    TensorFlow's C++ code writes four lines about oneDNN when it is imported, at any log level.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -38,7 +37,7 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Say something where Keras says such things, for which it has no public function.
+    """Print a message where Keras prints its own; Keras has no public function for it.
 
     That is standard output, or the log after `keras.config.disable_interactive_logging()`.
     """

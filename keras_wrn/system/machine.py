@@ -1,4 +1,4 @@
-"""The versions and the hardware that a figure was measured with."""
+"""The hardware and the versions that a figure was measured with."""
 
 import collections
 import datetime
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 
-def here() -> dict[str, Any]:
-    """What a time was measured on, and when."""
+def conditions() -> dict[str, Any]:
+    """The conditions of a measurement: "hardware", "versions" and "date"."""
     return {
         "hardware": hardware(),
         "versions": versions(),
@@ -20,7 +20,7 @@ def here() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What the run was made with."""
+    """Installed version of each package that matters to a run, and Keras' "backend"."""
     import keras
 
     import keras_wrn
@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """The processor, and the accelerators that Keras has where it runs already, in words."""
+    """The processor and, if Keras is imported, its accelerators: "2 x EPYC 9R14, 1 x H200"."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -50,7 +50,7 @@ def hardware() -> str:
 
 
 def _accelerators() -> list[str]:
-    """The name of each; without Keras, and so without a backend, none is looked for."""
+    """The name of each accelerator; empty if Keras is not imported, to start no backend."""
     keras = sys.modules.get("keras")
     backend = keras.config.backend() if keras else None
     if backend == "tensorflow":
