@@ -32,7 +32,7 @@ from keras_wrn.paper import tables
 from keras_wrn.system import markdown
 from keras_wrn.training.cost import FLOP_OF_TRAINING, multiply_adds_of, training_flop
 from keras_wrn.training.recipe import Recipe
-from keras_wrn.weights.card import TEST_SET, metrics_of, read_card
+from keras_wrn.weights.card import TEST_SET, read_card
 
 RECORDS = (
     ("airbench94 (Jordan 2024), CIFAR-10", 6.0, 0.36),
@@ -208,12 +208,12 @@ def measured(folders: list[str]) -> list[dict]:
     """The runs in folders, those of one recipe together, in the order of their operations."""
     rows: dict[Recipe, dict] = {}
     for folder in folders:
-        card = read_card(Path(folder))
+        card = read_card(Path(folder)).to_dict()
         recipe = _recipe_of(card, folder)
         flop = card.get("training_flop") or training_flop(card)
         if flop is None:
             raise InputError(f"{folder} does not say how many steps it was trained for.")
-        of = metrics_of(card)
+        of = card.get("metrics_of", TEST_SET)
         if recipe not in rows:
             rows[recipe] = {
                 "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"

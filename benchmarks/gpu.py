@@ -51,9 +51,8 @@ DATA = 50_000  # images on the device, as many as CIFAR has
 Run = Callable[[], object]
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Measure each network and print a table."""
-    del arguments
     options = flags.FLAGS
     networks = {name: parse_network(name) for name in options.networks}
     backend = os.environ.get("KERAS_BACKEND", "")

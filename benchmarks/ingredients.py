@@ -13,12 +13,11 @@ import json
 import statistics
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 from interleaved import run
 
 from keras_wrn.errors import InputError
 from keras_wrn.system import markdown
-from keras_wrn.system.huge_pages import restart_with_huge_pages
 from keras_wrn.training.recipe import Recipe
 
 BASE = Recipe(
@@ -101,10 +100,8 @@ def table(workdir: Path) -> str:
     return markdown.table(["ingredient", "held-out error, %", "against base", "n", ""], rows)
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Train and print."""
-    del arguments
-    logging.set_verbosity(logging.INFO)
     workdir = Path(flags.FLAGS.workdir)
     names = flags.FLAGS.only or list(INGREDIENTS)
     if unknown := sorted(set(names) - set(INGREDIENTS)):
@@ -117,9 +114,8 @@ def measure(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    restart_with_huge_pages()
     flags.DEFINE_string("workdir", "runs/ingredients", "where the runs are")
     flags.DEFINE_list("seeds", ["1", "2"], "seeds")
     flags.DEFINE_list("only", [], "ingredients to train; default all")
     flags.DEFINE_bool("table", False, "only print the table of what is trained")
-    run(measure)
+    run(measure, trains=True)

@@ -21,9 +21,8 @@ STEPS = 4  # of one timing
 AT_ONCE = 10  # batches of one call: inside a training step the layer is not called on its own
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Time the ways in turn and print a table."""
-    del arguments
     options = flags.FLAGS
     if options.images % options.batch_size:
         raise InputError(

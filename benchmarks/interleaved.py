@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from absl import app, flags
+from absl import flags
 
-from keras_wrn.errors import InputError, Interrupted
-from keras_wrn.system.backend import not_installed
+from keras_wrn.cli import program
+from keras_wrn.errors import InputError
 
 # For programs in fresh processes: their memory at most, in MB.
 PEAK_MEMORY = """
@@ -200,42 +200,33 @@ def parse_network(text: str) -> tuple[int, int]:
     return int(depth), int(width)
 
 
-def run(measure: Callable[[list[str]], None], takes_arguments: bool = False) -> None:
-    """Start a benchmark; what the user can mend is one sentence and exit status 2.
+def run(
+    measure: Callable[..., None], *, takes_arguments: bool = False, trains: bool = False
+) -> None:
+    """Start a benchmark, with the flag --json; see `program.run`.
 
     Args:
-        measure: called with what stands on the command line beside the flags.
-        takes_arguments: whether anything may stand there.
+        measure: the benchmark.
+        takes_arguments: whether `measure` gets the arguments that are not flags; else there may
+            be none.
+        trains: as in `program.run`.
     """
 
-    def main(argv: list[str]) -> None:
-        try:
-            if argv[1:] and not takes_arguments:
-                raise InputError(f"Only flags are taken. Received: {' '.join(argv[1:])}.")
-            _make_room(flags.FLAGS.json)
-            measure(argv[1:])
-        except Interrupted as stop:
-            print(f"{stop}; the same command goes on from there", file=sys.stderr)
-            sys.exit(128 + stop.signal)
-        except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            if missing in ("", "keras_wrn"):
-                raise
-            _refuse(argv[0], not_installed("This benchmark", missing))
-        except InputError as error:
-            _refuse(argv[0], error)
+    def main(arguments: list[str]) -> None:
+        if arguments and not takes_arguments:
+            raise InputError(f"Only flags are taken. Received: {' '.join(arguments)}.")
+        _make_room(flags.FLAGS.json)
+        if takes_arguments:
+            measure(arguments)
+        else:
+            measure()
 
-    flags.DEFINE_string("json", None, "write the figures there")
-    app.run(main)
-
-
-def _refuse(program: str, why: object) -> NoReturn:
-    print(f"{program}: {why}", file=sys.stderr)
-    sys.exit(2)
+    flags.DEFINE_string("json", None, "file for the figures")
+    program.run(main, trains=trains)
 
 
 def _make_room(json_path: str | None) -> None:
-    """Make the folder of --json; raises InputError where it cannot be written, before hours go."""
+    """Make the folder of --json, or refuse it before hours of measuring."""
     if json_path is None:
         return
     path = Path(json_path)

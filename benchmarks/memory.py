@@ -103,9 +103,8 @@ PEERS = ("PyTorch", "stock Keras")
 END = "\nprint(json.dumps([imported, peak()]))"
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Run every program in turn, and print the medians and the ratios."""
-    del arguments
     options = flags.FLAGS
     depth, width = parse_network(options.network)
     sizes = parse_sizes(options.batch_sizes)

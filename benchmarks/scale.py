@@ -79,9 +79,8 @@ print(json.dumps({{"build": built, "first": first - later, "step": later, "mb": 
 Facts = dict[str, float] | None  # of one process; None where it failed
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Measure every network, print the tables and the fits."""
-    del arguments
     options = flags.FLAGS
     wide = list(dict.fromkeys((*WIDTHS, *DEPTHS)))
     names = [*wide, *([THIN] if options.thin else []), *(_peer_of(name) for name in wide)]

@@ -57,9 +57,8 @@ Clocks = list[tuple[float, float] | None]
 HOPELESS = 4.0  # times as slow as with nothing set
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Time every network under each setting, and print how many times as fast it is."""
-    del arguments
     options = flags.FLAGS
     unknown = [name for name in options.settings if name not in SETTINGS]
     if unknown:

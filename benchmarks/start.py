@@ -111,9 +111,8 @@ print(json.dumps({{"build to first step, PyTorch": whole - then,
 """
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Run every program in turn, and print the medians and the ratios."""
-    del arguments
     programs = {name: f"t = mark(); {code}; took = mark() - t" for name, code in IMPORTS.items()}
     for network, codes in {
         "28-10": (OURS, TORCH),

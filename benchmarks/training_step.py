@@ -55,9 +55,8 @@ MOST_STEPS = 200  # of one timing, unless --steps asks for more
 Builder = Callable[[], Callable[[], object]]  # makes what is timed
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Time each network at each batch size and print a table."""
-    del arguments
     options = flags.FLAGS
     networks = {name: parse_network(name) for name in options.networks}
     sizes = parse_sizes(options.batch_sizes)

@@ -39,9 +39,8 @@ SEVERAL = f"{AT_ONCE} steps a call"
 PEERS = {FIRST: LAST, RECOMPUTED: KEPT}  # of all others the peer is PLAIN
 
 
-def measure(arguments: list[str]) -> None:
+def measure() -> None:
     """Time every way for each network and print a table."""
-    del arguments
     options = flags.FLAGS
     networks = {name: parse_network(name) for name in options.networks}
     sizes = parse_sizes(options.batch_sizes)

@@ -3,261 +3,40 @@
     python recipes/coco.py --data_dir ~/.keras/datasets/coco --workdir RUN
     python recipes/coco.py --annotations A.json --images A/ --val_annotations B.json --val_images B/
 
-The paper gives no training recipe for its 35.2 mAP, which is of another detector (MultiPathNet
-with AttractioNet's proposals) on features trained on ImageNet. This is RetinaNet's own recipe
+The paper's 35.2 mAP is of another detector (MultiPathNet with AttractioNet's proposals), on
+features trained on ImageNet, and it gives no recipe. This is RetinaNet's own recipe
 (arXiv:1708.02002, section 4.1: batch 16, about 12 epochs, the rate divided by 10 after 2/3 and 8/9
-of them, flips), but with Adam, and gradients clipped to norm 10. Pretrained features are to be had
-for --depth 50 --weights imagenet; WRN-34-2 starts from random values, or from a file of yours.
+of them, flips), but with Adam, and gradients clipped to norm 10. Pretrained features exist for
+--depth 50 --weights imagenet. WRN-34-2 starts from random values, or from your own file.
 
-Expected mAP on COCO: not measured. WRN-34-2 learns 6 photos by heart in 80 steps: mAP 0.93.
+Expected mAP on COCO: not measured. WRN-34-2 memorises 6 photos in 80 steps: mAP 0.93.
 """
 
-import dataclasses
-import math
-import sys
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from absl import app, flags, logging
+from absl import flags
 
-from keras_wrn.cli import recipe_flags
-from keras_wrn.errors import InputError, Interrupted
-from keras_wrn.system import machine
-from keras_wrn.system.backend import require_keras
-from keras_wrn.system.console import quiet_stderr, quiet_tensorflow
-from keras_wrn.system.files import read_json, write_json, write_whole
-from keras_wrn.system.huge_pages import restart_with_huge_pages
-from keras_wrn.training import run_folder
-from keras_wrn.training.recipe import option
-from keras_wrn.weights.card import CARD_FILE
-
-COLUMNS = ("epoch", "step", "loss", "box_loss", "classification_loss", "mAP", "mAP50", "seconds")
-DROPS = (2 / 3, 8 / 9)  # of the run, where the rate is divided by 10: 60k and 80k of 90k steps
-DETECTOR_FILE = "detector.keras"
-DRAWN = 8  # photos in detections.png
+from keras_wrn.cli import program, recipe_flags
+from keras_wrn.detection import training
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a run is made of; each field is a flag of the command line."""
-
-    data_dir: str = option("~/.keras/datasets/coco", "annotations/, train2017/ and val2017/")
-    annotations: str = option("", "COCO JSON to train on; default instances_train2017.json")
-    images: str = option("", "folder of its photos")
-    val_annotations: str = option("", "COCO JSON to measure on; default instances_val2017.json")
-    val_images: str = option("", "folder of its photos")
-    limit: int = option(0, "train on so many photos, the first with boxes; 0: on all")
-    val_limit: int = option(0, "measure on so many photos; 0: on all")
-    depth: int = option(34, "18 or 34, or with width 2 also 50 or 101")
-    width: float = option(2.0, "widening factor")
-    weights: str = option("", "of the features: 'imagenet' for depth 50 and 101, or a path")
-    image_size: int = option(512, "pixels, a multiple of 32; photos are fitted in, in proportion")
-    anchor_size: float = option(0.0, "pixels of the smallest anchor; 0: 32, or 16 to 256 pixels")
-    epochs: int = option(12, "times through the photos")
-    batch_size: int = option(16, "photos a step")
-    learning_rate: float = option(1e-4, "of Adam")
-    flip: bool = option(True, "mirror half of the photos")
-    evaluate_every: int = option(1, "epochs between measurements of mAP")
-    seed: int = option(1, "of weights, order and flips")
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing; the network and the files are checked when used."""
-        above_0 = ("epochs", "batch_size", "learning_rate", "evaluate_every")
-        for name in (*above_0, "limit", "val_limit", "anchor_size"):
-            value, bound = getattr(self, name), "above 0" if name in above_0 else "0 or above"
-            if not 0 <= value < float("inf") or (value == 0 and name in above_0):
-                raise InputError(f"`{name}` must be {bound}. Received: {name}={value}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"`seed` must be 0 or more and below 2**32. Received: {self.seed}")
-
-
-def train(settings: Settings, workdir: Path) -> dict[str, Any]:
-    """Train, measure the stored detector and leave everything in the run folder; return its card.
-
-    The same call goes on where a run stopped, at the step. SIGTERM and Ctrl-C save the state and
-    raise `errors.Interrupted`.
-    """
-    import keras
-
-    from keras_wrn.detection import retinanet
-    from keras_wrn.detection.photos import name_the_damaged
-
-    ours, defaults = dataclasses.asdict(settings), dataclasses.asdict(Settings())
-    run_folder.check_run(workdir, ours, defaults)
-    if (workdir / CARD_FILE).exists():
-        logging.info("the run in %s is finished", workdir)
-        return read_json(workdir / CARD_FILE)
-    photos, held_out = _photos(settings)
-    keras.utils.set_random_seed(settings.seed)
-    detector = retinanet.build_detector(
-        len(photos.class_names),
-        depth=settings.depth,
-        width=settings.width,
-        image_size=settings.image_size,
-        anchor_size=settings.anchor_size or None,
-        weights=settings.weights or None,
+def main(_: list[str]) -> str:
+    """Train what the flags describe; returns a summary."""
+    settings = training.Settings(**recipe_flags.values(training.Settings))
+    workdir = flags.FLAGS.workdir or f"runs/coco-{settings.depth}-{settings.width:g}"
+    program.start_keras()
+    card = training.train(settings, Path(workdir))
+    if flags.FLAGS.export:
+        training.export(Path(workdir), Path(flags.FLAGS.export))
+    metrics = card["metrics"]
+    return (
+        f"{card['name']}: mAP {metrics['pycocotools']['mAP']:.3f} on {metrics['n']:,} photos "
+        f"({metrics['photos']}). Everything about it is in {workdir}."
     )
-    steps = max(1, len(photos) // settings.batch_size)
-    boundaries = [round(share * steps * settings.epochs) for share in DROPS]
-    rates = [settings.learning_rate * factor for factor in (1, 0.1, 0.01)]
-    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
-    retinanet.compile_detector(detector, schedule)
-    run_folder.open_run(workdir, ours, defaults)
-    with name_the_damaged(photos, held_out):
-        keeper = _fit(detector, settings, workdir, photos, held_out, steps)
-        return _finish(detector, settings, keeper, photos, held_out)
-
-
-def _fit(
-    detector: Any, settings: Settings, workdir: Path, photos: Any, held_out: Any, steps: int
-) -> Any:
-    """Run the epochs that are left; return the `callbacks.RunKeeper` of all."""
-    import keras
-
-    from keras_wrn.detection import retinanet
-    from keras_wrn.detection.photos import training_batches
-    from keras_wrn.training import run_keeper
-
-    detector.optimizer.build(detector.trainable_variables)
-    keeper = run_keeper.RunKeeper(workdir, settings, steps, columns=COLUMNS)
-    keeper.restore(detector)
-
-    def measure(epoch: int, logs: dict[str, Any]) -> None:
-        if (epoch + 1) % settings.evaluate_every == 0 and epoch + 1 < settings.epochs:
-            truth = held_out.targets(settings.image_size)
-            logs.update(retinanet.box_coco_metrics(truth, _find(detector, held_out, settings)))
-
-    keeper.catch_signals()
-    try:
-        for first, last, each in keeper.stretches():
-            detector.fit(
-                training_batches(
-                    photos,
-                    settings.image_size,
-                    settings.batch_size,
-                    flip=settings.flip,
-                    seed=settings.seed,
-                    start_step=keeper.step,
-                ),
-                initial_epoch=first,
-                epochs=last,
-                steps_per_epoch=each,
-                shuffle=False,  # the batches are shuffled
-                callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=measure), keeper],
-                verbose="auto" if sys.stdout.isatty() else 2,
-            )
-    finally:
-        keeper.release_signals()
-    return keeper
-
-
-def _finish(
-    detector: Any, settings: Settings, keeper: Any, photos: Any, held_out: Any
-) -> dict[str, Any]:
-    """Store the detector, measure and draw what the stored one finds, and write the card last."""
-    from keras_wrn.detection import coco, retinanet
-    from keras_wrn.detection.photos import images_of
-    from keras_wrn.detection.pictures import draw_detections
-
-    size, workdir = settings.image_size, keeper.workdir
-    plain = detector.from_config(detector.get_config())  # without Adam's state, twice as large
-    plain.set_weights(detector.get_weights())
-    write_whole(workdir / DETECTOR_FILE, plain.save)
-    found = _find(retinanet.load_detector(workdir / DETECTOR_FILE), held_out, settings)
-    truth = held_out.targets(size)
-    card = {
-        "format": 1,
-        "name": f"RetinaNet on WRN-{settings.depth}-{settings.width:g}",
-        "metrics": {
-            "n": len(held_out),
-            "photos": "those it was trained on" if held_out is photos else "held out",
-            "box_coco_metrics": retinanet.box_coco_metrics(truth, found),
-            "pycocotools": coco.average_precision(held_out, found, size),
-        },
-        "class_names": list(held_out.class_names),
-        "category_ids": list(held_out.category_ids),
-        "training_photos": len(photos),
-        "parameters": sum(math.prod(v.shape) for v in detector.trainable_variables),
-        "recipe": dataclasses.asdict(settings),
-        "steps": keeper.step,
-        "hours": round(keeper.seconds / 3600, 3),
-        "versions": {**machine.versions(), "keras-cv": metadata.version("keras-cv")},
-        "hardware": machine.hardware(),
-    }
-    shown = next(iter(images_of(held_out, size, DRAWN))).numpy()
-    picture = workdir / "detections.png"
-    draw_detections(shown, found, held_out.class_names, picture, truth=truth)
-    write_json(workdir / CARD_FILE, card)
-    run_folder.forget_state(workdir)
-    return card
-
-
-def _find(detector: Any, photos: Any, settings: Settings) -> Any:
-    from keras_wrn.detection.photos import images_of
-
-    return detector.predict(images_of(photos, settings.image_size, settings.batch_size), verbose=0)
-
-
-def _photos(settings: Settings) -> tuple[Any, Any]:
-    """The photos to train on and to measure on; the same, if the same file is given twice."""
-    from keras_wrn.detection import coco
-
-    home = Path(settings.data_dir).expanduser()
-
-    def path(given: str, default: str) -> Path:
-        return Path(given).expanduser() if given else home / default
-
-    annotations = path(settings.annotations, "annotations/instances_train2017.json")
-    val_annotations = path(settings.val_annotations, "annotations/instances_val2017.json")
-    images, val_images = path(settings.images, "train2017"), path(settings.val_images, "val2017")
-    photos = coco.read(annotations, images, with_boxes=True, limit=settings.limit or None)
-    if val_annotations == annotations:
-        if settings.val_limit or (settings.val_images and val_images != images):
-            raise InputError(
-                f"{annotations} is given to train on and to measure on, and so the photos that are "
-                "trained on are measured: leave `val_limit` and `val_images` out. Received: "
-                f"val_limit={settings.val_limit}, val_images={settings.val_images!r}."
-            )
-        return photos, photos
-    held_out = coco.read(val_annotations, val_images, limit=settings.val_limit or None)
-    if held_out.category_ids != photos.category_ids or held_out.class_names != photos.class_names:
-        raise InputError(f"{annotations} and {val_annotations} must have the same categories.")
-    return photos, held_out
-
-
-def main(_: list[str]) -> None:
-    """Train what the flags describe; what is wrong with them is one sentence."""
-    quiet_tensorflow()
-    logging.set_verbosity(logging.INFO)
-    values = flags.FLAGS
-    try:
-        settings = Settings(**{f.name: values[f.name].value for f in dataclasses.fields(Settings)})
-        with quiet_stderr():
-            require_keras()
-        workdir = values.workdir or f"runs/coco-{settings.depth}-{settings.width:g}"
-        card = train(settings, Path(workdir))
-        metrics = card["metrics"]
-        if values.export:
-            from keras_wrn.detection.retinanet import export_detector, load_detector
-
-            stored = load_detector(Path(workdir) / DETECTOR_FILE)
-            export_detector(stored, Path(values.export), card["class_names"])
-        print(
-            f"{card['name']}: mAP {metrics['pycocotools']['mAP']:.3f} on {metrics['n']:,} photos "
-            f"({metrics['photos']}). Everything about it is in {workdir}."
-        )
-    except Interrupted as stop:
-        print(f"{stop}; the same command goes on from there", file=sys.stderr)
-        sys.exit(128 + stop.signal)
-    except (InputError, ImportError, OSError) as error:
-        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":
-    restart_with_huge_pages()
-    recipe_flags.define(Settings())
+    recipe_flags.define(training.Settings())
     flags.DEFINE_string("workdir", "", "run folder; default runs/coco-DEPTH-WIDTH")
-    flags.DEFINE_string("export", "", "folder for a SavedModel, as TF Serving wants it")
-    app.run(main)
+    flags.DEFINE_string("export", "", "folder for a SavedModel for TF Serving")
+    program.run(main, trains=True)

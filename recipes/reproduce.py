@@ -18,16 +18,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags
 
-from keras_wrn.errors import InputError, Interrupted
+from keras_wrn.cli import program
+from keras_wrn.errors import InputError
 from keras_wrn.paper import comparison, figures, hours, reproduction, step_time
 from keras_wrn.paper.scale import Scale, parse_scale
 from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
-from keras_wrn.system.backend import require_keras
-from keras_wrn.system.console import quiet_stderr, quiet_tensorflow
 from keras_wrn.system.files import write_json, write_whole
-from keras_wrn.system.huge_pages import restart_with_huge_pages
 from keras_wrn.training.recipe import PRECISIONS
 
 # What a mode does, and the flags that mean nothing to it.
@@ -150,28 +148,19 @@ def show(report: comparison.Report) -> None:
         write_json(results, comparison.as_json(report))
 
 
-def main(argv: list[str]) -> None:
-    """Reproduce, and say in a sentence what went wrong."""
-    quiet_tensorflow()
-    logging.set_verbosity(logging.INFO)
-    try:
-        check_flags(argv[1:])
-        if not flags.FLAGS.table:
-            with quiet_stderr():
-                require_keras()
-        failures = reproduce(argv[1:])
-    except Interrupted as stop:
-        print(f"{stop}; the same command goes on from there", file=sys.stderr)
-        sys.exit(128 + stop.signal)
-    except (InputError, ImportError, OSError) as error:
-        failures = [str(error)]
+def main(experiments: list[str]) -> None:
+    """Reproduce; rows that failed end the program with exit status 2."""
+    check_flags(experiments)
+    if not flags.FLAGS.table:
+        program.start_keras()
+    failures = reproduce(experiments)
     for sentence in failures:
-        print(f"{sys.argv[0]}: {sentence}", file=sys.stderr)
-    sys.exit(2 if failures else 0)
+        program.complain(sys.argv[0], sentence)
+    if failures:
+        sys.exit(2)
 
 
 if __name__ == "__main__":
-    restart_with_huge_pages()
     flags.DEFINE_list("rows", [], "rows of the tables, such as 28-10,16-8; default all")
     flags.DEFINE_list("datasets", [], "data sets, such as cifar10; default all")
     flags.DEFINE_integer("runs", None, "runs a row, seeds 1 to so many; default the paper's", 1)
@@ -191,4 +180,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("time_batch", 0, "with --time: images a step; default the recipe's", 0)
     flags.DEFINE_string("markdown", None, "write the tables there too, as a document")
     flags.DEFINE_string("json", None, "write them there; default results.json where runs are made")
-    app.run(main)
+    program.run(main, trains=True)

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_wrn.cli.program import start_keras
 from keras_wrn.errors import InputError
-from keras_wrn.system.backend import require_keras
-from keras_wrn.system.console import quiet_stderr, quiet_tensorflow
 from keras_wrn.weights.card import read_card
 from keras_wrn.weights.files import is_keyword
 
@@ -17,12 +16,27 @@ if TYPE_CHECKING:
 
     from keras_wrn.inference.trained import Trained
 
-CALIBRATION_IMAGES = 512  # of the training images, for int8
+CALIBRATION_IMAGES = 512  # training images that int8 activations are measured on
+MODEL = "a run folder, or --model 16-4 --weights cifar10 in its place"
+DATASET = "data set whose statistics and classes a .weights.h5 file has (cifar10)"
 
 
-def evaluate_command(arguments: argparse.Namespace) -> str:
-    """Measure a model on its test set."""
-    trained, rest = _load(arguments)
+def add_evaluate(commands: Any) -> None:
+    """Add `evaluate` to the command line."""
+    parser = _add_model_command(commands, "evaluate", "[run]", "measure a model on a test set")
+    parser.description = "Measure top-1 and top-5 error, NLL and calibration on a test set."
+    parser.add_argument(
+        "--dataset",
+        help=f"{DATASET}; test set, or a folder of class sub-folders (the model's own data set)",
+    )
+    parser.add_argument("--data_dir", help="folder of the data set's files")
+    parser.add_argument("--batch_size", type=int, default=250, help="images per step (250)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(answer=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> str:
+    trained, rest = _load(arguments, measures=True)
     if rest:
         raise InputError(f"evaluate takes one model. Received also: {', '.join(rest)}.")
     from keras_wrn.inference.evaluation import evaluate
@@ -44,29 +58,67 @@ def evaluate_command(arguments: argparse.Namespace) -> str:
     )
 
 
-def predict_command(arguments: argparse.Namespace) -> str:
-    """Name the most probable classes of image files."""
+def add_predict(commands: Any) -> None:
+    """Add `predict` to the command line."""
+    parser = _add_model_command(
+        commands, "predict", "[run] image [image ...]", "classify image files"
+    )
+    parser.description = "Name the most probable classes of image files."
+    parser.add_argument("--dataset", help=DATASET)
+    parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(answer=_predict)
+
+
+def _predict(arguments: argparse.Namespace) -> str:
     trained, files = _load(arguments)
     if not files:
         raise InputError("predict needs image files, after the run folder if there is one.")
     from keras_wrn.inference.prediction import predict
 
     predictions = predict(trained.model, files, trained.preprocessing, arguments.top)
+    answers = list(zip(files, predictions, strict=True))
     if arguments.json:
         keys = ("class_index", "class_name", "probability")
-        answers = [[dict(zip(keys, best, strict=True)) for best in of] for of in predictions]
-        pairs = zip(files, answers, strict=True)
-        return json.dumps([{"file": file, "predictions": of} for file, of in pairs])
-    width = max(len(name) for of in predictions for _, name, _ in of)
+        return json.dumps(
+            [
+                {"file": file, "predictions": [dict(zip(keys, c, strict=True)) for c in classes]}
+                for file, classes in answers
+            ]
+        )
+    width = max(len(name) for classes in predictions for _, name, _ in classes)
     lines = []
-    for file, of in zip(files, predictions, strict=True):
+    for file, classes in answers:
         lines.append(file)
-        lines += [f"  {name:<{width}} {probability:8.2%}" for _, name, probability in of]
+        lines += [f"  {name:<{width}} {probability:8.2%}" for _, name, probability in classes]
     return "\n".join(lines)
 
 
-def export_command(arguments: argparse.Namespace) -> str:
-    """Write a SavedModel, or a file for another engine."""
+def add_export(commands: Any) -> None:
+    """Add `export` to the command line."""
+    summary = "write a SavedModel for TF Serving, or a file for another engine"
+    parser = _add_model_command(commands, "export", "[run] folder|file", summary)
+    parser.description = (
+        "Write folder/version/saved_model.pb for TF Serving, or one file for LiteRT (.tflite), "
+        "ONNX Runtime (.onnx) or OpenVINO (.xml), with the preprocessing inside."
+    )
+    parser.add_argument("--dataset", help=DATASET)
+    parser.add_argument("--version", type=int, help="a new number (default: the next free one)")
+    parser.add_argument(
+        "--format", default="saved_model", help="saved_model (default), litert, onnx or openvino"
+    )
+    parser.add_argument(
+        "--quantize", help="dynamic (litert: 8-bit weights), or int8 (activations too)"
+    )
+    parser.add_argument(
+        "--calibration",
+        help="for int8: data set of the calibration images (the model's own data set)",
+    )
+    parser.add_argument("--data_dir", help="for int8: folder of that data set's files")
+    parser.set_defaults(answer=_export)
+
+
+def _export(arguments: argparse.Namespace) -> str:
     to_file = arguments.format != "saved_model"
     _check_export(arguments, to_file)
     trained, rest = _load(arguments)
@@ -104,29 +156,53 @@ def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
 
 
 def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
-    """Training images that stand for all, the same each time."""
+    """Training images, spread evenly, the same each time."""
     from keras_wrn.inference.own_images import images_of
 
-    of, where = arguments.calibration, arguments.data_dir
-    data = images_of(trained, "train", dataset=of, data_dir=where, most=CALIBRATION_IMAGES)
+    data = images_of(
+        trained,
+        "train",
+        dataset=arguments.calibration,
+        data_dir=arguments.data_dir,
+        most=CALIBRATION_IMAGES,
+    )
     return data.train.images
 
 
-def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
-    """The model that was named, and the positional arguments that are left."""
+def _add_model_command(commands: Any, name: str, paths: str, summary: str) -> Any:
+    """Add a command that takes a model; returns its parser."""
+    parser = commands.add_parser(name, help=summary, usage=f"keras-wrn {name} [options] {paths}")
+    parser.add_argument("paths", nargs="*", metavar=paths.split(maxsplit=1)[0], help=MODEL)
+    parser.add_argument("--model", help="depth and width of a network, such as 16-4; see list")
+    parser.add_argument(
+        "--weights", help="published weights, such as cifar10, or a .weights.h5 file"
+    )
+    return parser
+
+
+def _load(arguments: argparse.Namespace, *, measures: bool = False) -> tuple[Trained, list[str]]:
+    """Load the model that the arguments name.
+
+    Args:
+        arguments: of the command line.
+        measures: whether --dataset may name a test set too.
+
+    Returns:
+        The model, and the remaining positional arguments.
+    """
     named = arguments.model is not None
     if arguments.weights is not None and not named:
         raise InputError("--weights needs --model, such as --model 16-4.")
     if not named and not arguments.paths:
         raise InputError(f"A model is needed: {MODEL}.")
     weights = arguments.weights or "cifar10"
-    if arguments.dataset and arguments.command != "evaluate" and (not named or is_keyword(weights)):
+    if arguments.dataset and not measures and (not named or is_keyword(weights)):
         raise InputError(
             "--dataset is for a .weights.h5 file; runs and published weights come with their own. "
             f"Received: --dataset {arguments.dataset}."
         )
     if not named:
-        # Read here too: a wrong folder is named at once, not after Keras' start.
+        # Checked before Keras starts, so that a wrong folder is refused at once.
         read_card(Path(arguments.paths[0]))
     start_keras()
     from keras_wrn.inference.trained import load_model, load_trained
@@ -134,41 +210,3 @@ def _load(arguments: argparse.Namespace) -> tuple[Trained, list[str]]:
     if not named:
         return load_trained(arguments.paths[0]), arguments.paths[1:]
     return load_model(arguments.model, weights, arguments.dataset or "cifar10"), arguments.paths
-
-
-def start_keras() -> None:
-    """Import Keras quietly; raises InputError where no backend can start."""
-    quiet_tensorflow()
-    try:
-        with quiet_stderr():
-            require_keras()
-    except ModuleNotFoundError:
-        raise
-    except ImportError as error:
-        raise InputError(str(error)) from error
-
-
-MODEL = "a run folder, or --model 16-4 --weights cifar10 in its place"
-
-
-def add_model_command(commands: Any, name: str, paths: str) -> Any:
-    """Add a command that takes a model, and the arguments that say which."""
-    helps = {
-        "evaluate": "measure a model on a test set",
-        "predict": "classify image files",
-        "export": "write a SavedModel for TF Serving, or a file for another engine",
-    }
-    parser = commands.add_parser(
-        name, help=helps[name], usage=f"keras-wrn {name} [options] {paths}"
-    )
-    parser.set_defaults(command=name)
-    parser.add_argument("paths", nargs="*", metavar=paths.split(maxsplit=1)[0], help=MODEL)
-    parser.add_argument("--model", help="depth and width of a network, such as 16-4; see list")
-    parser.add_argument(
-        "--weights", help="published weights, such as cifar10, or a .weights.h5 file"
-    )
-    data = "whose statistics and classes a .weights.h5 file has (cifar10)"
-    if name == "evaluate":
-        data += "; test set, or a folder of class sub-folders (the model's own data set)"
-    parser.add_argument("--dataset", help=data)
-    return parser

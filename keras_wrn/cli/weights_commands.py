@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_wrn.cli.model_commands import start_keras
+from keras_wrn.cli.program import start_keras
 from keras_wrn.system import markdown
 from keras_wrn.weights.card import call
 
@@ -14,8 +14,24 @@ if TYPE_CHECKING:
     import argparse
 
 
-def publish_command(arguments: argparse.Namespace) -> str:
-    """Publish a finished run."""
+def add_publish(commands: Any) -> None:
+    """Add `publish` to the command line."""
+    parser = commands.add_parser("publish", help="make published weights out of a finished run")
+    parser.description = (
+        "Round a run's weights to float16, measure them again on the full test set, and write "
+        "folder/name/ with the weights, their card and a README."
+    )
+    parser.add_argument("run", help="the run folder")
+    parser.add_argument("folder", help="where to write name/, such as saved_models")
+    parser.add_argument("--data_dir", help="folder of the data set's files")
+    parser.add_argument("--intended_use", help="a sentence for the card")
+    parser.add_argument(
+        "--known_failure", action="append", default=[], help="a sentence for the card; repeatable"
+    )
+    parser.set_defaults(answer=_publish)
+
+
+def _publish(arguments: argparse.Namespace) -> str:
     from keras_wrn.weights.card import read_card
 
     read_card(Path(arguments.run))
@@ -29,12 +45,21 @@ def publish_command(arguments: argparse.Namespace) -> str:
         intended_use=arguments.intended_use,
         known_failures=arguments.known_failure,
     )
-    metrics = read_card(folder)["metrics"]
+    metrics = read_card(folder).metrics or {}
     return f"{folder}: test error {metrics['error']:.2%} on {metrics['n']:,} images"
 
 
-def convert_command(arguments: argparse.Namespace) -> str:
-    """Convert a checkpoint of another implementation."""
+def add_convert(commands: Any) -> None:
+    """Add `convert` to the command line."""
+    parser = commands.add_parser("convert", help="make a Keras model of another's checkpoint")
+    parser.add_argument("checkpoint", help=".pt, .safetensors, .npz or .h5; hf://owner/repo/file")
+    parser.add_argument("target", help="the .keras file to write, or .weights.h5")
+    parser.add_argument("--dialect", help="whose layer names it has (default: recognised)")
+    parser.add_argument("--key_map", help="a JSON file: layer in the checkpoint -> layer here")
+    parser.set_defaults(answer=_convert)
+
+
+def _convert(arguments: argparse.Namespace) -> str:
     from keras_wrn.applications.conversion import check_target
 
     check_target(arguments.target)
@@ -45,40 +70,51 @@ def convert_command(arguments: argparse.Namespace) -> str:
     return convert_checkpoint(checkpoint, arguments.dialect, key_map=key_map).save(arguments.target)
 
 
-def list_command(arguments: argparse.Namespace) -> str:
-    """List the networks and the published weights."""
+def add_list(commands: Any) -> None:
+    """Add `list` to the command line."""
+    parser = commands.add_parser("list", help="name the networks and the published weights")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--markdown", action="store_true", help="the published weights in Markdown")
+    parser.set_defaults(answer=_list)
+
+
+def _list(arguments: argparse.Namespace) -> str:
     from keras_wrn.networks.names import NETWORKS
     from keras_wrn.weights.finding import list_weights
 
     weights = list_weights()
     if arguments.json:
         networks = {
-            key: {"parameters": of.parameters, "classes": of.classes, "block": of.block}
-            | {"function": of.builder, "arguments": dict(of.arguments)}
-            for key, of in NETWORKS.items()
+            key: {"parameters": network.parameters, "classes": network.classes}
+            | {"block": network.block, "function": network.builder}
+            | {"arguments": dict(network.arguments)}
+            for key, network in NETWORKS.items()
         }
         return json.dumps({"networks": networks, "published": weights})
     if arguments.markdown:
         return as_markdown(weights)
-    heads = (
+    lines = [
         f"{'--model':<17}{'function':<25}{'residual blocks':<30}{'classes':>7}{'parameters':>13}"
-    )
-    lines = [heads]
-    for key, of in NETWORKS.items():
-        call = of.builder + "".join(f"({name}={value})" for name, value in of.arguments)
-        lines.append(f"{key:<17}{call:<25}{of.block:<30}{of.classes:>7}{of.parameters:>13,}")
+    ]
+    for key, network in NETWORKS.items():
+        function = network.builder + "".join(f"({k}={v})" for k, v in network.arguments)
+        lines.append(
+            f"{key:<17}{function:<25}{network.block:<30}{network.classes:>7}"
+            f"{network.parameters:>13,}"
+        )
     lines += [
-        "\nParameters are the trainable ones, with so many classes. Any other depth of 6N + 4",
-        "and any other width of the B(3,3) networks can be given too, such as --model 10-1.",
+        "\nParameters are the trainable ones, with that many classes. --model also takes any other",
+        "depth of 6N + 4 and any other width of the B(3,3) networks, such as 10-1.",
         f"\nPublished weights, for --model with --weights:\n{table(weights)}",
-        "\n* on ImageNet's validation images, published by its owner and not measured here; the",
-        "others on the full test set. imagenet stands for a network's best. --json shows all.",
+        "\n* measured by the owner on ImageNet's validation images, not here; the others are",
+        "measured on the full test set. imagenet stands for a network's best. --json shows all.",
     ]
     return "\n".join(lines)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Set `list_weights()` in columns; "-" is what nobody measured."""
+    """`list_weights()` in columns; "-": not measured."""
     heads = ("name", "data", "error", "NLL", "ECE", "parameters", "size", "sha256", "recipe")
     lines = [heads, *(_cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
@@ -93,7 +129,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
-    """Set `list_weights()` in Markdown: the call that loads each, what it reaches, what it took."""
+    """`list_weights()` in Markdown: the call that loads each, its errors, and its training."""
     lines = []
     for row in rows:
         error, nll, ece, parameters = (cell.strip() for cell in _cells(row)[2:6])

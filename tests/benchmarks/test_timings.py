@@ -114,7 +114,7 @@ def test_a_mistake_is_said_before_anything_is_measured(arguments, said):
 
 def test_a_package_that_is_not_installed_is_named_in_a_sentence(tmp_path):
     program = tmp_path / "program.py"
-    program.write_text("from interleaved import run\nrun(lambda _: __import__('absent.part'))\n")
+    program.write_text("from interleaved import run\nrun(lambda: __import__('absent.part'))\n")
     done = subprocess.run(
         [sys.executable, program],
         capture_output=True,
@@ -124,7 +124,7 @@ def test_a_package_that_is_not_installed_is_named_in_a_sentence(tmp_path):
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(FOLDER), str(FOLDER.parent)])},
     )
     assert done.returncode == 2
-    said = "This benchmark needs absent, which is not installed. Run: pip install absent"
+    said = "This program needs absent, which is not installed. Run: pip install absent"
     assert done.stderr == f"{program}: {said}\n"
 
 

@@ -11,9 +11,9 @@ from tiny_run import DIGITS, random_images, write_run
 
 import keras_wrn
 from keras_wrn import datasets
-from keras_wrn.cli import main, model_commands
+from keras_wrn.cli import main, program
 from keras_wrn.networks.names import NETWORKS
-from keras_wrn.weights import published
+from keras_wrn.weights import finding
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -75,14 +75,14 @@ def test_list_names_networks_with_parameters(capsys):
 
 
 def test_list_shows_published_weights(capsys, monkeypatch, run):
-    monkeypatch.setattr(published, "homes", lambda: [run.parent])
+    monkeypatch.setattr(finding, "homes", lambda: [run.parent])
     call("list")
     lines = capsys.readouterr().out.splitlines()
     [ours] = [line for line in lines if line.startswith("WRN-10-1")]
     assert ours.split()[:3] == ["WRN-10-1", "digits", "90.00%"]
     [owners] = [line for line in lines if line.startswith("WRN-50-2") and "racm" in line]
     assert owners.split()[:3] == ["WRN-50-2", "imagenet-racm", "17.74%*"]
-    assert any("published by its owner and not measured here" in line for line in lines)
+    assert any("measured by the owner on ImageNet" in line for line in lines)
     call("list", "--json")
     rows = json.loads(capsys.readouterr().out)["published"]
     [row] = [row for row in rows if row["folder"]]
@@ -220,9 +220,10 @@ def test_a_full_disk_is_a_sentence(run, capsys, monkeypatch):
     assert capsys.readouterr().err == "keras-wrn: served/1: No space left on device.\n"
 
 
-def test_standard_output_is_for_the_answer(capsys, monkeypatch):
-    monkeypatch.setitem(main._COMMANDS, "list", lambda _: print("Downloading data") or "{}")
-    assert call("list", "--json") == 0
+def test_standard_output_is_for_the_answer(capsys):
+    arguments = main.parse(["list", "--json"])
+    arguments.answer = lambda _: print("Downloading data") or "{}"
+    assert main.main(arguments) == 0
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("{}\n", "Downloading data\n")
 
@@ -258,7 +259,7 @@ def test_a_backend_that_is_not_there_is_a_sentence(run, image, capsys, monkeypat
     def absent():
         raise ImportError("Keras was asked for the torch backend, which is not installed.")
 
-    monkeypatch.setattr(model_commands, "require_keras", absent)
+    monkeypatch.setattr(program, "require_keras", absent)
     assert call("predict", run, image) == 2
     assert capsys.readouterr().err.startswith("keras-wrn: Keras was asked for the torch backend")
 
@@ -271,7 +272,7 @@ def test_what_is_written_while_keras_starts_is_shown_only_if_it_fails(
         if breaks:
             raise ModuleNotFoundError("No module named 'optree'")
 
-    monkeypatch.setattr(model_commands, "require_keras", start)
+    monkeypatch.setattr(program, "require_keras", start)
     breaks = False
     call("predict", run, image)
     assert capfd.readouterr().err == ""

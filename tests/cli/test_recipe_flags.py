@@ -12,7 +12,7 @@ import keras
 import pytest
 from absl import app, flags, logging
 
-from keras_wrn.cli import recipe_flags
+from keras_wrn.cli import program, recipe_flags
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.training import run as training
 from keras_wrn.training import run_folder
@@ -29,11 +29,20 @@ on_tensorflow = pytest.mark.skipif(
 
 @pytest.fixture
 def command_line(monkeypatch):
-    """Give `absl.app.run` a command line in place of pytest's; afterwards the flags are gone."""
+    """Give `absl.app.run` a command line in place of pytest's, and note exit statuses.
+
+    Afterwards the flags are gone.
+    """
     before, verbosity = set(flags.FLAGS), logging.get_verbosity()
+    statuses = []
 
     def command_line(*arguments):
-        monkeypatch.setattr(app, "run", lambda main: main(flags.FLAGS(["recipe.py", *arguments])))
+        monkeypatch.setattr(
+            app,
+            "run",
+            lambda main: statuses.append(main(flags.FLAGS(["recipe.py", *arguments]))),
+        )
+        return statuses
 
     yield command_line
     for name in set(flags.FLAGS) - before:
@@ -44,15 +53,13 @@ def command_line(monkeypatch):
 @pytest.fixture
 def parsed(command_line, monkeypatch):
     """What a recipe becomes by a command line."""
-    found = []
-    monkeypatch.setattr(
-        recipe_flags, "_main", lambda recipe, _: found.append(recipe_flags.from_flags(recipe))
-    )
+    command_line()
+    monkeypatch.setattr(program, "run", lambda main, **_: None)
 
     def parsed(recipe, *arguments):
-        command_line(*arguments)
         recipe_flags.run(recipe)
-        return found[-1]
+        flags.FLAGS(["recipe.py", *arguments])
+        return recipe_flags.from_flags(recipe)
 
     return parsed
 
@@ -137,7 +144,7 @@ def test_each_training_program_parses_its_flags(command_line, monkeypatch, name)
     def note(recipe, finish):
         given.append((recipe, recipe_flags.from_flags(recipe)))
 
-    monkeypatch.setattr(recipe_flags, "_main", note)
+    monkeypatch.setattr(recipe_flags, "_train", note)
     command_line()
     runpy.run_path(str(RECIPES[name]), run_name="__main__")
     [(recipe, parsed)] = given
@@ -157,11 +164,10 @@ def test_the_other_programs_parse_theirs(command_line, monkeypatch, name):
 
 def train(command_line, tmp_path, *arguments):
     """Run a recipe in this process; returns the exit status."""
-    command_line(*arguments, f"--workdir={tmp_path / 'run'}")
-    with pytest.raises(SystemExit) as stop:
-        recipe_flags.run(Recipe())
+    statuses = command_line(*arguments, f"--workdir={tmp_path / 'run'}")
+    recipe_flags.run(Recipe())
     assert not (tmp_path / "run").exists()
-    return stop.value.code
+    return statuses[-1]
 
 
 def test_unknown_data_are_a_sentence_and_exit_2(command_line, tmp_path, capsys):
@@ -192,8 +198,9 @@ def test_a_finished_run_is_summed_up(command_line, capsys, monkeypatch):
     metrics = {"error": 0.04, "nll": 0.2, "ece": 0.03, "n": 10_000}
     folders, card = [], {**card, "hours": 2.0, "metrics": metrics}
     monkeypatch.setattr(training, "train", lambda *_, **__: card)
-    command_line("--seed=3")
+    statuses = command_line("--seed=3")
     recipe_flags.run(Recipe(), finish=folders.append)
+    assert statuses == [0]
     said = capsys.readouterr().out
     assert "WRN-28-10 on cifar10: error 4.00 %, NLL 0.200" in said
     assert "on 10,000 test images;" in said
@@ -213,7 +220,7 @@ def test_held_out_images_are_not_called_test_images(command_line, capsys, monkey
 # The program, as a person runs it
 
 
-def program(*arguments):
+def start(*arguments):
     return subprocess.Popen(
         [sys.executable, RECIPES["cifar"], "--dataset=digits", *arguments],
         cwd=REPOSITORY,
@@ -226,7 +233,7 @@ def program(*arguments):
 
 @on_tensorflow
 def test_a_mistake_on_the_command_line_is_a_sentence_and_exit_2(tmp_path):
-    process = program("--depth=27", f"--workdir={tmp_path / 'run'}")
+    process = start("--depth=27", f"--workdir={tmp_path / 'run'}")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
     assert "`depth` must be 6*N + 4 for B(3,3). Received: depth=27" in errors
@@ -237,7 +244,7 @@ def test_a_mistake_on_the_command_line_is_a_sentence_and_exit_2(tmp_path):
 def test_sigterm_saves_the_state_and_says_how_to_go_on(tmp_path):
     folder = tmp_path / "run"
     small = ["--depth=10", "--width=1", "--epochs=200", "--batch_size=32", "--train_images=64"]
-    process = program(*small, f"--workdir={folder}")
+    process = start(*small, f"--workdir={folder}")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (folder / "history.csv").exists():
         time.sleep(0.2)

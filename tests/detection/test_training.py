@@ -1,21 +1,17 @@
-"""recipes/coco.py: it learns, goes on where it stopped, and what it stores finds the same."""
+"""Training a detector: it learns, goes on where it stopped, and what it stores finds the same."""
 
 import csv
 import dataclasses
-import importlib.util
 import io
 import json
 import os
-import pathlib
 import signal
-import sys
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-import keras_wrn
 from keras_wrn.errors import InputError
 
 if keras.config.backend() != "tensorflow":
@@ -24,27 +20,15 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("keras_cv", reason="keras-cv is not installed")
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
 
-from keras_wrn.detection import coco, retinanet
+from keras_wrn.detection import coco, retinanet, training
 from keras_wrn.detection.photos import images_of
 from keras_wrn.paper import hours as row_hours
 from keras_wrn.paper import tables
 from keras_wrn.training.run_keeper import RunKeeper
 
-RECIPE = pathlib.Path(keras_wrn.__file__).parents[1] / "recipes" / "coco.py"
 SIZE = 64
 EPOCHS = 40
 COLOURS = {1: "red", 3: "green", 90: "blue"}  # by category id, with COCO's gaps
-
-
-@pytest.fixture(scope="module")
-def recipe():
-    """recipes/coco.py, as a module."""
-    spec = importlib.util.spec_from_file_location("coco_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["coco_recipe"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["coco_recipe"]
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +60,18 @@ def rectangles(tmp_path_factory):
     return folder
 
 
-def settings_of(recipe, folder, **options):
+def settings_of(folder, **options):
     files = {"annotations": str(folder / "a.json"), "images": str(folder)}
     measured = {f"val_{key}": value for key, value in files.items()}
     network = {"depth": 18, "width": 0.25, "image_size": SIZE}
     values = {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 1e-3, "flip": False}
-    return recipe.Settings(
+    return training.Settings(
         **{**files, **measured, **network, **values, "evaluate_every": 100, **options}
     )
 
 
 @pytest.fixture(scope="module")
-def interrupted(recipe, rectangles, tmp_path_factory):
+def interrupted(rectangles, tmp_path_factory):
     """A run that was saved in the middle of its second epoch: its folder, and that epoch's row."""
     workdir = tmp_path_factory.mktemp("run") / "deep" / "run"
     count_step, end_epoch = RunKeeper.on_train_batch_end, RunKeeper.on_epoch_end
@@ -107,7 +91,7 @@ def interrupted(recipe, rectangles, tmp_path_factory):
         patch.setattr(RunKeeper, "on_train_batch_end", save)
         patch.setattr(RunKeeper, "on_epoch_end", stop)
         with pytest.raises(KeyboardInterrupt):
-            recipe.train(settings_of(recipe, rectangles), workdir)
+            training.train(settings_of(rectangles), workdir)
     assert not (workdir / "card.json").exists()
     rows = history(workdir)
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -115,10 +99,10 @@ def interrupted(recipe, rectangles, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(recipe, rectangles, interrupted):
+def run(rectangles, interrupted):
     """The same run, which has gone on until it knows the rectangles."""
     workdir, _ = interrupted
-    return workdir, recipe.train(settings_of(recipe, rectangles), workdir)
+    return workdir, training.train(settings_of(rectangles), workdir)
 
 
 def history(workdir):
@@ -164,11 +148,11 @@ def test_the_run_folder_is_whole(run):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_left_alone_and_another_is_refused(run, recipe, rectangles):
+def test_a_finished_run_is_left_alone_and_another_is_refused(run, rectangles):
     workdir, card = run
-    assert recipe.train(settings_of(recipe, rectangles), workdir) == card
+    assert training.train(settings_of(rectangles), workdir) == card
     with pytest.raises(InputError, match="already holds another run: epochs is 40 there and 3"):
-        recipe.train(settings_of(recipe, rectangles, epochs=3), workdir)
+        training.train(settings_of(rectangles, epochs=3), workdir)
 
 
 @pytest.mark.slow
@@ -178,7 +162,7 @@ def test_what_is_stored_and_exported_finds_the_same(run, rectangles, tmp_path):
     images = next(iter(images_of(photos, SIZE, 3))).numpy()
     detector = retinanet.load_detector(workdir / "detector.keras")
     found = detector.predict(images, verbose=0)
-    retinanet.export_detector(detector, tmp_path / "served", card["class_names"])
+    training.export(workdir, tmp_path / "served")
     assert os.listdir(tmp_path / "served") == ["1"]
     with pytest.raises(InputError, match="a served model is never overwritten"):
         retinanet.export_detector(detector, tmp_path / "served", card["class_names"])
@@ -202,24 +186,22 @@ def test_what_is_stored_and_exported_finds_the_same(run, rectangles, tmp_path):
         assert (of_bytes["boxes"].numpy()[i, number:] == -1).all()
 
 
-def test_missing_data_are_a_sentence_and_nothing_is_written(recipe, tmp_path):
-    settings = recipe.Settings(data_dir=str(tmp_path / "none"))
+def test_missing_data_are_a_sentence_and_nothing_is_written(tmp_path):
+    settings = training.Settings(data_dir=str(tmp_path / "none"))
     with pytest.raises(InputError, match=r"train2017\.json do not exist\. COCO 2017 is offered at"):
-        recipe.train(settings, tmp_path / "run")
+        training.train(settings, tmp_path / "run")
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("ignored", [{"val_limit": 3}, {"val_images": "elsewhere"}])
-def test_what_measuring_the_training_photos_would_ignore_is_refused(
-    recipe, rectangles, tmp_path, ignored
-):
+def test_what_measuring_the_training_photos_would_ignore_is_refused(rectangles, tmp_path, ignored):
     with pytest.raises(InputError, match=f"leave `val_limit` and .*{next(iter(ignored))}="):
-        recipe.train(settings_of(recipe, rectangles, **ignored), tmp_path / "run")
+        training.train(settings_of(rectangles, **ignored), tmp_path / "run")
     assert os.listdir(tmp_path) == []
 
 
-def test_its_hours_on_coco_come_from_timed_steps(recipe, tmp_path, monkeypatch):
-    defaults = recipe.Settings()
+def test_its_hours_on_coco_come_from_timed_steps(tmp_path, monkeypatch):
+    defaults = training.Settings()
     assert {name: getattr(defaults, name) for name in row_hours.DETECTOR} == row_hours.DETECTOR
     row = next(row for row in tables.ROWS if row.unit)
     small = {"depth": 18, "width": 0.25}
