@@ -21,8 +21,8 @@ def test_the_calls_of_table_2_have_the_papers_labels_and_its_networks():
         r"`WideResNet\((\d+), 2, \"(B\([\d,]+\))\", blocks_per_group=(\d)\)`", NETWORKS
     )
     shown = [(int(depth), block, int(blocks)) for depth, block, blocks in calls]
-    of_paper = [SYSTEMS[key].network for key in ("b131", "b31", "b13", "b311", "b33", "b313")]
-    assert shown == [(of["depth"], of["block"], of["blocks_per_group"]) for of in of_paper]
+    expected = [SYSTEMS[key].network for key in ("b131", "b31", "b13", "b311", "b33", "b313")]
+    assert shown == [(n["depth"], n["block"], n["blocks_per_group"]) for n in expected]
 
 
 @pytest.mark.usefixtures("zero_kernels")

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from keras_wrn.paper.systems import DROPOUT, MULTIPLY_ADDS, NOTES, SYSTEMS, recipe_of
+from keras_wrn.paper.systems import DROPOUT, SYSTEMS, recipe_of
 from keras_wrn.training.recipe import Recipe
 
 TABLES = {
@@ -150,7 +150,7 @@ def _row(
     known = SYSTEMS[system]
     changes: dict[str, Any] = {"dropout": DROPOUT[dataset]} if dropout else {}
     changes |= {"whitening": True} if table in ("table2", "table3", "table4") else {}
-    facts.setdefault("note", NOTES.get(system, ""))
+    facts.setdefault("note", known.note)
     return Row(
         table,
         f"{system}-dropout" if dropout else system,
@@ -158,9 +158,9 @@ def _row(
         known.name + (", dropout" if dropout else ""),
         tuple(error for error in errors if error is not None),
         known.printed,
-        known.parameters[dataset == "cifar100"],
+        known.parameters_on(dataset),
         recipe_of(dataset, system, **changes),
-        multiply_adds=MULTIPLY_ADDS[system],
+        multiply_adds=known.multiply_adds,
         **facts,
     )
 
