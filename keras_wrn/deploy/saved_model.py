@@ -1,4 +1,4 @@
-"""A trained network as a SavedModel that TF Serving can load, preprocessing included."""
+"""Export a network as a SavedModel for TF Serving, with its preprocessing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from keras_wrn.errors import InputError
 from keras_wrn.images.class_names import class_names
 from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
+from keras_wrn.images.tensorflow_reader import test_image
 from keras_wrn.inference.classifier import with_preprocessing
 from keras_wrn.system.console import say
 
@@ -27,32 +28,31 @@ def export(
 ) -> Path:
     """Write directory/version/saved_model.pb, the layout that TF Serving watches.
 
-    The signature "serving_default" takes `images`, uint8 (n, height, width, channels) as
-    stored, and returns `probabilities`, float32 (n, classes), and `class_index`, int64 (n,).
+    Signature "serving_default": takes `images`, uint8 (n, height, width, channels), as stored;
+    returns `probabilities`, float32 (n, classes), and `class_index`, int64 (n,).
 
-    The signature "serving_bytes" takes `image_bytes`, strings (n,), each an encoded PNG,
-    JPEG, GIF, BMP or WebP file, and returns `probabilities`, `top5_scores`, float32 (n, 5),
-    `top5_classes`, int64 (n, 5), and `top5_labels`, strings (n, 5), best first; k instead of
-    5 where the model has k < 5 classes. ImageNet's names come from Keras, which downloads them
-    once; where it cannot, the labels are the numbers of the classes, and that is said. Images are
-    resized and cropped as in `keras_wrn.predict`, except that an EXIF orientation is not
-    followed.
+    Signature "serving_bytes": takes `image_bytes`, strings (n,), each an encoded PNG, JPEG, GIF,
+    BMP or WebP file; returns `probabilities`, `top5_scores`, float32 (n, 5), `top5_classes`, int64
+    (n, 5), and `top5_labels`, strings (n, 5), best first (k if the model has k < 5 classes).
+    Images are resized and cropped as in `keras_wrn.predict`, with the same pixels to 1 of 255; EXIF
+    orientations are not followed. Keras downloads ImageNet's class names once; offline, a message
+    is printed and the labels are the numbers of the classes.
 
-    The folder appears under its number only when it is complete: it is written beside and
-    then renamed, and a failure leaves nothing behind.
+    The folder of the version appears when it is complete. A failure leaves nothing behind.
 
     Args:
         model: a classifier that ends in a softmax and takes normalised images.
-        directory: the folder of the served model; it is made where it does not exist.
-        preprocessing: the statistics, size and class names the model was trained with: by name
-            ("cifar10"), by the card of a network or as a `Preprocessing`.
-        version: a whole number from 1; None takes the next free one.
+        directory: the folder of the served model; created if it does not exist.
+        preprocessing: the statistics, size and class names that the model was trained with: a name
+            ("cifar10"), the card of a network or a `Preprocessing`.
+        version: a whole number from 1; None: the next free one.
 
     Returns:
         The folder of the version.
 
     Raises:
-        InputError: the version exists, or Keras does not run on TensorFlow.
+        InputError: the version exists, the model and its preprocessing do not fit, or Keras does
+            not run on TensorFlow.
         OSError: the folder cannot be written.
 
     Example:
@@ -74,48 +74,55 @@ def export(
 
 
 def write_version(archive: keras.export.ExportArchive, target: Path) -> None:
-    """Write an archive into a `version_folder`, whole or not at all; see `export`."""
+    """Write an archive into a new folder, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written. No half of it remains.
+    """
     import tensorflow as tf
 
     directory = target.parent
-    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    created = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # TF Serving passes over folders whose name is not a number.
+        # TF Serving ignores folders whose name is not a number.
         with tempfile.TemporaryDirectory(
             prefix=".export-", dir=directory, ignore_cleanup_errors=True
-        ) as beside:
-            archive.write_out(f"{beside}/{target.name}", verbose=False)
-            Path(beside, target.name).rename(target)
+        ) as temporary:
+            archive.write_out(f"{temporary}/{target.name}", verbose=False)
+            Path(temporary, target.name).rename(target)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            for folder in made:
+            for folder in created:
                 folder.rmdir()
         if isinstance(error, tf.errors.OpError):
-            # TensorFlow writes files itself and has its own errors for a full disk; the
-            # system's words stand at the end of them.
+            # TensorFlow has its own errors for a full disk; the system's reason ends them.
             reason = error.message.rsplit("; ", 1)[-1].split(" [Op:")[0]
             raise OSError(f"{target} could not be written: {reason}.") from error
         raise
 
 
 def version_folder(directory: Path, version: int | None) -> Path:
-    """The folder of a new version; None takes the next free one. Raises InputError for an old."""
-    taken = {int(entry.name) for entry in directory.glob("*") if entry.name.isdecimal()}
+    """Return the folder of a new version; None: the next free one.
+
+    Raises:
+        InputError: the version is not a whole number from 1, or exists.
+    """
+    existing = {int(entry.name) for entry in directory.glob("*") if entry.name.isdecimal()}
     if version is None:
-        version = max(taken, default=0) + 1
+        version = max(existing, default=0) + 1
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise InputError(f"`version` must be a whole number from 1. Received: {version!r}.")
-    if version in taken:
+    if version in existing:
         raise InputError(
             f"`version` must be new, a served model is never overwritten. Received: "
-            f"version={version}, which {directory} has. Next free: {max(taken) + 1}."
+            f"version={version}, which {directory} has. Next free: {max(existing) + 1}."
         )
     return directory / str(version)
 
 
 def _labels(preprocessing: Preprocessing, classes: int) -> list[str]:
-    """The names of the classes, or their numbers where there are none to be had."""
+    """The names of the classes, or their numbers if there are no names."""
     try:
         names = class_names(preprocessing)
     except InputError as error:
@@ -138,35 +145,30 @@ def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.E
         )
     labels = tf.constant(_labels(preprocessing, classes))
 
-    def probabilities_of(images: Any) -> Any:
+    def classify(images: Any) -> Any:
         return tf.cast(full(images, training=False), tf.float32)
 
     def serving_default(images: Any) -> dict[str, Any]:
-        probabilities = probabilities_of(images)
+        probabilities = classify(images)
         return {
             "probabilities": probabilities,
             "class_index": tf.argmax(probabilities, axis=-1, output_type=tf.int64),
         }
 
+    # In proportion, if the network takes another size than it was measured at.
+    resize = preprocessing.resize and preprocessing.resize * height // preprocessing.size
+
     def decode(encoded: Any) -> Any:
-        image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
-        sides = tf.shape(image)[:2]
-        shorter, method = tf.reduce_min(sides), preprocessing.interpolation
-        if preprocessing.resize is None:
-            image = tf.image.resize_with_crop_or_pad(image, shorter, shorter)
-            image = tf.image.resize(image, (height, width), method, antialias=True)
-        else:
-            # In proportion, where the network takes another size than it was measured at.
-            sides = sides * (preprocessing.resize * height // preprocessing.size) // shorter
-            image = tf.image.resize(image, sides, method, antialias=True)
-            top, left = tf.unstack(tf.cast(tf.round((sides - (height, width)) / 2), tf.int32))
-            image = tf.image.crop_to_bounding_box(image, top, left, height, width)
-        # Rounded, as Pillow does, so that both signatures give the network the same pixels.
-        return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
+        return test_image(
+            encoded,
+            (height, width, channels),
+            resize=resize,
+            interpolation=preprocessing.interpolation,
+        )
 
     def serving_bytes(image_bytes: Any) -> dict[str, Any]:
         pixels = tf.TensorSpec((height, width, channels), tf.uint8)
-        probabilities = probabilities_of(tf.map_fn(decode, image_bytes, fn_output_signature=pixels))
+        probabilities = classify(tf.map_fn(decode, image_bytes, fn_output_signature=pixels))
         scores, indices = tf.math.top_k(probabilities, k=min(5, classes))
         return {
             "probabilities": probabilities,

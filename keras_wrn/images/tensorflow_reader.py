@@ -1,10 +1,10 @@
-"""Encoded images in, square crops out: ImageNet's geometry, in TensorFlow's graph for tf.data.
+"""Read encoded images in TensorFlow's graph, for tf.data and for the exported SavedModel.
 
-Of a training image a random part is cut out and resized; of a test image the middle. Both
-resizings are antialiased and bicubic, as Pillow's: the authors' are bicubic too, but torch's
-`image.scale` takes no averages when it shrinks.
+A training image is a random crop, a test image the crop in the middle. `test_image` has the pixels
+of `pillow_reader`, but for EXIF orientations, which it does not follow.
 
 Source: fb.resnet.torch, datasets/transforms.lua: RandomSizedCrop, Scale and CenterCrop.
+Differs: resizing is antialiased, as Pillow's; torch's `image.scale` takes no averages.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ from typing import Any
 
 from keras_wrn.errors import InputError
 
-AREA = (0.08, 1.0)  # share of the image's area that a crop covers
+AREA = (0.08, 1.0)  # of a crop, as a share of the image's area
 ASPECT = (3 / 4, 4 / 3)  # width over height of a crop, or height over width
-TRIES = 10  # until the square in the middle is taken
-INTERPOLATION = "bicubic"
+TRIES = 10  # draws of a crop before the square in the middle is taken
+INTERPOLATION = "bicubic"  # of training images; the authors' is bicubic too
 BROKEN = "is no image, or only half there. Mend or remove it."
-# A PNG up to IEND and its checksum, after which there may be other bytes, and a GIF up to the end
-# of its last block and the trailer. The expressions are of UTF-8; \C is any byte.
+# A PNG up to IEND and its checksum, which other bytes may follow; a GIF up to the end of its last
+# block and the trailer. \C is any byte.
 WHOLE = r"\CPNG\r\n\x1a\n\C*IEND\CB`\C\C*|GIF8\C*\x00;\x00*"
 
 
 def training_image(data: Any, seed: Any, size: int) -> Any:
-    """Decode a random part of an image.
+    """Decode a random crop of an image and resize it.
 
     Args:
         data: scalar string tensor: a JPEG, PNG, GIF or BMP file, grey, RGB or (JPEG) CMYK.
@@ -37,57 +37,71 @@ def training_image(data: Any, seed: Any, size: int) -> Any:
     """
     import tensorflow as tf
 
-    def of_jpeg() -> Any:
-        # Only the part that is wanted is decoded.
+    def crop_of_jpeg() -> Any:
+        # Decoding the crop alone is faster.
         shape = tf.io.extract_jpeg_shape(data)
         box = random_box(shape[0], shape[1], seed)
         return tf.io.decode_and_crop_jpeg(data, box, channels=3, dct_method="INTEGER_ACCURATE")
 
-    def of_other() -> Any:
-        image = _decode(data)
+    def crop_of_other() -> Any:
+        image = _decode(data, 3)
         shape = tf.shape(image)
         top, left, height, width = tf.unstack(random_box(shape[0], shape[1], seed))
         return image[top : top + height, left : left + width]
 
-    return _resized(tf.cond(tf.io.is_jpeg(data), of_jpeg, of_other), size, size)
+    image = tf.cond(tf.io.is_jpeg(data), crop_of_jpeg, crop_of_other)
+    # One pass takes half the time of `_resize`; here nothing depends on Pillow's rounding.
+    image = tf.image.resize(image, (size, size), INTERPOLATION, antialias=True)
+    return tf.saturate_cast(tf.round(image), tf.uint8)
 
 
-def test_image(data: Any, size: int, resize: int | None) -> Any:
-    """Decode the middle of an image, as `prediction.read_images` does (but for EXIF).
+def test_image(
+    data: Any,
+    shape: tuple[int, int, int],
+    *,
+    resize: int | None = None,
+    interpolation: str = INTERPOLATION,
+) -> Any:
+    """Decode an image, resize it and crop its middle, with the pixels of `pillow_reader`.
 
     Args:
-        data: as for `training_image`.
-        size: height and width of the result, in pixels.
-        resize: pixels that the shorter side is first brought to, >= size; None for the largest
-            square that the image has.
+        data: scalar string tensor: a JPEG, PNG, GIF, BMP or WebP file. TensorFlow does not read
+            grey WebP (channels=1), nor animated WebP without transparency.
+        shape: (height, width, channels) of the result; 1 or 3 channels.
+        resize: pixels of the shorter side before the crop, at least height and width; None for
+            the largest square.
+        interpolation: "bilinear" or "bicubic".
 
     Returns:
-        uint8 (size, size, 3), RGB.
+        uint8 of this shape, RGB or grey. Pixels that are not resized equal those of
+        `pillow_reader`; resized ones may differ by 1, where a sum is halfway between two numbers.
     """
     import tensorflow as tf
 
-    image = _decode(data)
-    shape = tf.shape(image)[:2]
-    shorter = tf.reduce_min(shape)
+    height, width, channels = shape
+    image = _decode(data, channels)
+    sides = tf.shape(image)[:2]
+    shorter = tf.reduce_min(sides)
     if resize is None:
-        top, left = tf.unstack((shape - shorter) // 2)
-        return _resized(image[top : top + shorter, left : left + shorter], size, size)
-    # The roundings are torchvision's, timm's and `read_images`'.
-    height, width = tf.unstack(shape * resize // shorter)
-    image = _resized(image, height, width)
-    top, left = (tf.cast(tf.round((side - size) / 2), tf.int32) for side in (height, width))
-    return tf.ensure_shape(image[top : top + size, left : left + size], (size, size, 3))
+        top, left = tf.unstack((sides - shorter) // 2)
+        image = image[top : top + shorter, left : left + shorter]
+        return _resize(image, height, width, interpolation)
+    # The roundings are torchvision's, timm's and `pillow_reader`'s.
+    sides = sides * resize // shorter
+    image = _resize(image, sides[0], sides[1], interpolation)
+    top, left = tf.unstack(tf.cast(tf.round((sides - (height, width)) / 2), tf.int32))
+    return tf.ensure_shape(image[top : top + height, left : left + width], shape)
 
 
 def random_box(height: Any, width: Any, seed: Any) -> Any:
-    """Draw the part of a training image: int32 (top, left, height, width).
+    """Draw the crop of a training image: int32 (top, left, height, width).
 
-    Ten times an area and an aspect are drawn; the first crop that the image has room for is
-    taken, at a place where each is equally likely. Where none fits, it is the middle square.
+    Ten areas and aspects are drawn. The first crop that fits into the image is taken, at a random
+    position; if none fits, the square in the middle.
 
     Args:
         height: of the image in pixels, int32 scalar.
-        width: likewise.
+        width: of the image in pixels, int32 scalar.
         seed: integer tensor (2,), of the draws.
     """
     import tensorflow as tf
@@ -109,24 +123,26 @@ def random_box(height: Any, width: Any, seed: Any) -> Any:
 
 
 def checked(data: Any, source: Any) -> Any:
-    """Return the data of an image file, or stop the stream with a sentence that names the file.
+    """Return the data of an image file, or stop the stream with an error that names the file.
 
-    TensorFlow's own message about a damaged image does not say which it is.
+    TensorFlow's own error about a damaged image does not name it.
 
     Args:
-        data: scalar string tensor.
-        source: scalar string tensor: where the data came from.
+        data: scalar string tensor, an encoded image.
+        source: scalar string tensor, its file or data set.
     """
     import tensorflow as tf
 
-    whole = tf.cond(tf.io.is_jpeg(data), lambda: _ends(data), lambda: _other_ends(data))
-    with tf.control_dependencies([tf.debugging.Assert(whole, [source, BROKEN])]):
+    complete = tf.cond(
+        tf.io.is_jpeg(data), lambda: _complete_jpeg(data), lambda: _complete_other(data)
+    )
+    with tf.control_dependencies([tf.debugging.Assert(complete, [source, BROKEN])]):
         return tf.identity(data)
 
 
 @contextlib.contextmanager
 def broken_images_named() -> Iterator[None]:
-    """Turn the stop of a stream at an image that `checked` refused into an InputError."""
+    """Raise the error of `checked` as an InputError."""
     try:
         yield
     except Exception as error:  # TensorFlow's, which may not be installed
@@ -136,53 +152,78 @@ def broken_images_named() -> Iterator[None]:
         raise InputError(f"{found[1]} {BROKEN}") from error
 
 
-def _ends(data: Any) -> Any:
-    """Whether a JPEG has an end-of-image marker after its last scan has begun.
+def _complete_jpeg(data: Any) -> Any:
+    """Whether a JPEG has an end-of-image marker after the start of its last scan.
 
-    One before it is of a preview in the header; after the end there may be other bytes.
+    A marker before it ends a preview in the header. Other bytes may follow the end.
     """
     import tensorflow as tf
 
     values = tf.io.decode_raw(data, tf.uint8)
 
-    def last(places: Any) -> Any:
-        return tf.reduce_max(tf.where(places))  # below any place where there is none
+    def last(mask: Any) -> Any:
+        return tf.reduce_max(tf.where(mask))  # the lowest integer if nothing is found
 
-    # A marker and its length, 6 bytes and 2 for each colour: by chance once in 4 GB.
+    # The marker of a scan and its length, 6 bytes and 2 for each colour: by chance once in 4 GB.
     scan = (values[:-4] == 0xFF) & (values[1:-3] == 0xDA)
     scan &= (values[2:-2] == 0) & (values[3:-1] == 6 + 2 * values[4:])
     return last((values[:-1] == 0xFF) & (values[1:] == 0xD9)) > last(scan)
 
 
-def _other_ends(data: Any) -> Any:
+def _complete_other(data: Any) -> Any:
     """Whether it is a PNG with its last chunk, a GIF with its trailer, or a BMP of its length."""
     import tensorflow as tf
 
     marked = tf.strings.regex_full_match(data, WHOLE)
-    # With zeros, so that the shortest file has room for a length, bytes 2 to 5.
+    # Bytes 2 to 5 are a BMP's length; zeros are appended in case the file is shorter.
     start = tf.strings.substr(data + bytes(6), 0, 6)
     length = tf.io.decode_raw(tf.strings.substr(start, 2, 4), tf.int32)[0]
     bitmap = (tf.strings.substr(start, 0, 2) == b"BM") & (length <= tf.strings.length(data))
     return marked | bitmap
 
 
-def _decode(data: Any) -> Any:
-    """Decode a whole image: uint8 (height, width, 3)."""
+def _decode(data: Any, channels: int) -> Any:
+    """Decode an image: uint8 (height, width, channels), without its transparency."""
     import tensorflow as tf
 
-    # Pillow, too, decodes with the accurate transform; TensorFlow's default is a faster one.
-    return tf.cond(
-        tf.io.is_jpeg(data),
-        lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+    def jpeg() -> Any:
+        # TensorFlow's default is a faster transform: two thirds of the values differ from Pillow's.
+        return tf.io.decode_jpeg(data, channels, dct_method="INTEGER_ACCURATE")
+
+    def other() -> Any:
+        return tf.io.decode_image(data, channels, expand_animations=False)
+
+    def transparent_webp() -> Any:
+        return tf.io.decode_image(data, 4, expand_animations=False)[..., :3]
+
+    if channels == 1:
+        return tf.cond(tf.io.is_jpeg(data), jpeg, other)
+    # Other numbers of channels than a WebP file has are an error, and 0 ("as in the file")
+    # corrupts the memory of TensorFlow 2.21 if the file is animated.
+    return tf.case(
+        [(tf.io.is_jpeg(data), jpeg), (_is_transparent_webp(data), transparent_webp)], other
     )
 
 
-def _resized(image: Any, height: Any, width: Any) -> Any:
+def _is_transparent_webp(data: Any) -> Any:
+    """Whether a WebP file has an alpha channel: bit 4 of byte 20 (extended) or 24 (lossless)."""
     import tensorflow as tf
 
-    image = tf.image.resize(image, (height, width), method=INTERPOLATION, antialias=True)
-    return tf.saturate_cast(tf.round(image), tf.uint8)
+    header = tf.io.decode_raw(tf.strings.substr(data + bytes(25), 0, 25), tf.uint8)
+    flags = tf.where(header[15] == ord("X"), header[20], header[24])
+    is_webp = tf.strings.regex_full_match(data, r"RIFF\C{4}WEBPVP8[XL]\C*")
+    return is_webp & (flags & 0x10 > 0)
+
+
+def _resize(image: Any, height: Any, width: Any, interpolation: str) -> Any:
+    """Resize as Pillow does: first the width, then the height, each rounded to uint8."""
+    import tensorflow as tf
+
+    for sides in ((tf.shape(image)[0], width), (height, width)):
+        image = tf.image.resize(image, sides, interpolation, antialias=True)
+        # Pillow rounds halves up, `tf.round` to even.
+        image = tf.saturate_cast(tf.floor(image + 0.5), tf.uint8)
+    return image
 
 
 def _between(ends: tuple[float, float], draws: Any) -> Any:

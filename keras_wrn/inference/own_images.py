@@ -1,7 +1,6 @@
-"""The images that a trained network is measured on, read as its card says.
+"""Load images for a trained network, with the size and resizing that its card states.
 
-The size, the resizing and its interpolation are those that the network was trained with, so that
-evaluation, publishing and calibration see the pixels that training saw.
+So evaluation, publishing and calibration use the same pixels as training.
 """
 
 from __future__ import annotations
@@ -12,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_wrn import datasets
-from keras_wrn.datasets import loading
+from keras_wrn.datasets import loading, streams
 from keras_wrn.errors import InputError
 from keras_wrn.system.backend import tensorflow_installed
 
 if TYPE_CHECKING:
     from keras_wrn.images.preprocessing import Preprocessing
     from keras_wrn.inference.trained import Trained
-
-PREFIX = "tfds:"  # of data sets that tensorflow_datasets has prepared
 
 
 def images_of(
@@ -36,15 +33,16 @@ def images_of(
     Args:
         trained: the network.
         split: "train" or "test".
-        dataset: another data set than its own, as `datasets.load` takes it, or "tfds:NAME".
-        data_dir: where the data set is.
-        most: at most so many images, out of all classes; None for all.
+        dataset: a name or folder as `datasets.load` takes it, or "tfds:NAME" for a data set that
+            tensorflow_datasets has prepared; default: the data set that the network was trained on.
+        data_dir: the folder of the data set.
+        most: maximum number of images, from all classes; None: no limit.
 
     Returns:
-        The data set; the other split has no images.
+        The data set, images uint8 (n, size, size, 3); the other split has no images.
 
     Raises:
-        InputError: it is not there, or cannot be read so.
+        InputError: the data set is missing, damaged, or has other images than the network takes.
 
     Example:
         >>> run = keras_wrn.load_trained("saved_models/wrn-16-1-digits")  # doctest: +SKIP
@@ -52,7 +50,7 @@ def images_of(
         360
     """
     name, preprocessing = dataset or own_dataset(trained.card), trained.preprocessing
-    if name.startswith(PREFIX):
+    if name.startswith(streams.PREFIX):
         return _prepared(name, data_dir, preprocessing, split, most)
     return datasets.load(
         name,
@@ -66,17 +64,17 @@ def images_of(
 
 
 def own_dataset(card: dict[str, Any]) -> str:
-    """The data set that a network was trained on, as training was given it."""
+    """The data set that a network was trained on: a name or a folder."""
     recipe = card.get("recipe")
     given = recipe.get("dataset") if isinstance(recipe, dict) else None
     return given or card["dataset"]
 
 
 def check_classes(data: loading.Dataset, trained: Trained) -> None:
-    """Raise InputError where a data set has other classes than a network.
+    """Raise InputError if a data set has other classes than a network.
 
-    ImageNet's owners' weights come without names; their labels are in the order of the sorted
-    WordNet ids, which the class folders are called by.
+    Weights for ImageNet have no class names, so only the number of classes is compared. Their
+    labels are in the order of the WordNet ids, which are the names of ImageNet's class folders.
     """
     names, count = trained.preprocessing.class_names, trained.model.output_shape[-1]
     if data.class_names == names or (not names and len(data.class_names) == count):
@@ -100,35 +98,29 @@ def _prepared(
     split: str,
     most: int | None,
 ) -> loading.Dataset:
-    """Read a data set of tensorflow_datasets as `image_stream` does."""
+    """Read a data set of tensorflow_datasets, as the streaming feed of training does."""
     if not tensorflow_installed():
         raise InputError(f"{name} is read with TensorFlow. Run: pip install tensorflow-cpu")
     import tensorflow as tf
 
-    from keras_wrn.datasets import streams
-    from keras_wrn.images import tensorflow_reader
+    from keras_wrn.images.tensorflow_reader import test_image
 
-    size, resize = preprocessing.size, preprocessing.resize
-    if preprocessing.interpolation != tensorflow_reader.INTERPOLATION:
-        raise InputError(
-            f"{name} is resized by {tensorflow_reader.INTERPOLATION} interpolation only. The "
-            f"network needs {preprocessing.interpolation}; give its images as a folder (--dataset)."
-        )
-    source = streams.open_source(name, None if data_dir is None else str(data_dir), 0)
+    shape = (preprocessing.size, preprocessing.size, 3)
+    source = streams.open_source(name, None if data_dir is None else str(data_dir))
 
     def image(element: Any) -> tuple[Any, Any]:
         data, label, _ = source.read(element)
-        return tensorflow_reader.test_image(data, size, resize), label
+        resize, interpolation = preprocessing.resize, preprocessing.interpolation
+        return test_image(data, shape, resize=resize, interpolation=interpolation), label
 
-    # An epoch comes in a random order, the same each time.
+    # Records are in random order, an epoch's the same each time: the first are of all classes.
     elements = source.test() if split == "test" else source.epoch(0, 0)
     count = source.test_images if split == "test" else source.images
     count = count if most is None else min(most, count)
-    images, labels = np.empty((count, size, size, 3), np.uint8), np.empty(count, np.int64)
+    images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int64)
     pairs = elements.take(count).map(image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    for place, (pixels, label) in enumerate(pairs.as_numpy_iterator()):
-        images[place], labels[place] = pixels, label
-    nothing = loading.Images(images[:0], labels[:0])
-    read = loading.Images(images, labels)
-    parts = {"train": nothing, "test": nothing, split: read}
+    for position, (pixels, label) in enumerate(pairs.as_numpy_iterator()):
+        images[position], labels[position] = pixels, label
+    data = loading.Images(images, labels)
+    parts = {"train": loading.at_most(data, 0), "test": loading.at_most(data, 0), split: data}
     return loading.Dataset(source.name, class_names=source.class_names, **parts)

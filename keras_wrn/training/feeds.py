@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_wrn import datasets
-from keras_wrn.datasets import folders, loading
+from keras_wrn.datasets import loading
+from keras_wrn.datasets.images import at_most
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import (
     Preprocessing,
@@ -64,26 +65,13 @@ class InMemory:
         train, test = data.train, data.test
         if recipe.held_out:
             train, test = _hold_out(train, recipe.held_out)
-        self._train = self._at_most(train, recipe.train_images)
+        self._train = at_most(train, recipe.train_images or None)
         self._test = test
         self.images = len(self._train[0])
         self.shape = self._train[0].shape[1:]
-        self.test = self._at_most(test, LOOKED_AT)
+        self.test = at_most(test, LOOKED_AT)
         self.preprocessing = self._statistics(data.class_names)
         self._inputs = (self._whitened(self._train[0]), self._whitened(self._test[0]))
-
-    def _at_most(self, images: loading.Images, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Select `most` images and their labels; 0: no limit.
-
-        Official sets are in random order, so the first images do. A folder is sorted by class, so
-        its images are spread evenly.
-        """
-        count = len(images.labels)
-        if not 0 < most < count:
-            return images.images, images.labels
-        known = self.dataset in loading.NAMES
-        chosen = slice(most) if known else folders.spread(count, most)
-        return images.images[chosen], images.labels[chosen]
 
     def _statistics(self, class_names: tuple[str, ...]) -> Preprocessing:
         if self.recipe.whitening:

@@ -105,8 +105,8 @@ class ImageStream:
 
         def image(*element: Any) -> tuple[Any, Any]:
             data, label = self._read(element if len(element) > 1 else element[0])
-            size, resize = self.recipe.image_size, self.recipe.resize or None
-            return tensorflow_reader.test_image(data, size, resize), label
+            resize = self.recipe.resize or None
+            return tensorflow_reader.test_image(data, self.shape, resize=resize), label
 
         images = elements.map(image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return images.batch(batch).prefetch(tf.data.AUTOTUNE)

@@ -116,9 +116,7 @@ class Recipe:
 
     precision: str = option("float32", "float32 or mixed_bfloat16")
     synchronized_bn: bool = option(False, "batch statistics over all devices; paper: per device")
-    train_images: int = option(
-        0, "maximum number of training images: the first, or in a folder spread evenly; 0: no limit"
-    )
+    train_images: int = option(0, "maximum number of training images, spread evenly; 0: no limit")
     held_out: int = option(
         0,
         "training images to hold out and evaluate on in place of the test set, for choosing "
