@@ -4,8 +4,8 @@
 
 SGD with Nesterov momentum 0.9, rate 0.1 times 0.2 at epochs 60, 120 and 160, coupled weight
 decay 5e-4, batch 128, 200 epochs, mean/std normalisation, reflect-pad-4 crops and flips (paper,
-section 3; with --dropout 0.3 for Table 6). With fewer --epochs the drops keep their share.
---precision mixed_bfloat16 is faster on CPUs that compute in it (docs/performance.md).
+section 3; --dropout 0.3 for Table 6). With fewer --epochs, the drops keep their share of the run.
+--precision mixed_bfloat16 is faster on CPUs with bfloat16 instructions (docs/performance.md).
 
 Expected test error, median of 5 runs on a GPU (paper, Table 5): WRN-28-10 4.00 % and 19.25 %,
 WRN-40-4 4.53 % and 21.18 %, WRN-16-8 4.27 % and 20.43 % on CIFAR-10 and CIFAR-100.

@@ -1,14 +1,14 @@
-"""A Wide ResNet on scikit-learn's handwritten digits: real, embedded, no download.
+"""A Wide ResNet on scikit-learn's handwritten digits, which need no download.
 
     python recipes/digits.py
 
-1,437 training images, 360 test images mostly of other writers, 8x8 pixels enlarged to 32x32.
-WRN-16-1 by the paper's optimiser over 30 epochs of 22 steps, about a minute on two cores. No flips,
-since a mirrored digit is another sign, and crops of 2 pixels, half a pixel of the original scan.
-A few test images are left in samples/ of the run folder, for `keras-wrn predict`.
+1,437 training images and 360 test images, mostly by other writers, 8x8 pixels enlarged to 32x32.
+WRN-16-1, the paper's optimiser, 30 epochs of 22 steps: about a minute on two cores. No flips,
+because a mirrored digit is another sign. Crops of 2 pixels, half a pixel of the original scan.
+samples/ in the run folder has a few test images for `keras-wrn predict`.
 
-Expected test error: 1.94 % and 2.22 % with seeds 1 and 2 (docs/results.md); nearest neighbour has
-4.4 %.
+Expected test error: 1.94 % and 2.22 % with seeds 1 and 2 (docs/results.md). A nearest-neighbour
+classifier has 4.4 %.
 """
 
 from pathlib import Path

@@ -1,14 +1,14 @@
-"""Wide ResNets on ImageNet by the recipe that the paper's networks were trained with.
+"""Wide ResNets on ImageNet by the paper's recipe.
 
     python recipes/imagenet.py --dataset imagenet --depth 50 --width 2 --workdir RUN
     python recipes/imagenet.py --dataset tfds:imagenet2012 --depth 18 --width 1.5
 
-ImageNet is a folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG, in --data_dir or anywhere, or
-what tensorflow_datasets has made of the two archives. SGD with Nesterov momentum 0.9, rate 0.1
-times 0.1 at epochs 31 and 61, coupled weight decay 1e-4, batch 256 over all devices, 90 epochs;
-crops of 8 to 100 % of an image, colour jitter 0.4, lighting 0.1, flips; the middle 224 pixels of
-256 for validation: the recipe of fb.resnet.torch. (Ours differs in the resizing, which is
-bicubic as theirs but antialiased.) On JAX, tf.data still needs TensorFlow installed.
+--dataset is a folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG, a path or in --data_dir, or the
+data set that tensorflow_datasets made of the two archives. The recipe is that of fb.resnet.torch:
+SGD with Nesterov momentum 0.9, rate 0.1 times 0.1 at epochs 31 and 61, coupled weight decay 1e-4,
+batch 256 over all devices, 90 epochs; crops of 8 to 100 % of an image, colour jitter 0.4, lighting
+0.1, flips; validation on the middle 224 pixels of 256. One difference: our bicubic resizing is
+antialiased. On JAX, tf.data still needs TensorFlow installed.
 
 Expected top-1 and top-5 error on the 50,000 validation images, single crop (paper, Tables 7, 8):
 

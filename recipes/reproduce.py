@@ -1,16 +1,15 @@
-"""The paper's tables and figures: train their rows, and print the paper's figures beside ours.
+"""Train the rows of the paper's tables and figures, and print the paper's results beside ours.
 
     python recipes/reproduce.py table4 --rows 28-10,16-8 --runs 5
     python recipes/reproduce.py table6 --scale digits --narrow 4
     python recipes/reproduce.py all --dry_run
 
-Experiments: table2 to table9, figure2 to figure4, or all. Each run has a folder below --workdir;
-the same command again goes on where it stopped. CIFAR rows are five runs by default and print their
-median after the last epoch, SVHN and ImageNet rows are one, as in the paper. Rows of one recipe
-share their runs. A full CIFAR row takes hours on a GPU; --scale makes minutes of it, and says so.
+Experiments: table2 to table9, figure2 to figure4, or all. Each run has a folder in --workdir; the
+same command resumes it. As in the paper, a CIFAR row is the median of five runs after the last
+epoch, an SVHN or ImageNet row is one run. Rows of one recipe share their runs. A full CIFAR row
+takes hours on a GPU; --scale makes it take minutes, and the tables say so.
 
-Expected: the paper's figures, which are printed beside ours; docs/reproduction.md has what was
-measured.
+Expected: the paper's results, printed beside ours. docs/reproduction.md has what was measured.
 """
 
 import contextlib
@@ -28,19 +27,19 @@ from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.system.files import write_json, write_whole
 from keras_wrn.training.recipe import PRECISIONS
 
-# What a mode does, and the flags that mean nothing to it.
+# What each mode does, and the flags without effect in it.
 MODES = {
     "dry_run": (
         "only builds and counts networks",
         ("table", "time", "markdown", "json"),
     ),
-    "table": ("only prints what there is", ("time", "runs", "data_dir")),
+    "table": ("only prints existing runs", ("time", "runs", "data_dir")),
     "time": ("only times a few steps", ("runs", "data_dir")),
 }
 
 
 def reproduce(experiments: list[str]) -> list[str]:
-    """Do what the flags say; returns what failed, in sentences."""
+    """Do what the flags ask for; returns a sentence for each failure."""
     options = flags.FLAGS
     if not experiments:
         names = ", ".join([*TABLES, *FIGURES])
@@ -49,13 +48,13 @@ def reproduce(experiments: list[str]) -> list[str]:
     rows = reproduction.select(experiments, options.rows, options.datasets)
     rows = reproduction.without_twins(rows, scale)
     drawn = [name for name in FIGURES if name in experiments or "all" in experiments]
-    if options.rows or options.datasets:  # Figure 4 has none to choose from
+    if options.rows or options.datasets:  # Figure 4 has no rows to choose from
         drawn = [name for name in drawn if name in CURVES or name in experiments]
     if options.dry_run:
         timed = reproduction.networks_of_figure_4() if "figure4" in drawn else []
         return dry_run(list(dict.fromkeys([*rows, *timed])), scale)
     workdir = Path(options.workdir)
-    # The tables alone go to standard output, what `fit` says goes where the log goes.
+    # Standard output is for the tables; the progress of `fit` goes to standard error.
     with contextlib.redirect_stdout(sys.stderr):
         failures = [] if options.table else work(rows, drawn, workdir, scale)
     report = comparison.report_on(
@@ -72,12 +71,12 @@ def reproduce(experiments: list[str]) -> list[str]:
 
 
 def check_flags(experiments: list[str]) -> None:
-    """Refuse what would be ignored."""
+    """Refuse flags without effect."""
     options = flags.FLAGS
     if options.time and options.scale:
-        raise InputError("--time tells the hours of full rows. Leave --scale away.")
+        raise InputError("--time estimates the hours of full rows. Leave --scale away.")
     if options.time and "figure4" in experiments:
-        raise InputError("Figure 4 is times of steps as it is. Leave --time away.")
+        raise InputError("Figure 4 is timed without --time. Leave it away.")
     if options.time_batch and not options.time:
         raise InputError("--time_batch is for --time.")
     for mode, (does, ignored) in MODES.items():
@@ -87,7 +86,7 @@ def check_flags(experiments: list[str]) -> None:
 
 
 def flags_of_a_row(scale: Scale | None) -> str:
-    """What a row's command needs beside the row."""
+    """The flags that a row's command needs beside the row."""
     options = flags.FLAGS
     parts = [f"--scale {options.scale} --narrow {options.narrow:g}"] if scale else []
     parts += [f"--precision {options.precision}"] if options.precision else []
@@ -96,7 +95,7 @@ def flags_of_a_row(scale: Scale | None) -> str:
 
 
 def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) -> list[str]:
-    """Train rows and time Figure 4, or with --time only time the rows; returns what failed."""
+    """Train rows and time Figure 4, or with --time only time the rows; returns failures."""
     options = flags.FLAGS
     precision = options.precision
     if options.time:
@@ -116,13 +115,13 @@ def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) 
 
 
 def dry_run(rows: list[Row], scale: Scale | None) -> list[str]:
-    """Build every network without weights or data, and hold its size against the paper's."""
+    """Build every network without data, and compare its size with the paper's."""
     failures = []
     for built in reproduction.check_networks(rows, scale):
         row = built["row"]
         right = f"right ({row.printed} in the paper)" if row.printed else "right"
-        said = {True: right, None: "scaled down"}
-        verdict = said.get(built["right"], f"WRONG, must be {row.parameters:,}")
+        verdicts = {True: right, None: "scaled down"}
+        verdict = verdicts.get(built["right"], f"WRONG, must be {row.parameters:,}")
         counts = f"{built['parameters']:,} parameters, {built['multiply_adds']:,} multiply-adds"
         print(f"{row.folder}: {counts}, {verdict}", flush=True)
         if built["right"] is False:
@@ -134,7 +133,7 @@ def dry_run(rows: list[Row], scale: Scale | None) -> list[str]:
 
 
 def show(report: comparison.Report) -> None:
-    """Print the tables, and write them where the flags say."""
+    """Print the tables, and write the files of --markdown and --json."""
     options = flags.FLAGS
     print(comparison.as_markdown(report), end="")
     if options.markdown:
@@ -163,21 +162,21 @@ def main(experiments: list[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_list("rows", [], "rows of the tables, such as 28-10,16-8; default all")
     flags.DEFINE_list("datasets", [], "data sets, such as cifar10; default all")
-    flags.DEFINE_integer("runs", None, "runs a row, seeds 1 to so many; default the paper's", 1)
-    flags.DEFINE_string("workdir", WORKDIR, "where all runs are, or go on")
-    flags.DEFINE_string("data_dir", None, "where data sets are; default ~/.keras/datasets")
+    flags.DEFINE_integer("runs", None, "runs per row, with seeds from 1; default the paper's", 1)
+    flags.DEFINE_string("workdir", WORKDIR, "folder of all runs")
+    flags.DEFINE_string("data_dir", None, "folder of the data sets; default ~/.keras/datasets")
     flags.DEFINE_bool("dry_run", False, "only build each network and count its parameters")
     flags.DEFINE_alias("dry-run", "dry_run")
     flags.DEFINE_string(
         "scale",
         "",
-        "digits, or a share of the steps such as 0.01: square root in images and epochs",
+        "digits, or a share of the steps such as 0.01: images and epochs by its square root",
     )
-    flags.DEFINE_float("narrow", 1.0, "with --scale: divide all widths by it")
+    flags.DEFINE_float("narrow", 1.0, "with --scale: divides all widths")
     flags.DEFINE_enum("precision", "", ["", *PRECISIONS], "default float32")
-    flags.DEFINE_bool("table", False, "train nothing, only print what there is")
-    flags.DEFINE_bool("time", False, "train nothing, time a few steps, to tell the hours of rows")
-    flags.DEFINE_integer("time_batch", 0, "with --time: images a step; default the recipe's", 0)
-    flags.DEFINE_string("markdown", None, "write the tables there too, as a document")
-    flags.DEFINE_string("json", None, "write them there; default results.json where runs are made")
+    flags.DEFINE_bool("table", False, "only print the results of existing runs")
+    flags.DEFINE_bool("time", False, "only time a few steps, to estimate the hours of rows")
+    flags.DEFINE_integer("time_batch", 0, "with --time: images per step; default the recipe's", 0)
+    flags.DEFINE_string("markdown", None, "file for the tables, as a document")
+    flags.DEFINE_string("json", None, "file for the results; default results.json in --workdir")
     program.run(main, trains=True)

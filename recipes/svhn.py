@@ -2,10 +2,10 @@
 
     python recipes/svhn.py --depth 16 --width 8 --dropout 0.4 --workdir RUN
 
-Train and extra images together, 604,388, divided by 255 and not augmented. SGD with Nesterov
-momentum 0.9, rate 0.01 times 0.1 at epochs 80 and 120, coupled weight decay 5e-4, batch 128,
-160 epochs, dropout 0.4 (paper, section 3; the authors' scripts/train_svhn.sh). With fewer --epochs
-the drops keep their share; --noextra trains on the 73,257 images of train alone. The files
+The 604,388 train and extra images, divided by 255 and not augmented. SGD with Nesterov momentum
+0.9, rate 0.01 times 0.1 at epochs 80 and 120, coupled weight decay 5e-4, batch 128, 160 epochs,
+dropout 0.4 (paper, section 3; the authors' scripts/train_svhn.sh). With fewer --epochs, the drops
+keep their share of the run. --noextra trains on the 73,257 train images alone. The files
 train_32x32.mat, extra_32x32.mat and test_32x32.mat are read from --data_dir or downloaded.
 
 Expected test error, one run on a GPU (paper, Table 6 and text): WRN-16-8 1.54 %, and 1.81 % without

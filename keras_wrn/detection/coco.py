@@ -1,8 +1,8 @@
-"""COCO: the photos of a JSON file and their boxes, and COCO's measure of the boxes that are found.
+"""COCO: photos and boxes of a JSON file, and COCO's own metrics of detections.
 
-Boxes are (left, top, width, height) in pixels throughout, as in COCO's files; keras-cv calls it
-"xywh". Classes are 0 to n - 1 in the order of COCO's category ids, which have gaps: 1 to 90 for
-80 categories.
+Boxes are (left, top, width, height) in pixels, as in COCO's files; keras-cv calls this "xywh".
+Classes are 0 to n - 1 in the order of COCO's category ids, which have gaps: 1 to 90 for 80
+categories.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ import numpy as np
 
 from keras_wrn.errors import InputError
 
-PAD = -1.0  # keras-cv's mark of a row without a box, in boxes and classes alike
+PAD = -1.0  # keras-cv's padding of boxes and classes
 FIGURES = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large")  # pycocotools'
 WHERE = (
-    "COCO 2017 is offered at https://cocodataset.org/#download: annotations_trainval2017.zip "
+    "COCO 2017 is published at https://cocodataset.org/#download: annotations_trainval2017.zip "
     "(253 MB; the annotations are CC BY 4.0), train2017.zip (118,287 photos, 19.3 GB) and "
     "val2017.zip (5,000 photos, 816 MB; the photos are under Flickr's terms of use, each with a "
     "licence of its own). Unpack them so that FOLDER/annotations/instances_train2017.json and "
@@ -51,19 +51,19 @@ class Photos:
     class_names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """How many photos there are."""
+        """The number of photos."""
         return len(self.paths)
 
     def scales(self, size: int) -> np.ndarray:
-        """What the pixels of each photo are multiplied by to fit a square: float64 (n,)."""
+        """The factor that fits each photo into a square of `size` pixels: float64 (n,)."""
         return np.array([size / max(sides) for sides in self.sizes])
 
     def targets(self, size: int) -> dict[str, np.ndarray]:
-        """What is there on squares of `size` pixels, padded with -1 to the same number of boxes.
+        """The true boxes on squares of `size` pixels, padded with -1 to the same number.
 
         "boxes" are float32 (photos, most, 4), "classes" float32 (photos, most).
         """
-        most = max([len(of_photo) for of_photo in self.boxes] + [1])
+        most = max(1, *map(len, self.boxes))
         boxes = np.full((len(self), most, 4), PAD, np.float32)
         classes = np.full((len(self), most), PAD, np.float32)
         for i, scale in enumerate(self.scales(size)):
@@ -78,16 +78,15 @@ def read(
 ) -> Photos:
     """Read a COCO JSON file of instances and find its photos.
 
-    Crowds (`iscrowd`, one box around many things) are left out, and so are boxes without an
-    area; COCO's own measure, `average_precision`, knows what to do with crowds.
+    Crowds (`iscrowd`, one box around many things) and boxes without an area are left out.
+    `average_precision` reads the file again, and treats crowds as COCO does.
 
     Args:
         annotations: the JSON file.
         images: the folder of its photos.
-        with_boxes: leave out photos without a box, as detectors are trained (a batch without any
-            box has nothing to divide the loss by). They are kept for measuring, where whatever
-            is found on them is wrong.
-        limit: so many photos at most, the first in the file's order.
+        with_boxes: leave out photos without a box, for training: the loss of a batch is divided
+            by its boxes. For measuring they count, because every detection on them is wrong.
+        limit: maximum number of photos, the first of the file; None: no limit.
 
     Returns:
         Photos in the order of the file.
@@ -113,8 +112,8 @@ def read(
         for entry in content["annotations"]:
             box = [float(value) for value in entry["bbox"]]
             if not entry.get("iscrowd", 0) and box[2] > 0 and box[3] > 0:
-                here = found.setdefault(int(entry["image_id"]), [])
-                here.append((box, class_of[entry["category_id"]]))
+                pairs = found.setdefault(int(entry["image_id"]), [])
+                pairs.append((box, class_of[entry["category_id"]]))
         entries = [
             (int(e["id"]), str(e["file_name"]), (int(e["height"]), int(e["width"])))
             for e in content["images"]
@@ -127,14 +126,14 @@ def read(
             f"id and name): {type(error).__name__} {error}."
         ) from error
     _check_found(annotations, images, [name for _, name, _ in entries], with_boxes)
-    boxes_of = [found.get(number, []) for number, _, _ in entries]
+    pairs_of = [found.get(number, []) for number, _, _ in entries]
     return Photos(
         annotations=annotations,
         paths=tuple(images / name for _, name, _ in entries),
         image_ids=tuple(number for number, _, _ in entries),
         sizes=tuple(sides for _, _, sides in entries),
-        boxes=tuple(np.array([b for b, _ in of], np.float32).reshape(-1, 4) for of in boxes_of),
-        classes=tuple(np.array([c for _, c in of], np.int64) for of in boxes_of),
+        boxes=tuple(np.array([b for b, _ in some], np.float32).reshape(-1, 4) for some in pairs_of),
+        classes=tuple(np.array([c for _, c in some], np.int64) for some in pairs_of),
         category_ids=tuple(number for number, _ in categories),
         class_names=tuple(name for _, name in categories),
     )
@@ -155,25 +154,25 @@ def _check_found(annotations: Path, images: Path, names: list[str], with_boxes: 
 def average_precision(
     photos: Photos, detections: dict[str, np.ndarray], size: int
 ) -> dict[str, float | None]:
-    """COCO's own figures: pycocotools on the JSON file, on the pixels of the photos.
+    """Measure detections with pycocotools against the JSON file, in pixels of the photos.
 
     Args:
-        photos: what was searched. All of it counts, but what is found in crowds. A box of the
-            file without `area` has its sides' product, one without `iscrowd` is no crowd.
+        photos: the photos that were searched. Detections inside crowds do not count. A box of the
+            file without `area` gets width times height; one without `iscrowd` is no crowd.
         detections: "boxes" (photos, n, 4) in pixels of squares of `size`, "classes" and
             "confidence" (photos, n), padded with -1.
         size: sides of the squares, in pixels.
 
     Returns:
-        "mAP" at IoU 0.5 to 0.95, "mAP50", "mAP75", "mAP_small" (below 32x32 pixels of the
-        photo), "mAP_medium" and "mAP_large" (from 96x96), fractions between 0 and 1; None where
-        there is no such box.
+        Fractions from 0 to 1, None where the file has no such box: "mAP" at IoU 0.5 to 0.95,
+        "mAP50", "mAP75", "mAP_small" (below 32x32 pixels of the photo), "mAP_medium" and
+        "mAP_large" (from 96x96).
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     content = json.loads(photos.annotations.read_text(encoding="utf-8"))
-    # Numbered anew: pycocotools takes a box of number 0 for missed, whatever was found.
+    # Numbered from 1, because pycocotools counts a box of number 0 as missed.
     content["annotations"] = [
         {"area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0, **box, "id": number}
         for number, box in enumerate(content["annotations"], start=1)
@@ -188,11 +187,11 @@ def average_precision(
         }
         for i, k in zip(*np.nonzero(detections["classes"] >= 0), strict=True)
     ]
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is doing
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         truth = COCO()
         truth.dataset = content
         truth.createIndex()
-        # loadRes cannot take an empty list: a detection of no category says the same.
+        # loadRes refuses an empty list. A detection of an unknown category counts as none.
         nothing = {"image_id": photos.image_ids[0], "category_id": -1, "bbox": [0, 0, 1, 1]}
         found = truth.loadRes(results or [{**nothing, "score": 0.0}])
         evaluation = COCOeval(truth, found, "bbox")

@@ -1,4 +1,4 @@
-"""The photos of COCO as square images, with their boxes: for `predict`, and batches for `fit`."""
+"""COCO's photos as square images: batches for `predict`, and with boxes for `fit`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,11 +10,16 @@ from keras_wrn.images.preprocessing import preprocessing_of
 
 
 def letterbox(image: Any, size: int) -> Any:
-    """Fit an image into a square of `size` pixels, its sides in proportion, at the top left.
+    """Fit an image into the top left of a square; proportions stay.
 
-    What is left over has the mean colour of ImageNet, which normalisation makes zero. Boxes are
-    to be multiplied by size / max(height, width). Images are TensorFlow tensors, uint8
-    (height, width, 3).
+    The rest of the square has ImageNet's mean colour, which normalisation makes zero.
+
+    Args:
+        image: a TensorFlow tensor, uint8 (height, width, 3).
+        size: sides of the square, in pixels.
+
+    Returns:
+        uint8 (size, size, 3). Boxes are scaled by size / max(height, width).
     """
     import tensorflow as tf
 
@@ -22,21 +27,28 @@ def letterbox(image: Any, size: int) -> Any:
     scaled = tf.round(sides * (size / tf.reduce_max(sides)))
     scaled = tf.clip_by_value(tf.cast(scaled, tf.int32), 1, size)
     colour = tf.constant(preprocessing_of("imagenet").mean)
-    # Padding adds zeros: to the difference from the colour.
+    # Subtracted and added again, because padding adds zeros.
     image = tf.image.resize(image, scaled, antialias=True) - colour
     image = tf.image.pad_to_bounding_box(image, 0, 0, size, size) + colour
     return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
 
 
 def read_image(path: Any) -> Any:
-    """Decode an image file, uint8 (height, width, 3), as stored: COCO's boxes know no EXIF."""
+    """Decode an image file, uint8 (height, width, 3).
+
+    The EXIF orientation is ignored, as in COCO's boxes.
+    """
     import tensorflow as tf
 
     return tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
 
 
 def images_of(photos: Photos, size: int, batch_size: int) -> Any:
-    """The photos in order, for `predict`: a tf.data.Dataset of uint8 (batch, size, size, 3)."""
+    """Batches of the photos in order, for `predict`.
+
+    Returns:
+        A tf.data.Dataset of uint8 (batch, size, size, 3); the last batch may be smaller.
+    """
     import tensorflow as tf
 
     def load(path: Any) -> Any:
@@ -49,19 +61,19 @@ def images_of(photos: Photos, size: int, batch_size: int) -> Any:
 def training_batches(
     photos: Photos, size: int, batch_size: int, *, flip: bool, seed: int, start_step: int = 0
 ) -> Any:
-    """Endless shuffled batches for `fit`, the same for the same seed at the same step.
+    """Endless shuffled batches for `fit`; seed and step determine a batch.
 
     Args:
-        photos: what to train on.
+        photos: the training photos.
         size: sides of the images, in pixels.
-        batch_size: images in each batch; one that passes the end of an epoch goes on in the next.
+        batch_size: images per batch; a batch may contain the end of an epoch.
         flip: mirror half of the images, left to right.
         seed: of order and flips.
-        start_step: how many batches to leave out at the start, to go on with an interrupted run.
+        start_step: batches to skip, to resume a run.
 
     Returns:
-        A tf.data.Dataset of (images, targets): uint8 (batch, size, size, 3), and "boxes",
-        float32 (batch, most, 4), with "classes", float32 (batch, most), padded with -1.
+        A tf.data.Dataset of (images, targets): uint8 (batch, size, size, 3), and a dict of
+        "boxes", float32 (batch, most, 4), and "classes", float32 (batch, most), padded with -1.
     """
     import tensorflow as tf
 
@@ -71,15 +83,15 @@ def training_batches(
     widths = tf.constant([width for _, width in photos.sizes] * photos.scales(size), tf.float32)
 
     def load(count: Any, i: Any) -> Any:
-        image, of_image = read_image(paths[i]), boxes[i]
+        image, truth = read_image(paths[i]), boxes[i]
         if flip and tf.random.stateless_uniform((), (seed, count)) < 0.5:
             # Before the letterbox, so that the padding stays on the right.
             image = tf.image.flip_left_right(image)
-            left, top, width, height = tf.unstack(of_image, axis=-1)
+            left, top, width, height = tf.unstack(truth, axis=-1)
             mirrored = tf.stack([widths[i] - left - width, top, width, height], axis=-1)
-            of_image = tf.where(classes[i][:, None] >= 0, mirrored, of_image)
+            truth = tf.where(classes[i][:, None] >= 0, mirrored, truth)
         image = tf.ensure_shape(letterbox(image, size), (size, size, 3))
-        return image, {"boxes": of_image, "classes": classes[i]}
+        return image, {"boxes": truth, "classes": classes[i]}
 
     order = tf.data.Dataset.range(len(photos)).shuffle(len(photos), seed=seed).repeat()
     order = order.enumerate().skip(start_step * batch_size)
@@ -89,7 +101,7 @@ def training_batches(
 
 @contextlib.contextmanager
 def name_the_damaged(*sets: Photos) -> Iterator[None]:
-    """Raise an InputError with the photo that cannot be read; TensorFlow does not name it."""
+    """Name the photo that cannot be read in an InputError; TensorFlow's error does not."""
     import tensorflow as tf
 
     try:

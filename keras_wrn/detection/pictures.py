@@ -1,4 +1,4 @@
-"""What a detector found, drawn on the photos."""
+"""Draw detections on photos."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,8 @@ import numpy as np
 
 from keras_wrn.system.files import write_whole
 
-TILE, LETTER = 384, 13  # pixels of an image in a picture, about, and of its letters
+TILE = 384  # pixels of an image in the picture, about
+LETTER = 13  # pixels of a letter
 
 
 def draw_detections(
@@ -19,15 +20,15 @@ def draw_detections(
     truth: dict[str, np.ndarray] | None = None,
     threshold: float = 0.5,
 ) -> None:
-    """Draw what was found on images, with class and confidence, in a picture of two rows.
+    """Draw detections with class and confidence, in a picture of at most two rows.
 
     Args:
         images: uint8 (n, size, size, 3).
-        detections: as `predict` gives them for these images, and perhaps more.
+        detections: of `predict`, for these images first.
         class_names: the name of each class.
-        png: the picture to write.
-        truth: where "boxes" are what is there, to be drawn in thin white.
-        threshold: detections of less confidence are left out.
+        png: the file to write.
+        truth: the true "boxes", drawn in thin white; None: not drawn.
+        threshold: the least confidence that is drawn.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -39,12 +40,12 @@ def draw_detections(
     for i, pixels in enumerate(images):
         tile = Image.fromarray(pixels).resize((side, side))
         pen = ImageDraw.Draw(tile)
-        for box in () if truth is None else truth["boxes"][i]:  # padding is outside the image
+        for box in () if truth is None else truth["boxes"][i]:  # padding falls outside
             pen.rectangle(_corners(box * zoom), outline="white")
-        # The surest last, on top.
+        # The most confident last, on top.
         for k in np.flatnonzero(detections["confidence"][i] >= threshold)[::-1]:
             number, box = int(detections["classes"][i, k]), detections["boxes"][i, k] * zoom
-            colour = f"hsl({number * 137 % 360}, 100%, 60%)"  # neighbours are far apart
+            colour = f"hsl({number * 137 % 360}, 100%, 60%)"  # neighbouring classes differ
             pen.rectangle(_corners(box), outline=colour, width=2)
             text = f"{class_names[number]} {detections['confidence'][i, k]:.0%}"
             corner = (max(box[0], 0), max(box[1] - LETTER - 2, 0))

@@ -1,14 +1,14 @@
-"""Wide ResNets as the features of a detector: keras-cv's RetinaNet (the paper's Table 9, COCO).
+"""keras-cv's RetinaNet on the features of a Wide ResNet (the paper's Table 9, COCO).
 
-The paper put WRN-34-2 into MultiPathNet with AttractioNet's proposals; here the same features
-are in a RetinaNet (Lin et al., arXiv:1708.02002), so its 35.2 mAP is no figure of this detector.
-keras-cv is frozen at 0.9.0, and is used around four of its traps:
+The paper put WRN-34-2 into MultiPathNet with AttractioNet's proposals. Here the same features are
+in a RetinaNet (Lin et al., arXiv:1708.02002), so the paper's 35.2 mAP is not of this detector.
+keras-cv is frozen at 0.9.0 and has four faults:
 
-* its default decoder drops a box under any overlapping one, of another class too: ours works
-  class by class, with a threshold low enough for average precision;
-* `BoxCOCOMetrics` leaves photos without a detection out, with all that was missed in them;
-* `PyCOCOCallback` drops class 0; it is not used;
-* the shown `percent_boxes_matched_with_anchor` is inverted: 0 says that all are.
+* Its default decoder drops a box that overlaps a more confident one of any class. Ours works class
+  by class, with a threshold low enough for average precision.
+* `BoxCOCOMetrics` leaves out photos without a detection, and the boxes missed in them.
+* `PyCOCOCallback` drops class 0. It is not used.
+* The metric `percent_boxes_matched_with_anchor` is inverted: 0 means all.
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ except ModuleNotFoundError as error:
         'pip install "keras-wide-resnet[detection]"'
     ) from error
 BOX_FORMAT = "xywh"  # left, top, width, height in pixels: COCO's
-STRIDE = 32  # pixels of the coarsest feature map that is enlarged and added to a finer one
-DETECTIONS = 100  # an image at most, COCO's limit
-CONFIDENCE = 0.05  # RetinaNet's (section 4.1): below it a detection is not kept
-OVERLAP = 0.5  # IoU above which the less confident of two boxes of a class is dropped (ibid.)
+STRIDE = 32  # pixels, of the coarsest feature map of the backbone
+DETECTIONS = 100  # maximum per image, COCO's limit
+CONFIDENCE = 0.05  # the least confidence that is kept; RetinaNet's, section 4.1
+OVERLAP = 0.5  # IoU above which the less confident of two boxes of a class is dropped; ibid.
 _BASIC = {18: networks.WideResNet18, 34: networks.WideResNet34}
 _BOTTLENECK = {50: networks.WideResNet50_2, 101: networks.WideResNet101_2}
 _FIGURES = {"mAP": "MaP", "mAP50": "MaP@[IoU=50]", "mAP75": "MaP@[IoU=75]"}
@@ -49,17 +49,18 @@ _FIGURES = {"mAP": "MaP", "mAP50": "MaP@[IoU=50]", "mAP75": "MaP@[IoU=75]"}
 
 @keras.saving.register_keras_serializable("keras_wrn")
 class WideResNetBackbone(keras_cv.models.Backbone):
-    """An ImageNet wide ResNet, its normalisation included, as keras-cv's detectors want it.
-
-    What cannot be built raises an `InputError`.
+    """An ImageNet wide ResNet with its normalisation, as a backbone for keras-cv's detectors.
 
     Args:
-        depth: 18 or 34 of basic blocks, 50 or 101 of bottlenecks.
+        depth: 18 or 34 with basic blocks, 50 or 101 with bottlenecks.
         width: the widening factor; 2 for depths 50 and 101.
         image_size: sides of the images in pixels, a multiple of 32.
-        weights: what to start from, as in `WideResNet50_2`: "imagenet" for depths 50 and 101, or
-            a path; None for random values.
+        weights: initial weights, as in `WideResNet50_2`: "imagenet" for depths 50 and 101, or a
+            path; None for random values.
         **options: `name` and `trainable`, as of any model.
+
+    Raises:
+        InputError: there is no such network, or `image_size` is no multiple of 32.
 
     Example:
         >>> WideResNetBackbone(18, 1, 224).pyramid_level_inputs["P3"]
@@ -93,40 +94,40 @@ class WideResNetBackbone(keras_cv.models.Backbone):
         network = (_BASIC | _BOTTLENECK)[depth](**arguments)
         super().__init__(inputs=images, outputs=network.output, **options)
         self.depth, self.width, self.image_size = depth, width, image_size
-        # The outputs 8, 16 and 32 times smaller than the image: each group's last layer.
+        # Each group's last layer: feature maps 8, 16 and 32 times smaller than the image.
         last = {layer.name.partition("_")[0]: layer.name for layer in network.layers}
         self.pyramid_level_inputs = {f"P{group + 1}": last[f"group{group}"] for group in (2, 3, 4)}
 
     def get_config(self) -> dict[str, Any]:
-        """What builds the same network again; the weights are the file's matter."""
-        here = {"depth": self.depth, "width": self.width, "image_size": self.image_size}
-        return {**super().get_config(), **here}
+        """The arguments that build the same network, without its initial weights."""
+        own = {"depth": self.depth, "width": self.width, "image_size": self.image_size}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("keras_wrn")
 class Detector(keras_cv.models.RetinaNet):
-    """keras-cv's RetinaNet, which here takes the images themselves without a warning."""
+    """keras-cv's RetinaNet, which takes images without a warning."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Raw outputs, which `predict` decodes. RetinaNet is built on a dict, and fed images."""
+        """Raw outputs, which `predict` decodes. RetinaNet is built on a dict but fed images."""
         inputs = inputs if isinstance(inputs, dict) else {"images": inputs}
         return super().call(inputs, training=training, mask=mask)
 
 
 def build_detector(classes: int, *, anchor_size: float | None = None, **backbone: Any) -> Detector:
-    """Make a RetinaNet on the features of a wide ResNet.
+    """Build a RetinaNet on the features of a wide ResNet.
 
     Args:
-        classes: how many there are.
-        anchor_size: side of the smallest anchor box, in pixels; there are five, each twice the
-            one before. A box that overlaps no anchor by half (IoU) is not learnt. The default is
-            RetinaNet's 32 for images of 512 pixels and more, and 16 for 256 and less.
-        **backbone: depth, width, image_size and weights, as of `WideResNetBackbone`.
+        classes: the number of classes.
+        anchor_size: side of the smallest of five anchor boxes, in pixels; each next is twice as
+            large. A box of less than 0.5 IoU with every anchor is not learnt. Default: RetinaNet's
+            32 for images from 512 pixels, 16 for images up to 256.
+        **backbone: depth, width, image_size and weights of `WideResNetBackbone`.
 
     Returns:
-        A model of images (batch, image_size, image_size, 3) on 0..255, uint8 or float32, whose
-        `predict` gives "boxes" (batch, 100, 4), "classes" and "confidence" (batch, 100), padded
-        with -1, and "num_detections" (batch,). To train it: `compile_detector`.
+        A model of images (batch, image_size, image_size, 3) in 0..255, uint8 or float32. Its
+        `predict` returns "boxes" (batch, 100, 4), "classes" and "confidence" (batch, 100), padded
+        with -1, and "num_detections" (batch,). `compile_detector` prepares it for training.
 
     Example:
         >>> detector = build_detector(80, depth=18, width=0.25, image_size=64)
@@ -159,9 +160,9 @@ def build_detector(classes: int, *, anchor_size: float | None = None, **backbone
 
 
 def compile_detector(detector: Detector, learning_rate: Any) -> None:
-    """Compile a detector as it is trained here: Adam, with gradients clipped to norm 10.
+    """Compile a detector for training: Adam, with gradients clipped to norm 10.
 
-    No metrics: keras-cv would decode and measure in each step of training as well.
+    It has no metrics, because keras-cv would decode and measure in each training step.
 
     Args:
         detector: of `build_detector`.
@@ -176,9 +177,13 @@ def compile_detector(detector: Detector, learning_rate: Any) -> None:
 
 
 def load_detector(path: Path) -> Detector:
-    """Read a detector from its `.keras` file, to predict with; an InputError says why not."""
+    """Read a detector from a `.keras` file, for `predict`.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds something else.
+    """
     try:
-        # RetinaNet's own `compile` cannot be repeated from a file.
+        # RetinaNet's own `compile` cannot be restored from a file.
         detector = keras.models.load_model(path, compile=False)
         if not isinstance(detector, Detector):
             raise TypeError(f"it holds a {type(detector).__name__}.")
@@ -194,9 +199,12 @@ def box_coco_metrics(
 
     Args:
         truth: float32 "boxes" (images, n, 4) and "classes" (images, n), padded with -1.
-        detections: the same of what was found, with "confidence" (images, n).
+        detections: the same, with "confidence" (images, n).
+
+    Returns:
+        Fractions from 0 to 1.
     """
-    # Only images with a detection are measured. So each gets one, of a class that does not
+    # keras-cv only measures images with a detection. So each gets one of a class that does not
     # exist, which is neither right nor wrong.
     ones = np.ones((len(detections["boxes"]), 1), np.float32)
     extra = {"boxes": np.stack([ones] * 4, -1), "classes": -ones, "confidence": ones}
@@ -212,17 +220,20 @@ def export_detector(
 ) -> None:
     """Write directory/version as a SavedModel for TF Serving, whole or not at all.
 
-    "serving_default" takes `images`, uint8 (n, size, size, 3), as `coco_images.letterbox` makes
-    them; "serving_bytes" takes `image_bytes`, strings (n,), encoded photos of any size. Both return
-    `boxes`, float32 (n, 100, 4), left, top, width and height in pixels of what was given,
-    `confidence` and `classes`, float32 (n, 100), all three padded with -1, `labels`, strings
-    (n, 100), and `num_detections`, int32 (n,).
+    "serving_default" takes `images`, uint8 (n, size, size, 3), as `photos.letterbox` makes them.
+    "serving_bytes" takes `image_bytes`, strings (n,), encoded photos of any size. Both return
+    `boxes`, float32 (n, 100, 4), left, top, width and height in pixels of the given images;
+    `confidence` and `classes`, float32 (n, 100); all three padded with -1; `labels`, strings
+    (n, 100); and `num_detections`, int32 (n,).
 
     Args:
-        detector: what to export.
-        directory: the folder of the served model; it is made where it does not exist.
+        detector: the detector.
+        directory: the folder of the served model; it is made.
         class_names: the name of each class.
-        version: a whole number from 1; an InputError is raised where it exists.
+        version: a whole number from 1.
+
+    Raises:
+        InputError: the version exists.
     """
     import tensorflow as tf
 
