@@ -8,7 +8,6 @@ strictly: every tensor of the file has its place, and every place its tensor.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from keras_wrn.checkpoints.dialects import (
 )
 from keras_wrn.checkpoints.translation import translate
 from keras_wrn.errors import InputError
-from keras_wrn.networks.recognition import Weights
+from keras_wrn.networks.recognition import Weights, count_parameters
 from keras_wrn.system.files import write_whole
 
 _READ_OFF = ("depth", "width", "block", "blocks_per_group", "classes", "weights")
@@ -207,7 +206,7 @@ class Converted:
         target = check_target(path)
         whole = target.name.endswith(_MODEL)
         write_whole(target, self.model.save if whole else self.model.save_weights)
-        count = sum(math.prod(variable.shape) for variable in self.model.trainable_variables)
+        count = count_parameters(self.model)
         told = (
             f"{self.model.name}, {count:,} parameters named as by {self.dialect!r}, is in {target}."
         )

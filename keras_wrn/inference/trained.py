@@ -62,7 +62,7 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
         0.0886
     """
     folder = Path(path)
-    card = read_card(folder)
+    card = read_card(folder).to_dict()
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise InputError(

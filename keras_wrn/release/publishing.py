@@ -1,7 +1,8 @@
-"""From a finished run to published weights: rounded to float16, measured again, with a card."""
+"""Publish a finished run: round its weights to float16, measure them again, write the card."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import shutil
@@ -19,12 +20,19 @@ from keras_wrn.system.backend import float32
 from keras_wrn.system.files import sha256, write_json
 from keras_wrn.system.machine import versions
 from keras_wrn.training.cost import multiply_adds, training_flop
-from keras_wrn.weights.card import CARD_FILE, HISTORY_FILE, TEST_SET, WEIGHTS_FILE, metrics_of
+from keras_wrn.weights.card import (
+    CARD_FILE,
+    HELD_OUT,
+    HISTORY_FILE,
+    TEST_SET,
+    WEIGHTS_FILE,
+    read_card,
+)
 from keras_wrn.weights.published import folder_name
 
 CURVES_FILE = "curves.png"
-_LARGEST = 100_000_000  # bytes; more than that git hosts refuse
-_CONFUSIONS = 3  # shown on the card
+_LARGEST = 100_000_000  # bytes; git hosts refuse larger files
+_CONFUSIONS = 3  # named on the card
 
 
 def publish(
@@ -39,16 +47,16 @@ def publish(
     """Make a folder of published weights out of a finished run.
 
     The weights are rounded to float16, read back into a float32 network, and measured on the
-    full test set: the card's figures are those of the file that is published. The folder
-    appears under its name when it is complete, and not before.
+    full test set: the card's figures are those of the published file. The folder appears under
+    its name only when it is complete.
 
     Args:
         run: the run folder.
-        home: where the folder shall be, such as "saved_models".
+        home: the folder for the new folder, such as "saved_models".
         data_dir: where the data set's files are; default ~/.keras/datasets.
-        intended_use: what the network is for; a sentence for its data set by default.
-        known_failures: what it is known to do badly, beside what is measured here.
-        licence: under which the weights may be used.
+        intended_use: what the network is for; default a sentence for its data set.
+        known_failures: known weaknesses, added to those that are measured here.
+        licence: the licence of the weights.
 
     Returns:
         The new folder: model.weights.h5, card.json, README.md, history.csv and curves.png.
@@ -64,7 +72,7 @@ def publish(
     """
     from keras_wrn.inference.own_images import check_classes, images_of
     from keras_wrn.inference.trained import load_trained
-    from keras_wrn.networks.recognition import architecture
+    from keras_wrn.networks.recognition import architecture, count_parameters
     from keras_wrn.weights.files import write_float16
 
     run, home = Path(run), Path(home)
@@ -72,14 +80,14 @@ def publish(
         trained = load_trained(run)
     if trained.preprocessing.whitening is not None:
         raise InputError(
-            f"{run} sees whitened images. Published weights are loaded by name, and "
-            "`preprocess_input` knows a data set's mean and standard deviation only, so that they "
-            "would be used with the wrong images. Use the run folder itself: evaluate, predict "
-            "and export take it. Or train without `whitening`."
+            f"{run} was trained on whitened images. `preprocess_input` does not whiten, so that "
+            "users would give its published weights the wrong images. Use the run folder itself: "
+            "evaluate, predict and export take it. Or train without `whitening`."
         )
     if not (run / HISTORY_FILE).is_file():
         raise InputError(f"{run} has no {HISTORY_FILE}, which is published with the weights.")
-    keyword = Path(trained.card["dataset"]).name
+    before = read_card(run)
+    keyword = Path(before.dataset).name
     network = architecture(trained.model)
     target = home / folder_name(network, keyword)
     if target.exists():
@@ -90,38 +98,38 @@ def publish(
     check_classes(data, trained)
 
     home.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".publish-", dir=home) as beside:
-        folder = Path(beside) / target.name
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=home) as temporary:
+        folder = Path(temporary) / target.name
         folder.mkdir()
         weights = folder / WEIGHTS_FILE
         write_float16(run / WEIGHTS_FILE, weights)
         metrics, confusions = _measure(trained, weights, data)
-        card = trained.card | {
-            "architecture": network,
-            "weights": keyword,
-            "metrics": metrics,
-            "measured_by": "keras_wrn: the stored float16 file through a float32 network, on all "
+        card = dataclasses.replace(
+            before,
+            architecture=network,
+            weights=keyword,
+            metrics=metrics,
+            measured_by="keras_wrn: the stored float16 file through a float32 network, on all "
             f"{metrics['n']:,} test images",
-            "measured_on": datetime.date.today().isoformat(),
-            "measured_with": versions(),
-            "metrics_of": TEST_SET,
-            "metrics_before_rounding": _before_rounding(trained.card),
-            "runs": 1,
-            "weights_dtype": "float16",
-            "weights_bytes": weights.stat().st_size,
-            "weights_sha256": sha256(weights),
-            "multiply_adds": multiply_adds(trained.model),
-            "training_flop": training_flop(trained.card),
-            "licence": licence,
-            "intended_use": intended_use or _intended_use(trained.card, data),
-            "known_failures": [*known_failures, *confusions, *_limits(data)],
-        }
-        card.setdefault(
-            "parameters", sum(int(np.prod(v.shape)) for v in trained.model.trainable_variables)
+            measured_on=datetime.date.today().isoformat(),
+            measured_with=versions(),
+            metrics_of=TEST_SET,
+            # Figures of held-out images do not compare with those of the test set.
+            metrics_before_rounding=None if before.metrics_of == HELD_OUT else before.metrics,
+            runs=1,
+            weights_dtype="float16",
+            weights_bytes=weights.stat().st_size,
+            weights_sha256=sha256(weights),
+            multiply_adds=multiply_adds(trained.model),
+            training_flop=training_flop(trained.card),
+            licence=licence,
+            intended_use=intended_use or _intended_use(data, before.preprocessing["size"]),
+            known_failures=[*known_failures, *confusions, *_limits(data)],
+            parameters=count_parameters(trained.model),
         )
-        write_json(folder / CARD_FILE, card)
+        write_json(folder / CARD_FILE, card.to_dict())
         shutil.copyfile(run / HISTORY_FILE, folder / HISTORY_FILE)
-        has_curves = _curves(run, folder, f"{network} on {keyword}")
+        has_curves = _add_curves(run, folder, f"{network} on {keyword}")
         (folder / README_FILE).write_text(readme(card, has_curves=has_curves), encoding="utf-8")
         if weights.stat().st_size > _LARGEST:
             logging.warning("%s is above 100 MB: too large for most git hosts", target)
@@ -130,39 +138,31 @@ def publish(
 
 
 def _measure(trained: Any, weights: Path, data: Any) -> tuple[dict[str, Any], list[str]]:
-    """The figures of the stored file, and which classes it confuses the most."""
+    """Measure the stored file; name the classes that it confuses most often."""
     from keras_wrn.inference.classifier import class_probabilities
     from keras_wrn.inference.evaluation import checked_labels, measures
     from keras_wrn.weights.loading import load_exactly
 
     load_exactly(trained.model, weights)
     images, labels = data.test
-    classes = len(data.class_names)
-    labels = checked_labels(labels, len(images), classes)
+    names = data.class_names
+    labels = checked_labels(labels, len(images), len(names))
     probabilities = class_probabilities(trained.model, images, trained.preprocessing)
-    predicted = probabilities.argmax(axis=1)
-    counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (labels, predicted), 1)
-    of_class = counts.sum(axis=1)
+    counts = np.zeros((len(names), len(names)), int)  # true class, predicted class
+    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
+    totals = counts.sum(axis=1)
     np.fill_diagonal(counts, 0)
     worst = np.argsort(-counts, axis=None, kind="stable")[:_CONFUSIONS]
-    names = data.class_names
     confusions = [
-        f"Of {of_class[true]:,} test images of {names[true]}, {counts[true, said]} are taken for "
-        f"{names[said]}."
-        for true, said in zip(*np.unravel_index(worst, counts.shape), strict=True)
-        if counts[true, said]
+        f"Of {totals[true]:,} test images of {names[true]}, {counts[true, predicted]} are taken "
+        f"for {names[predicted]}."
+        for true, predicted in zip(*np.unravel_index(worst, counts.shape), strict=True)
+        if counts[true, predicted]
     ]
     return measures(probabilities, labels), confusions
 
 
-def _before_rounding(card: dict[str, Any]) -> dict[str, Any] | None:
-    """What training measured, unless that was on other images."""
-    return card.get("metrics") if metrics_of(card) == TEST_SET else None
-
-
-def _intended_use(card: dict[str, Any], data: Any) -> str:
-    size = card["preprocessing"]["size"]
+def _intended_use(data: Any, size: int) -> str:
     return (
         f"Classifying {size}x{size} images into the {len(data.class_names)} classes of "
         f"{data.name}, comparing methods on that data set, and starting other training from it."
@@ -177,8 +177,8 @@ def _limits(data: Any) -> list[str]:
     ]
 
 
-def _curves(run: Path, folder: Path, title: str) -> bool:
-    """Put the training curves into the folder; False where they cannot be drawn."""
+def _add_curves(run: Path, folder: Path, title: str) -> bool:
+    """Copy or draw the training curves; False if they cannot be drawn."""
     if (run / CURVES_FILE).is_file():
         shutil.copyfile(run / CURVES_FILE, folder / CURVES_FILE)
         return True

@@ -1,29 +1,28 @@
-"""README.md of published weights, generated from their card."""
+"""Generate the README.md of published weights from their card."""
 
 from typing import Any
 
-from keras_wrn.images.preprocessing import PREPROCESSING, preprocessing_of
+from keras_wrn.images.preprocessing import PREPROCESSING, from_card
 from keras_wrn.system import markdown
-from keras_wrn.weights.card import HISTORY_FILE, WEIGHTS_FILE, call
+from keras_wrn.weights.card import HISTORY_FILE, WEIGHTS_FILE, Card, call
 from keras_wrn.weights.published import folder_name
 
 README_FILE = "README.md"
 
 
-def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
-    """Say in Markdown what a card says.
+def readme(card: Card, *, has_curves: bool = True) -> str:
+    """Write a card as Markdown.
 
     Args:
-        card: of published weights.
+        card: the card of published weights.
         has_curves: whether curves.png lies beside it.
 
     Returns:
         The text of README.md.
     """
-    keyword = card.get("weights", card["dataset"])
-    metrics = card["metrics"]
+    metrics = card.metrics or {}
     parts = [
-        f"# {card['architecture']} on {keyword}",
+        f"# {card.architecture} on {card.keyword}",
         "<!-- Generated from card.json by keras_wrn. -->",
         markdown.table(
             (f"{metrics['n']:,} test images", ""),
@@ -32,18 +31,18 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
                 "top-5 error": _percent(metrics["top5_error"]),
                 "negative log-likelihood": f"{metrics['nll']:.4f}",
                 "expected calibration error, 15 bins": _percent(metrics["ece"]),
-                "trainable parameters": f"{card['parameters']:,}",
-                "multiply-adds for one image": f"{card['multiply_adds']:,}",
+                "trainable parameters": f"{card.parameters:,}",
+                "multiply-adds for one image": f"{card.multiply_adds:,}",
             }.items(),
         ),
-        f"Measured by {card['measured_by']}; {card['measured_on']}. "
-        f"Runs: {card['runs']}, seed {card.get('seed', 'not said')}. "
-        f"Kept: {card.get('kept', 'the last epoch')}. "
-        f"Chosen by: {card.get('chosen_by', 'not said')}.",
-        f"```python\n{_use(card, keyword)}  # before: 0 to 255\n```",
-        "## Intended use\n\n" + card["intended_use"],
-        "## Known failures\n\n" + "\n".join(f"- {line}" for line in card["known_failures"]),
-        "## Preprocessing\n\n" + _preprocessing(card["preprocessing"]),
+        f"Measured by {card.measured_by}; {card.measured_on}. "
+        f"Runs: {card.runs}, seed {'not said' if card.seed is None else card.seed}. "
+        f"Kept: {card.kept or 'the last epoch'}. "
+        f"Chosen by: {card.chosen_by or 'not said'}.",
+        f"```python\n{_use(card)}  # before: 0 to 255\n```",
+        f"## Intended use\n\n{card.intended_use}",
+        "## Known failures\n\n" + "\n".join(f"- {line}" for line in card.known_failures or ()),
+        "## Preprocessing\n\n" + _preprocessing(card.preprocessing),
         "## Training\n\n" + _training(card),
     ]
     if has_curves:
@@ -53,27 +52,26 @@ def readme(card: dict[str, Any], *, has_curves: bool = True) -> str:
         + markdown.table(
             (WEIGHTS_FILE, ""),
             {
-                "numbers": card["weights_dtype"],
-                "bytes": f"{card['weights_bytes']:,}",
-                "sha256": f"`{card['weights_sha256']}`",
-                "licence": card["licence"],
+                "numbers": card.weights_dtype,
+                "bytes": f"{card.weights_bytes:,}",
+                "sha256": f"`{card.weights_sha256}`",
+                "licence": card.licence,
             }.items(),
         )
     )
     return "\n\n".join(parts) + "\n"
 
 
-def _use(card: dict[str, Any], keyword: str) -> str:
-    """The Python that loads the network, and normalises images as the card says."""
-    dataset = card["dataset"]
-    if PREPROCESSING.get(dataset) == preprocessing_of(card):
+def _use(card: Card) -> str:
+    """Write the Python that loads the network and normalises images for it."""
+    if PREPROCESSING.get(card.dataset) == from_card(card.to_dict()):
         lines = (
-            f"model = keras_wrn.{call(card['network'], keyword)}",
-            f'images = keras_wrn.preprocess_input(images, "{dataset}")',
+            f"model = keras_wrn.{call(card.network, card.keyword)}",
+            f'images = keras_wrn.preprocess_input(images, "{card.dataset}")',
         )
     else:
         lines = (
-            f'trained = keras_wrn.load_trained("{folder_name(card["architecture"], keyword)}")',
+            f'trained = keras_wrn.load_trained("{folder_name(card.title, card.keyword)}")',
             "images = keras_wrn.preprocess_input(images, trained.preprocessing)",
         )
     return "\n".join(("import keras_wrn\n", *lines))
@@ -87,21 +85,17 @@ def _preprocessing(values: dict[str, Any]) -> str:
     )
 
 
-def _training(card: dict[str, Any]) -> str:
+def _training(card: Card) -> str:
     facts = {
-        "epochs": card.get("epochs"),
-        "steps": card.get("steps"),
-        "hours": card.get("hours"),
-        "CPU hours": card.get("cpu_hours"),
-        "operations": _operations(card.get("training_flop")),
-        "hardware": card.get("hardware"),
-        "versions": ", ".join(f"{k} {v}" for k, v in card.get("versions", {}).items()),
+        "epochs": card.epochs,
+        "steps": card.steps,
+        "hours": card.hours,
+        "CPU hours": card.cpu_hours,
+        "operations": _operations(card.training_flop),
+        "hardware": card.hardware,
+        "versions": ", ".join(f"{k} {v}" for k, v in (card.versions or {}).items()),
     }
-    recipe = card.get("recipe")
-    if isinstance(recipe, dict):
-        facts |= recipe
-    elif recipe:
-        facts["recipe"] = recipe
+    facts |= card.recipe if isinstance(card.recipe, dict) else {"recipe": card.recipe}
     shown = {k.replace("_", " "): v for k, v in facts.items() if v not in (None, "", [], {})}
     return markdown.table(("", ""), shown.items())
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from absl import logging
 
 from keras_wrn.applications.named import build_network
 from keras_wrn.errors import InputError
 from keras_wrn.images.tensorflow_reader import broken_images_named
+from keras_wrn.networks.recognition import count_parameters
 from keras_wrn.system import machine
 from keras_wrn.system.backend import float32
 from keras_wrn.system.files import read_json, sha256, write_json, write_whole
@@ -21,7 +21,14 @@ from keras_wrn.training.devices import device_scope, draw_apart
 from keras_wrn.training.feeds import Feed, open_feed
 from keras_wrn.training.model import TrainingModel, build, network_card
 from keras_wrn.training.recipe import Recipe
-from keras_wrn.weights.card import CARD_FILE, HELD_OUT, HISTORY_FILE, TEST_SET, WEIGHTS_FILE
+from keras_wrn.weights.card import (
+    CARD_FILE,
+    HELD_OUT,
+    HISTORY_FILE,
+    TEST_SET,
+    WEIGHTS_FILE,
+    Card,
+)
 
 SAMPLE_IMAGES = 16  # augmented images shown in TensorBoard
 
@@ -155,30 +162,29 @@ def _finish(
     described = network_card(recipe, feed.shape, len(preprocessing.class_names))
     network = build_network(described)
     network.load_weights(weights)
-    card = {
-        "format": 1,
-        "name": recipe.network_name,
-        "network": described,
-        "dataset": feed.dataset,
-        "preprocessing": preprocessing.to_card(workdir),
-        "metrics": feed.measure(network),
-        "metrics_of": HELD_OUT if recipe.held_out else TEST_SET,
-        "parameters": sum(int(np.prod(v.shape)) for v in network.trainable_variables),
-        "weights_sha256": sha256(weights),
-        "recipe": recipe.to_dict(),
-        "seed": recipe.seed,
-        "epochs": recipe.epochs,
-        "steps": keeper.step,
-        "hours": round(keeper.seconds / 3600, 3),
-        "cpu_hours": round(keeper.cpu_seconds / 3600, 3),
-        "versions": machine.versions(),
-        "hardware": machine.hardware(),
-        "kept": "the moving average" if recipe.average else "the last epoch",
-        "chosen_by": "the end of the run; the test set chose nothing",
-    }
+    card = Card(
+        name=recipe.network_name,
+        network=described,
+        dataset=feed.dataset,
+        preprocessing=preprocessing.to_card(workdir),
+        metrics=feed.measure(network),
+        metrics_of=HELD_OUT if recipe.held_out else TEST_SET,
+        parameters=count_parameters(network),
+        weights_sha256=sha256(weights),
+        recipe=recipe.to_dict(),
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+        steps=keeper.step,
+        hours=round(keeper.seconds / 3600, 3),
+        cpu_hours=round(keeper.cpu_seconds / 3600, 3),
+        versions=machine.versions(),
+        hardware=machine.hardware(),
+        kept="the moving average" if recipe.average else "the last epoch",
+        chosen_by="the end of the run; the test set chose nothing",
+    )
     if pictures.can_draw():
-        _draw(network, workdir, feed, f"{card['name']} on {card['dataset']}")
-    write_json(workdir / CARD_FILE, card)
+        _draw(network, workdir, feed, f"{card.name} on {card.dataset}")
+    write_json(workdir / CARD_FILE, card.to_dict())
     run_folder.forget_state(workdir)
     return read_json(workdir / CARD_FILE)
 

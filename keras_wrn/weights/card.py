@@ -1,24 +1,206 @@
-"""card.json: what lies beside weights and says which network they are of; read and checked."""
+"""card.json, the file beside weights: which network, which images, how good, how trained."""
 
+import dataclasses
 import json
 import re
+import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_wrn.errors import InputError
-from keras_wrn.networks.names import NETWORKS
+from keras_wrn.networks.names import NETWORKS, architecture_name
 from keras_wrn.system.files import read_json
+
+RECIPE_FILE = "recipe.json"
+CARD_FILE = "card.json"
+HISTORY_FILE = "history.csv"
+WEIGHTS_FILE = "model.weights.h5"
+TEST_SET = "the test set"
+HELD_OUT = "held-out training images"
+_FORMAT = 1
+_BUILDERS = {"WideResNet", *(network.builder for network in NETWORKS.values())}
+_REQUIRED = ("name", "network", "dataset", "preprocessing", "weights_sha256")
+_NULLABLE = ("metrics_before_rounding", "training_flop")  # null in a published card: not known
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Card:
+    """The schema of card.json. What is not known is None, and stays out of the file.
+
+    Attributes:
+        name: the network as the paper writes it, such as "WRN-16-4".
+        network: "builder", a function of keras_wrn, and its arguments.
+        dataset: what it was trained on.
+        preprocessing: how images are normalised, see `Preprocessing.to_card`.
+        metrics: "n" images, and "error", "top5_error", "nll" and "ece" from 0 to 1.
+        metrics_of: the images of the metrics, TEST_SET (the default) or HELD_OUT.
+        parameters: how many are trainable.
+        weights_sha256: of model.weights.h5; owners' weights have it once they are converted.
+        recipe: the options of `Recipe`, or a sentence.
+        seed: of the run.
+        epochs: of the run.
+        steps: of the optimiser.
+        hours: the wall clock of the training.
+        cpu_hours: the processor time of the training.
+        versions: package -> version, while training or converting.
+        hardware: in words.
+        kept: which weights were kept, such as "the last epoch".
+        chosen_by: what they were chosen by.
+        architecture: the network as `recognition.architecture` names it.
+        weights: what `weights=` takes; default the data set.
+        measured_by: who measured the metrics, and how.
+        measured_on: the date.
+        measured_with: package -> version, while measuring.
+        metrics_before_rounding: of the float32 weights; null if on other images.
+        runs: of which the metrics are the mean.
+        weights_dtype: of the stored numbers.
+        weights_bytes: of the file.
+        multiply_adds: for one image.
+        training_flop: operations of the training; null if the recipe does not tell.
+        licence: of the weights.
+        intended_use: in sentences.
+        known_failures: sentences.
+        owner: who published the original file.
+        owners_file: its address.
+        owners_sha256: its SHA-256, or the first digits.
+        source: the content as read; its order, nulls and unknown keys are kept.
+    """
+
+    name: str
+    network: dict
+    dataset: str
+    preprocessing: dict
+    metrics: dict | None = None
+    metrics_of: str | None = None
+    parameters: int | float | None = None
+    weights_sha256: str | None = None
+    recipe: dict | str | None = None
+    seed: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    hours: int | float | None = None
+    cpu_hours: int | float | None = None
+    versions: dict | None = None
+    hardware: str | None = None
+    kept: str | None = None
+    chosen_by: str | None = None
+    architecture: str | None = None
+    weights: str | None = None
+    measured_by: str | None = None
+    measured_on: str | None = None
+    measured_with: dict | None = None
+    metrics_before_rounding: dict | None = None
+    runs: int | None = None
+    weights_dtype: str | None = None
+    weights_bytes: int | None = None
+    multiply_adds: int | None = None
+    training_flop: int | float | None = None
+    licence: str | None = None
+    intended_use: str | None = None
+    known_failures: list | None = None
+    owner: str | None = None
+    owners_file: str | None = None
+    owners_sha256: str | None = None
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_dict(cls, content: Any, path: object) -> typing.Self:
+        """Check the content of a card.json.
+
+        Args:
+            content: what the file holds.
+            path: where it was read, for messages.
+
+        Returns:
+            The card.
+
+        Raises:
+            InputError: the content is no card of this format.
+        """
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        if found != _FORMAT:
+            raise InputError(
+                f"{path} must be a card of format {_FORMAT}. Received: format={found!r}; another "
+                "version of keras_wrn wrote it."
+            )
+        if missing := [key for key in _REQUIRED if key not in content]:
+            raise InputError(f"{path} is damaged: it has no {', '.join(missing)}.")
+        network = content["network"]
+        builder = network.get("builder") if isinstance(network, dict) else None
+        if not isinstance(builder, str) or builder not in _BUILDERS:
+            raise InputError(
+                f"{path} must name a network of keras_wrn. Received: builder={builder!r}."
+            )
+        types = typing.get_type_hints(cls)
+        del types["source"]
+        values = {key: value for key, value in content.items() if key in types}
+        for key, value in values.items():
+            if not isinstance(value, types[key]) or (value is None and key not in _NULLABLE):
+                raise InputError(f"{path} is damaged. Received: {key}={value!r}.")
+        metrics = content.get("metrics", {})
+        if not all(isinstance(value, int | float | None) for value in metrics.values()):
+            raise InputError(f"{path} is damaged. Received: metrics={metrics!r}.")
+        if not re.fullmatch("[0-9a-f]{64}", content["weights_sha256"]):
+            raise InputError(
+                f"{path} is damaged: weights_sha256 must have 64 hexadecimal digits. "
+                f"Received: {content['weights_sha256']!r}."
+            )
+        return cls(**values, source=content)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content for card.json; a card that was read gives what was read."""
+        nulls = (*self.source, *(_NULLABLE if self.runs else ()))
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del values["source"]
+        known = {k: v for k, v in values.items() if v is not None or k in nulls}
+        return {"format": _FORMAT, **self.source, **known}
+
+    @property
+    def keyword(self) -> str:
+        """What `weights=` takes: the data set, or the name of one set among several."""
+        return self.weights or self.dataset
+
+    @property
+    def title(self) -> str:
+        """The network as `recognition.architecture` names it."""
+        return self.architecture or architecture_name(self.name, self.network["builder"])
+
+
+def read_card(folder: Path) -> Card:
+    """Read and check the card of a run or of published weights.
+
+    Args:
+        folder: the folder that holds card.json.
+
+    Returns:
+        The card.
+
+    Raises:
+        InputError: there is no card, or not one of this format.
+    """
+    path = folder / CARD_FILE
+    if not folder.is_dir():
+        raise InputError(f"A run folder must be a folder that exists. Received: {folder}.")
+    if not path.is_file():
+        if (folder / RECIPE_FILE).is_file():
+            raise InputError(
+                f"{folder} is a run that is not finished: it has {RECIPE_FILE} but no {CARD_FILE}. "
+                "Start its training again, and it continues."
+            )
+        raise InputError(f"{folder} is not a run folder: it has no {CARD_FILE}.")
+    return Card.from_dict(read_json(path), path)
 
 
 def call(network: dict[str, Any], keyword: str) -> str:
-    """The Python that builds a network with its weights, as short as it can be.
+    """Write the shortest Python that builds a network with its weights.
 
     Args:
         network: "network" of a card: the function "builder" and its arguments.
         keyword: what `weights=` takes.
 
     Returns:
-        Such as 'WideResNet16_4(weights="cifar10")'.
+        A call such as 'WideResNet16_4(weights="cifar10")'.
     """
     arguments = {k: v for k, v in network.items() if k != "builder"}
     # None of these changes what the weights compute.
@@ -40,82 +222,3 @@ def call(network: dict[str, Any], keyword: str) -> str:
     # JSON writes these numbers as Python does, and strings in double quotes.
     given = ", ".join(f"{name}={json.dumps(value)}" for name, value in arguments.items())
     return f"{builder}({given})"
-
-
-RECIPE_FILE = "recipe.json"
-CARD_FILE = "card.json"
-HISTORY_FILE = "history.csv"
-WEIGHTS_FILE = "model.weights.h5"
-_FORMAT = 1
-_BUILDERS = {"WideResNet", *(network.builder for network in NETWORKS.values())}
-_KEYS = ("name", "network", "dataset", "preprocessing", "weights_sha256")
-_TEXTS = ("name", "dataset", "weights_sha256", "weights", "architecture", "hardware")
-_NUMBERS = ("parameters", "hours", "weights_bytes")
-TEST_SET = "the test set"
-HELD_OUT = "held-out training images"
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """Read and check the card of a run.
-
-    Args:
-        folder: the run folder.
-
-    Returns:
-        The card.
-
-    Raises:
-        InputError: there is no card, or not one of this format.
-    """
-    path = folder / CARD_FILE
-    if not folder.is_dir():
-        raise InputError(f"A run folder must be a folder that exists. Received: {folder}.")
-    if not path.is_file():
-        if (folder / RECIPE_FILE).is_file():
-            raise InputError(
-                f"{folder} is a run that is not finished: it has {RECIPE_FILE} but no {CARD_FILE}. "
-                "Start its training again, it goes on where it was."
-            )
-        raise InputError(f"{folder} is not a run folder: it has no {CARD_FILE}.")
-    card = read_json(path)
-    check_card(card, path)
-    return card
-
-
-def metrics_of(card: dict[str, Any]) -> str:
-    """Which images the metrics of a card are of: TEST_SET or HELD_OUT."""
-    return card.get("metrics_of", TEST_SET)
-
-
-def check_card(card: Any, source: object) -> None:
-    """Refuse what is no card of this format; `source` is where it came from."""
-    found = card.get("format") if isinstance(card, dict) else type(card).__name__
-    if found != _FORMAT:
-        raise InputError(
-            f"{source} must be a card of format {_FORMAT}. Received: format={found!r}; another "
-            "version of keras_wrn wrote it."
-        )
-    if missing := [key for key in _KEYS if key not in card]:
-        raise InputError(f"{source} is damaged: it has no {', '.join(missing)}.")
-    odd = [key for key in _TEXTS if not isinstance(card.get(key, ""), str)]
-    odd += [key for key in _NUMBERS if not isinstance(card.get(key, 0), int | float)]
-    metrics = card.get("metrics", {})
-    if not isinstance(card["preprocessing"], dict):
-        odd.append("preprocessing")
-    if not isinstance(metrics, dict) or not all(
-        isinstance(value, int | float | None) for value in metrics.values()
-    ):
-        odd.append("metrics")
-    if odd:
-        raise InputError(f"{source} is damaged. Received: {odd[0]}={card[odd[0]]!r}.")
-    if not re.fullmatch("[0-9a-f]{64}", card["weights_sha256"]):
-        raise InputError(
-            f"{source} is damaged: weights_sha256 must have 64 hexadecimal digits. "
-            f"Received: {card['weights_sha256']!r}."
-        )
-    network = card["network"]
-    builder = network.get("builder") if isinstance(network, dict) else None
-    if not isinstance(builder, str) or builder not in _BUILDERS:
-        raise InputError(
-            f"{source} must name a network of keras_wrn. Received: builder={builder!r}."
-        )

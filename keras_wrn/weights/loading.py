@@ -88,7 +88,7 @@ def load_pretrained(
     path = _path(source)
     if path is None:
         published = find(architecture(model), str(source))
-        classes = published.card["network"].get("classes")
+        classes = published.card.network.get("classes")
         if include_top and classes != model.output_shape[-1]:
             raise InputError(_other_classes(source, model, f"{classes} classes"))
         path = published.weights_file()

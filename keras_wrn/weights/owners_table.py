@@ -1,4 +1,4 @@
-"""The files of ImageNet weights that torchvision and timm published: where, how good, how used."""
+"""The files of ImageNet weights that torchvision and timm published."""
 
 import os
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ HUGGING_FACE_URL = "https://huggingface.co"  # HF_ENDPOINT names a mirror, as fo
 
 @dataclass(frozen=True)
 class OwnersFile:
-    """A file of an owner.
+    """One file of an owner.
 
     Attributes:
-        network: key in `networks.NETWORKS`.
+        network: key in `names.NETWORKS`.
         keyword: what `weights=` takes.
-        size: bytes; exact where no hash is known, else about.
+        size: bytes; exact if no hash is known, else rounded.
         top1: accuracy in per cent, and so `top5`.
         recipe: how it was trained.
-        sha256: the first digits of its hash, which torchvision's file names carry; else "".
+        sha256: the first digits of its hash, as in torchvision's file names; "" if not known.
         resize: pixels of the shorter side before the crop.
         crop: pixels of the square in the middle.
         interpolation: of the resizing.
@@ -43,19 +43,19 @@ class OwnersFile:
 
     @property
     def architecture(self) -> str:
-        """The network, as `architecture.architecture` names it."""
+        """The network, as `recognition.architecture` names it."""
         return architecture_name(f"WRN-{self.network}", NETWORKS[self.network].builder)
 
     @property
     def file(self) -> str:
-        """Its name."""
+        """Its file name."""
         if self.repository:
             return "model.safetensors"
         return f"wide_resnet{self.network.replace('-', '_')}-{self.sha256}.pth"
 
     @property
     def url(self) -> str:
-        """Where its owner keeps it."""
+        """The address at its owner's."""
         if not self.repository:
             return f"{TORCHVISION_URL}/{self.file}"
         host = (os.environ.get("HF_ENDPOINT") or HUGGING_FACE_URL).rstrip("/")
@@ -63,7 +63,7 @@ class OwnersFile:
 
     @property
     def exact_size(self) -> int | None:
-        """The length that the file must have, where no hash of it is known."""
+        """The length in bytes that the file must have; None if its hash is known."""
         return None if self.sha256 else self.size
 
     @property

@@ -108,7 +108,7 @@ def test_the_dialect_can_be_said_and_is_checked(tmp_path, tensors):
     assert convert_checkpoint(path, "robustbench").dialect == "xternalz"
     with pytest.raises(InputError, match="`dialect` must be None or one of 'authors', 'xternalz'"):
         convert(path, "caffe")
-    with pytest.raises(InputError, match="a.npz has no convolutions of residual blocks"):
+    with pytest.raises(InputError, match="a.npz is no Wide ResNet: it has no convolutions"):
         convert(path, "deepmind")
 
 

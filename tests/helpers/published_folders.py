@@ -6,7 +6,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from keras_wrn.weights import published
+from keras_wrn.weights import finding, published
 
 
 def only_here(monkeypatch, tmp_path: Path) -> Path:
@@ -14,7 +14,7 @@ def only_here(monkeypatch, tmp_path: Path) -> Path:
     saved_models = tmp_path / "saved_models"
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv(published.URL_VARIABLE, raising=False)
-    monkeypatch.setattr(published, "homes", lambda: (saved_models, published.cache()))
+    monkeypatch.setattr(finding, "homes", lambda: (saved_models, published.cache()))
     return saved_models
 
 

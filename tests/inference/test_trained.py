@@ -7,7 +7,7 @@ from tiny_run import DIGITS, change_card, random_images, write_run
 import keras_wrn
 from keras_wrn.errors import InputError
 from keras_wrn.inference.trained import load_model
-from keras_wrn.weights import card, published
+from keras_wrn.weights import card, finding
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_weights_that_are_not_there_are_refused(tmp_path):
 
 
 def test_published_weights_are_found_by_network_and_data_set(monkeypatch, tmp_path):
-    monkeypatch.setattr(published, "homes", lambda: [tmp_path / "saved_models"])
+    monkeypatch.setattr(finding, "homes", lambda: [tmp_path / "saved_models"])
     with pytest.raises(InputError, match="no published weights 'digits' for WRN-10-1"):
         load_model("10-1", "digits")
     folder = write_run(tmp_path / "saved_models" / "wrn10_1_digits")
@@ -131,4 +131,4 @@ def test_published_weights_are_found_by_network_and_data_set(monkeypatch, tmp_pa
 
 
 def test_a_card_is_plain_json(run):
-    assert json.loads((run / "card.json").read_text()) == card.read_card(run)
+    assert json.loads((run / "card.json").read_text()) == card.read_card(run).to_dict()

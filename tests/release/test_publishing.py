@@ -16,7 +16,7 @@ from keras_wrn.inference import trained
 from keras_wrn.release import publishing
 from keras_wrn.release.readme import readme
 from keras_wrn.system.files import sha256
-from keras_wrn.weights.card import read_card
+from keras_wrn.weights.card import Card, read_card
 
 NAME = "wrn-10-1-digits"
 FACTS = {
@@ -56,7 +56,7 @@ def test_the_folder_is_complete(run, folder):
 
 def test_the_figures_are_those_of_the_stored_file(run, folder):
     """As `keras-wrn evaluate` gives them, from float16 weights in a float32 network."""
-    card = read_card(folder)
+    card = read_card(folder).to_dict()
     published = keras_wrn.load_trained(folder)
     data = datasets.load("digits").test
     again = keras_wrn.evaluate(published.model, *data, published.preprocessing)
@@ -70,14 +70,14 @@ def test_the_figures_are_those_of_the_stored_file(run, folder):
 
 
 def test_the_card_tells_everything(run, folder):
-    card, weights = read_card(folder), folder / "model.weights.h5"
+    card, weights = read_card(folder).to_dict(), folder / "model.weights.h5"
     assert card["weights_sha256"] == sha256(weights)
     assert card["weights_bytes"] == weights.stat().st_size
     assert card["architecture"] == "WRN-10-1"
     assert card["parameters"] == 77_850
     assert card["metrics_before_rounding"] == {"n": 360, "error": 0.9}
     assert {key: card[key] for key in FACTS} == FACTS
-    assert card["preprocessing"] == read_card(run)["preprocessing"]
+    assert card["preprocessing"] == read_card(run).to_dict()["preprocessing"]
     assert (card["weights_dtype"], card["runs"], card["licence"]) == ("float16", 1, "Apache-2.0")
     # Counted from Table 1: the stem, and two convolutions and a projection of each group.
     groups = 32 * 32 * 2 * 9 * 16 * 16
@@ -91,8 +91,8 @@ def test_the_card_tells_everything(run, folder):
 
 
 def test_the_readme_says_what_the_card_says(folder):
-    card, text = read_card(folder), (folder / "README.md").read_text()
-    assert text == readme(card)
+    card, text = read_card(folder).to_dict(), (folder / "README.md").read_text()
+    assert text == readme(Card.from_dict(card, folder))
     assert text.startswith("# WRN-10-1 on digits\n")
     for part in (
         f"| top-1 error | {card['metrics']['error']:.2%} |",
@@ -109,7 +109,7 @@ def test_the_readme_says_what_the_card_says(folder):
         card["intended_use"],
     ):
         assert part in text
-    assert "curves.png" not in readme(card, has_curves=False)
+    assert "curves.png" not in readme(Card.from_dict(card, folder), has_curves=False)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +128,11 @@ def test_the_readme_says_what_the_card_says(folder):
     ],
 )
 def test_the_readme_shows_the_shortest_call(folder, network, call):
-    card = read_card(folder)
+    card = read_card(folder).to_dict()
     whole = {"builder": "WideResNet", "depth": 0, "width": 0, "block": "B(3,3)", "classes": 10}
     whole |= network
-    assert f"model = keras_wrn.{call}\n" in readme(card | {"network": whole, "weights": "svhn"})
+    card |= {"network": whole, "weights": "svhn"}
+    assert f"model = keras_wrn.{call}\n" in readme(Card.from_dict(card, folder))
 
 
 @pytest.mark.parametrize("mean", [78.895, 1.0])
@@ -139,7 +140,7 @@ def test_the_python_of_the_readme_runs(folder, tmp_path, monkeypatch, mean):
     """In the folder above, with own statistics or those of a data set in the table."""
     saved_models = only_here(monkeypatch, tmp_path)
     shutil.copytree(folder.parent, saved_models)
-    card = read_card(folder)
+    card = read_card(folder).to_dict()
     own = card["preprocessing"] | {"mean": [mean] * 3}
     change_card(saved_models / NAME, preprocessing=own)
     text = readme(read_card(saved_models / NAME))
@@ -159,7 +160,7 @@ def test_what_is_published_loads_by_name_and_by_plain_keras(folder, tmp_path, mo
     plain.load_weights(folder / "model.weights.h5")
     for ours, theirs in zip(model.weights, plain.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert trained.load_model("10-1", "digits").card == read_card(folder)
+    assert trained.load_model("10-1", "digits").card == read_card(folder).to_dict()
 
 
 def test_the_program_s_precision_changes_nothing(run, folder, tmp_path):
@@ -179,14 +180,14 @@ def test_the_program_s_precision_changes_nothing(run, folder, tmp_path):
 def test_figures_of_held_out_images_are_not_taken_for_the_tests(tmp_path):
     run = write_run(tmp_path / "run")
     change_card(run, metrics_of="held-out training images")
-    card = read_card(publish(run, tmp_path / "home"))
+    card = read_card(publish(run, tmp_path / "home")).to_dict()
     assert (card["metrics_of"], card["metrics"]["n"]) == ("the test set", 360)
     assert card["metrics_before_rounding"] is None
 
 
 def test_words_of_the_publisher_are_kept(run, tmp_path):
     folder = publish(run, tmp_path, intended_use="A test.", known_failures=["All."], licence="CC0")
-    card = read_card(folder)
+    card = read_card(folder).to_dict()
     assert (card["intended_use"], card["licence"]) == ("A test.", "CC0")
     assert card["known_failures"][0] == "All."
 

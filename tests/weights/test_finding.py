@@ -10,7 +10,7 @@ from tiny_run import change_card, write_run
 from keras_wrn import list_weights
 from keras_wrn.cli.weights_commands import as_markdown, table
 from keras_wrn.system.files import sha256
-from keras_wrn.weights import published
+from keras_wrn.weights import finding, published
 from keras_wrn.weights.card import read_card
 
 NAME = "wrn-10-1-digits"
@@ -43,7 +43,7 @@ def test_list_weights(saved_models):
         "licence": None,
         "folder": str(folder),
     }
-    assert card == read_card(folder)
+    assert card == read_card(folder).to_dict()
     shown = table(list_weights()).splitlines()
     assert shown[0].split() == "name data error NLL ECE parameters size sha256 recipe".split()
     [line] = [line for line in shown if line.startswith("WRN-10-1 ")]
@@ -93,7 +93,7 @@ def test_list_weights_starts_no_framework():
 
 
 def test_the_readme_shows_what_is_published(monkeypatch):
-    monkeypatch.setattr(published, "homes", lambda: (ROOT / "saved_models",))
+    monkeypatch.setattr(finding, "homes", lambda: (ROOT / "saved_models",))
     shown = as_markdown(list_weights())
     assert '| `WideResNet16_1(weights="digits")` | 1.67% |' in shown
     assert '| `WideResNet16_4(weights="cifar10")` | 4.76% |' in shown

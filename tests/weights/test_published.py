@@ -71,7 +71,7 @@ def test_the_package_comes_first_then_the_cache_and_no_network_is_asked(
 def test_where_published_weights_lie(monkeypatch, tmp_path):
     package = os.path.dirname(keras_wrn.__file__)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert [str(home) for home in published.homes()] == [
+    assert [str(home) for home in finding.homes()] == [
         os.path.join(package, "saved_models"),
         os.path.join(os.path.dirname(package), "saved_models"),
         str(tmp_path / "keras_wrn"),
@@ -88,7 +88,7 @@ def test_a_download_lands_in_the_cache_once(saved_models, original, mirror, slas
         assert asked == [f"/v1/{NAME}/card.json", f"/v1/{NAME}/model.weights.h5"]
     folder = published.cache() / NAME
     assert everything(folder) == ["card.json", "model.weights.h5"]
-    assert json.loads((folder / "card.json").read_text()) == read_card(original)
+    assert json.loads((folder / "card.json").read_text()) == read_card(original).to_dict()
     # The server is gone.
     assert trained.load_model("10-1", "digits").path == folder
 
@@ -104,7 +104,7 @@ def test_a_card_may_come_without_weights_that_are_too_large_to_ship(saved_models
     shipped = saved_models / NAME
     shipped.mkdir(parents=True)
     (shipped / "card.json").write_bytes((original / "card.json").read_bytes())
-    with pytest.raises(InputError, match=f"not on this machine, .* set {published.URL_VARIABLE}"):
+    with pytest.raises(InputError, match=f"not on this machine, .* Set {published.URL_VARIABLE}"):
         keras_wrn.WideResNet(10, 1, weights="digits")
     with serve(folder_files(original)) as (url, asked):
         mirror(url)
@@ -165,7 +165,7 @@ def test_what_goes_wrong_with_a_download_is_a_sentence(
     files |= {f"/{NAME}/{name}": content for name, content in change.items()}
     files = {name: content for name, content in files.items() if content is not None}
     if "cut" in options:
-        files[f"/{NAME}/card.json"] = json.dumps(read_card(original)).encode()
+        files[f"/{NAME}/card.json"] = json.dumps(read_card(original).to_dict()).encode()
         assert len(files[f"/{NAME}/card.json"]) < options["cut"]
     with serve(files, **options) as (url, _), pytest.raises(InputError, match=sentence):
         mirror(url)
@@ -274,7 +274,7 @@ def test_folders_are_named_after_network_and_data():
 
 def test_preprocessing_travels_with_the_weights(saved_models):
     folder = write_run(saved_models / NAME)
-    card = read_card(folder)
+    card = read_card(folder).to_dict()
     own = {"mean": [1, 2, 3], "std": [4, 5, 6], "size": 32, "class_names": list("abcdefghij")}
     change_card(folder, preprocessing=card["preprocessing"] | own)
     [row] = [row for row in list_weights() if row["folder"]]

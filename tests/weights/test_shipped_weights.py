@@ -9,6 +9,7 @@ import keras_wrn
 from keras_wrn.inference.own_images import images_of
 from keras_wrn.release.readme import readme
 from keras_wrn.system.files import sha256
+from keras_wrn.weights.card import read_card
 
 HOME = Path(__file__).parents[2] / "saved_models"
 FOLDERS = sorted(card.parent.name for card in HOME.glob("*/card.json"))
@@ -25,7 +26,7 @@ def test_a_shipped_folder_is_whole(name):
     trained = keras_wrn.load_trained(folder)
     assert sha256(folder / "model.weights.h5") == trained.card["weights_sha256"]
     assert (folder / "model.weights.h5").stat().st_size == trained.card["weights_bytes"]
-    text = readme(trained.card, has_curves=(folder / "curves.png").is_file())
+    text = readme(read_card(folder), has_curves=(folder / "curves.png").is_file())
     assert (folder / "README.md").read_text(encoding="utf-8") == text
 
 
