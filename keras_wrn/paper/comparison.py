@@ -1,8 +1,9 @@
-"""The paper's figures and ours side by side, as Markdown and as JSON."""
+"""The paper's results and ours side by side, as Markdown and as JSON."""
 
 import dataclasses
 import os
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from keras_wrn.paper import step_time
 from keras_wrn.paper.figures import times_table
 from keras_wrn.paper.hours import estimated_hours, read_speeds
-from keras_wrn.paper.reproduction import Outcome, gather
+from keras_wrn.paper.reproduction import Outcome, gather, median_and_range
 from keras_wrn.paper.scale import Scale
 from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.system import markdown
@@ -19,30 +20,32 @@ COMMAND = "python recipes/reproduce.py"
 NOT_MEASURED = "not measured"
 _HEAD = """# The paper's experiments
 
-<!-- Generated: `{command}`. Do not edit. -->
+What the paper reports, and what this package reaches with the paper's recipe. Each row is one
+system of a table, trained as the paper's section 3 says and evaluated on the whole test set after
+its last epoch. A row without a run says "not measured". The last column is the command that trains
+the row, or resumes it. With `--scale digits` or `--scale 0.01` it trains a smaller version, in a
+folder of its own. Rows with the same recipe share their runs. "Built" are the trainable parameters
+of the network as the package builds it, which `--dry_run` counts; "the paper's figure only" marks
+networks that the package does not build.
 
-Each row is one system of a table, trained by the recipe of the paper's section 3, and measured on
-the whole test set after its last epoch. The last column is the command that trains it, which goes
-on where it was stopped; `--scale digits` or `--scale 0.01` makes a small experiment of it, kept
-apart from these. A row without a run says so. Rows of one recipe in several tables share their
-runs. "Built" are the trainable parameters of the network as the package builds it, which
-`--dry_run` counts; "the paper's figure only" stands by networks that it does not build.
+<!-- Generated: `{command}`. Do not edit. -->
 """
+_WIDTH = 110  # characters in a line of a paragraph
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What is printed of a selection of experiments.
+    """The results of a selection of experiments.
 
     Attributes:
         outcomes: the rows, in the paper's order.
-        figures: names of the figures that were asked for.
-        pictures: those that could be drawn, by name.
-        workdir: where the runs are.
-        home: where the printed commands make runs, or go on with them.
-        scale: how they are scaled down, if at all.
-        flags: what a command needs beside the row and `home`, such as "--scale digits".
-        precision: what hours are estimated for; "" for the recipes' own.
+        figures: names of the selected figures.
+        pictures: name -> picture of the figures that could be drawn.
+        workdir: the folder of the runs.
+        home: the folder of the runs in the printed commands.
+        scale: how the runs are scaled down, if at all.
+        flags: other flags of the printed commands, such as "--scale digits".
+        precision: precision of the estimated hours; "" for the recipes' own.
     """
 
     outcomes: Sequence[Outcome]
@@ -65,13 +68,13 @@ def report_on(
     flags: str = "",
     precision: str = "",
 ) -> Report:
-    """Gather the runs of rows; raises InputError where one is damaged or of something else."""
+    """Gather the runs of rows; raises InputError if one is damaged or of another experiment."""
     outcomes = [gather(row, workdir, scale) for row in rows]
     return Report(outcomes, figures, pictures or {}, workdir, workdir, scale, flags, precision)
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Everything that `as_markdown` says, for programs."""
+    """The content of `as_markdown` as JSON, for programs."""
     return {
         "format": 1,
         "scaled": report.scale.describe() if report.scale else None,
@@ -84,17 +87,13 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def _json_row(report: Report, outcome: Outcome) -> dict[str, Any]:
     row = outcome.row
-    ours = None
+    ours: Any = NOT_MEASURED
     if outcome.runs:
-        ours = {
-            "median": [outcome.median(i) for i in range(len(outcome.runs[0].errors))],
-            "lowest": [outcome.errors(i)[0] for i in range(len(outcome.runs[0].errors))],
-            "highest": [outcome.errors(i)[-1] for i in range(len(outcome.runs[0].errors))],
-            "n": len(outcome.runs),
-            "runs": [
-                {**dataclasses.asdict(run), "folder": str(run.folder)} for run in outcome.runs
-            ],
-        }
+        errors = [outcome.errors(i) for i in range(len(outcome.runs[0].errors))]
+        runs = [{**dataclasses.asdict(run), "folder": str(run.folder)} for run in outcome.runs]
+        ours = {"median": [statistics.median(each) for each in errors]}
+        ours |= {"lowest": [each[0] for each in errors], "highest": [each[-1] for each in errors]}
+        ours |= {"n": len(runs), "runs": runs}
     return {
         "table": row.table,
         "row": row.key,
@@ -108,7 +107,7 @@ def _json_row(report: Report, outcome: Outcome) -> dict[str, Any]:
             "runs": row.runs if row.recipe else None,
         },
         "parameters": _parameters(report, outcome),
-        "ours": ours if ours else NOT_MEASURED,
+        "ours": ours,
         "hours_to_run": _hours_to_run(report, outcome),
         "command": _command(report, row),
         "note": row.note,
@@ -116,11 +115,11 @@ def _json_row(report: Report, outcome: Outcome) -> dict[str, Any]:
 
 
 def as_markdown(report: Report, relative_to: Path | None = None) -> str:
-    """The tables and figures of a report.
+    """Write the tables and figures of a report.
 
     Args:
         report: of `report_on`.
-        relative_to: the folder that links to pictures start from; default where the program runs.
+        relative_to: the folder that links to pictures start from; default the current folder.
     """
     parts = []
     if report.scale and (report.outcomes or set(report.figures) & CURVES.keys()):
@@ -138,32 +137,39 @@ def as_markdown(report: Report, relative_to: Path | None = None) -> str:
     if made_on:
         parts.append("Runs were made on: " + "; ".join(made_on) + ".")
     if not report.scale and (speeds := read_speeds(report.workdir).values()):
-        timed = dict.fromkeys(of["network"] for of in speeds)
-        places = sorted(
-            {
-                f"{of['hardware']}, {of['date']}, {of['batch']} images a step, n = {of['n']}"
-                for of in speeds
-            }
-        )
+        timed = dict.fromkeys(speed["network"] for speed in speeds)
+        place = "{hardware}, {date}, {batch} images a step, n = {n}"
+        places = sorted({place.format_map(speed) for speed in speeds})
         parts.append(
             "Hours with a ~ are estimates: the images of all epochs over the images per second of "
             "a few training steps, of the network itself or, in proportion, of the timed one "
             "of the same image size nearest in multiply-adds. "
             f"Timed: {'; '.join(timed)}; on {'; '.join(places)}."
         )
-    return "\n\n".join(parts) + "\n"
+    return "\n".join(map(_wrap, "\n\n".join(parts).splitlines())) + "\n"
+
+
+def _wrap(line: str) -> str:
+    """Break a line of prose; lines of tables, pictures, headings and commands stay whole."""
+    if line.startswith(("|", "!", "#")) or line.endswith("`"):
+        return line
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.fill(
+        line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def document(report: Report, folder: Path, arguments: str) -> str:
-    """`as_markdown` with a head, for readers, who have runs of their own.
+    """Write a page for readers: `as_markdown` with a head, and commands for their own runs.
 
     Args:
         report: of `report_on`.
-        folder: of the file.
-        arguments: of the program that makes it.
+        folder: the page's folder.
+        arguments: of the program that writes the page.
     """
-    head = _HEAD.format(command=f"{COMMAND} {arguments}")
-    return f"{head}\n{as_markdown(dataclasses.replace(report, home=Path(WORKDIR)), folder)}"
+    *paragraphs, generated = _HEAD.format(command=f"{COMMAND} {arguments}").splitlines()
+    head = "\n".join([*paragraphs, _wrap(generated)])
+    return f"{head}\n\n{as_markdown(dataclasses.replace(report, home=Path(WORKDIR)), folder)}"
 
 
 def _table(report: Report, outcomes: Sequence[Outcome]) -> str:
@@ -197,14 +203,14 @@ def _table(report: Report, outcomes: Sequence[Outcome]) -> str:
 
 
 def _parameters(report: Report, outcome: Outcome) -> int | None:
-    """Trainable parameters: of the runs, or of the row where it is not scaled down."""
+    """Trainable parameters: of the runs, or of the row if it is not scaled down."""
     if outcome.runs:
         return outcome.runs[0].parameters
     return None if report.scale else outcome.row.parameters
 
 
 def _about(hours: float | None) -> str:
-    """Hours to two digits: "~2,700"."""
+    """Format hours to two digits, such as "~2,700"."""
     return "-" if hours is None else f"~{float(f'{hours:.2g}'):,g}"
 
 
@@ -213,12 +219,8 @@ def _ours(outcome: Outcome) -> str:
         return "the paper's figure only"
     if not outcome.runs:
         return NOT_MEASURED
-    texts = []
-    for which in range(len(outcome.runs[0].errors)):
-        errors = outcome.errors(which)
-        spread = f" ({errors[0]:.2f} to {errors[-1]:.2f})" if len(errors) > 1 else ""
-        texts.append(f"{outcome.median(which):.2f}{spread}")
-    return " / ".join(texts)
+    count = len(outcome.runs[0].errors)
+    return " / ".join(median_and_range(outcome.errors(which)) for which in range(count))
 
 
 def _data(report: Report, row: Row) -> str:
@@ -243,13 +245,13 @@ def _command(report: Report, row: Row, *, short: bool = False) -> str:
 
 
 def _flags(report: Report) -> str:
-    """What a command needs beside the row, with a space before it."""
+    """The flags of a row's command, each with a space before it."""
     elsewhere = f"--workdir {report.home}" if report.home != Path(WORKDIR) else ""
     return "".join(f" {part}" for part in (report.flags, elsewhere) if part)
 
 
 def _orders(outcomes: Sequence[Outcome]) -> str:
-    """The order of the rows by error, the paper's and ours, where there are two to compare."""
+    """Compare the order of the rows by error, the paper's and ours, per data set."""
     lines = []
     for dataset in dict.fromkeys(outcome.row.dataset for outcome in outcomes):
         both = [o for o in outcomes if o.row.dataset == dataset and o.runs and o.row.errors]
@@ -261,7 +263,7 @@ def _orders(outcomes: Sequence[Outcome]) -> str:
 
 
 def _order(errors: Mapping[str, float]) -> str:
-    """Names by error, the lowest first: "a, b = c"."""
+    """Sort names by error, the lowest first: "a, b = c"."""
     levels = sorted(set(errors.values()))
     return ", ".join(" = ".join(k for k, e in errors.items() if e == level) for level in levels)
 

@@ -1,20 +1,19 @@
-"""Figures 2, 3 and 4 of the paper, drawn from runs of ours as the paper draws its own."""
+"""Draw the paper's Figures 2, 3 and 4 from our runs."""
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from absl import logging
 
 from keras_wrn.paper import step_time
-from keras_wrn.paper.reproduction import gather
+from keras_wrn.paper.reproduction import gather, median_and_range
 from keras_wrn.paper.scale import Scale
 from keras_wrn.paper.tables import CURVES, FIGURE_4, FIGURES, ROWS, Curve
+from keras_wrn.system.markdown import table
 from keras_wrn.training import pictures
 from keras_wrn.training.run_folder import read_history
 from keras_wrn.weights.card import HISTORY_FILE
@@ -29,19 +28,18 @@ _THIN, _WIDE = "#7a8ba3", "#c1272d"
 def draw(
     names: Sequence[str], workdir: Path, scale: Scale | None = None, precision: str = ""
 ) -> dict[str, Path]:
-    """Draw the figures of which there are runs or times, into the work folder.
+    """Draw the figures that have runs or times, into the work folder.
 
     Args:
         names: such as "figure2".
         workdir: the folder of all runs.
         scale: how the runs are scaled down, if at all.
-        precision: that Figure 4 was timed in, as `Recipe.precision`; "" for float32.
+        precision: of Figure 4's steps, as `Recipe.precision`; "" for float32.
 
     Returns:
-        The pictures, by the names of the figures.
+        Name of the figure -> picture.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        logging.info("matplotlib is not installed: no pictures. pip install matplotlib")
+    if not pictures.can_draw():
         return {}
     drawn = {}
     for name in names:
@@ -49,7 +47,9 @@ def draw(
         title = ("SCALED DOWN. " if scale else "") + FIGURES[name]
         if name in CURVES:
             found = {
-                _on(panel, scale): [run for of in curves for run in _found(of, workdir, scale)]
+                _title(panel, scale): [
+                    run for curve in curves for run in _find(curve, workdir, scale)
+                ]
                 for panel, curves in CURVES[name].items()
             }
             if panels := {panel: runs for panel, runs in found.items() if runs}:
@@ -63,16 +63,16 @@ def draw(
     return drawn
 
 
-def _on(panel: str, scale: Scale | None) -> str:
-    """The title of a panel; on the digits, those of several data sets are one."""
+def _title(panel: str, scale: Scale | None) -> str:
+    """The title of a panel; on the digits, the panels of several data sets are the same."""
     if scale is None or scale.share is not None:
         return panel
     _, *rest = panel.split(", ")
     return ", ".join(["digits", *rest])
 
 
-def _found(curve: Curve, workdir: Path, scale: Scale | None) -> list[Drawn]:
-    """The run of median error, if there is one with a history."""
+def _find(curve: Curve, workdir: Path, scale: Scale | None) -> list[Drawn]:
+    """The run of median error in a list, if it has a history."""
     outcome = gather(next(row for row in ROWS if row.folder == curve.folder), workdir, scale)
     if not outcome.runs:
         return []
@@ -83,7 +83,7 @@ def _found(curve: Curve, workdir: Path, scale: Scale | None) -> list[Drawn]:
 
 
 class Drawn(NamedTuple):
-    """A run in a panel: history.csv, its name, its error at the end and the paper's, in percent."""
+    """A run in a panel: history.csv, name, final error and the paper's error in percent."""
 
     history: Path
     label: str
@@ -97,10 +97,10 @@ def training_curves(
     """Draw Figure 2 or 3: solid test error on the left axis, dashed training loss on the right.
 
     Args:
-        panels: what is drawn in each panel, by its title, from left to right.
+        panels: title -> runs of each panel, from left to right.
         png: the picture to write.
         title: stands above the picture.
-        log_loss: whether the axis of the loss is logarithmic, as Figure 3's.
+        log_loss: draw the loss on a logarithmic axis, as in Figure 3.
 
     Returns:
         The path of the picture.
@@ -141,10 +141,10 @@ def _panel(axes: Axes, runs: Sequence[Drawn], log_loss: bool) -> None:
 
 
 def step_times(result: Mapping[str, Any], png: Path, title: str) -> Path:
-    """Draw Figure 4: milliseconds of a training step, thin networks beside wide ones.
+    """Draw Figure 4: milliseconds per training step, thin networks beside wide ones.
 
     Args:
-        result: what `step_time.time_figure_4` gives.
+        result: of `step_time.read_figure_4`.
         png: the picture to write.
         title: stands above the picture.
 
@@ -166,24 +166,19 @@ def step_times(result: Mapping[str, Any], png: Path, title: str) -> Path:
 
 
 def times_table(result: Mapping[str, Any], scale: Scale | None = None) -> str:
-    """Figure 4 as a table: ratios, since milliseconds belong to a machine."""
-    lines = [
-        "| network | error %, paper | ratio to 40-4, paper | ours: median (lowest to highest) | n "
-        "| ms, paper (Titan X, cuDNN v5) | ms, ours |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    paper = {timed.system: timed.milliseconds for timed in FIGURE_4}
-    errors = {timed.system: f"{timed.error:.2f}" for timed in FIGURE_4}
+    """Write Figure 4 as a Markdown table of ratios, since milliseconds belong to a machine."""
+    paper = {timed.system: timed for timed in FIGURE_4}
+    rows = []
     for system, seconds in result["seconds"].items():
-        ours = step_time.ratios(result["seconds"], system)
-        ratio = f"{paper[system] / paper['40-4']:.2f}" if system in paper else "-"
-        lines.append(
-            f"| {system} | {errors.get(system, '-')} | {ratio} | {statistics.median(ours):.2f} "
-            f"({ours[0]:.2f} to {ours[-1]:.2f}) | {len(ours)} | {paper.get(system, '-')} | "
-            f"{1000 * statistics.median(seconds):,.1f} |"
-        )
+        known, ours = paper.get(system), step_time.ratios(result["seconds"], system)
+        ratio = f"{known.milliseconds / paper['40-4'].milliseconds:.2f}" if known else "-"
+        row = [system, f"{known.error:.2f}" if known else "-", ratio, median_and_range(ours)]
+        row += [f"{len(ours)}", f"{known.milliseconds}" if known else "-"]
+        rows.append([*row, f"{1000 * statistics.median(seconds):,.1f}"])
+    head = ["network", "error %, paper", "ratio to 40-4, paper"]
+    head += ["ours: median (lowest to highest)", "n", "ms, paper (Titan X, cuDNN v5)", "ms, ours"]
     smaller = f"**{step_time.SCALED_FIGURE_4}** " if scale else ""
-    return "\n".join(lines) + (
-        f"\n\n{smaller}Forward, backward and update on {result['minibatch']} images, "
-        f"{result['precision']}, {result['hardware']}, {result['date']}."
+    return (
+        f"{table(head, rows)}\n\n{smaller}Forward, backward and update on {result['minibatch']} "
+        f"images, {result['precision']}, {result['hardware']}, {result['date']}."
     )

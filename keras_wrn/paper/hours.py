@@ -1,4 +1,4 @@
-"""The hours that a row of the paper takes here, at the speed of a few training steps."""
+"""Estimate the hours that a row of the paper takes, from the speed of a few training steps."""
 
 import dataclasses
 import math
@@ -19,12 +19,12 @@ from keras_wrn.system.files import read_json, write_json
 from keras_wrn.training.recipe import Recipe
 
 SPEED_FILE = "speed.json"
-# What recipes/coco.py does unasked; Table 9's detector has no `Recipe`.
+# The defaults of recipes/coco.py; Table 9's detector has no `Recipe`.
 DETECTOR = {"epochs": 12, "image_size": 512, "batch_size": 16}
 _CLASSES = 80  # of COCO
-_BOXES, _MOST_BOXES = 7, 93  # of a photo of its train2017, on average and at most
-_STEPS, _TIMINGS = 4, 3  # of a row's speed
-# What is stored of a speed.
+_BOXES, _MOST_BOXES = 7, 93  # per photo of train2017, mean and maximum
+_STEPS, _TIMINGS = 4, 3  # per row
+# The fields of a stored speed.
 _POSITIVE = ("images_per_second", "batch", "image_size")
 _FACTS = {*_POSITIVE, "multiply_adds", "network", "precision", "n", "hardware", "date"}
 
@@ -32,16 +32,15 @@ _FACTS = {*_POSITIVE, "multiply_adds", "network", "precision", "n", "hardware", 
 def measure_speeds(
     rows: Sequence[Row], workdir: Path, *, precision: str = "", batch: int = 0
 ) -> None:
-    """Time a few steps of each row's network, for the hours that the row would take.
+    """Time a few training steps of each row's network and store them in WORKDIR/speed.json.
 
-    What has been timed with this batch size is not timed again. The results are in speed.json of
-    the work folder.
+    Networks that are stored with this batch size are not timed again.
 
     Args:
         rows: of `reproduction.select`.
         workdir: the folder of all runs.
-        precision: as `Recipe.precision`; "" for the recipe's own. Detectors have float32 alone.
-        batch: images a step; 0 for the recipe's own batch size.
+        precision: as `Recipe.precision`; "" for the recipe's own. Detectors have float32 only.
+        batch: images per step; 0 for the recipe's own batch size.
     """
     import keras
 
@@ -77,7 +76,7 @@ def measure_speeds(
 
 
 class _Training(NamedTuple):
-    """What makes the time of a row: of each step, and how many images there are in all."""
+    """What determines a row's hours; `images` counts those of all epochs."""
 
     network: str
     image_size: int
@@ -88,7 +87,7 @@ class _Training(NamedTuple):
 
 
 def _training(row: Row, precision: str) -> _Training | None:
-    """How a row is trained; None where nothing trains it."""
+    """How a row is trained; None if nothing trains it."""
     images = TRAIN_IMAGES[row.dataset]
     if row.unit:
         size = DETECTOR["image_size"]
@@ -109,7 +108,7 @@ def _training(row: Row, precision: str) -> _Training | None:
 
 
 def _time_detector(row: Row, batch: int) -> dict[str, list[float]]:
-    """`step_time.time_steps` of a row's detector, on noise with as many boxes as COCO has."""
+    """Time training steps of a row's detector, on noise with as many boxes as COCO's photos."""
     import tensorflow as tf
 
     from keras_wrn.detection import retinanet
@@ -131,7 +130,7 @@ def _time_detector(row: Row, batch: int) -> dict[str, list[float]]:
 
 
 def read_speeds(workdir: Path) -> dict[str, Any]:
-    """What `measure_speeds` has stored; empty where it has not.
+    """Read the speeds that `measure_speeds` stored; empty if there are none.
 
     Raises:
         InputError: the file is damaged.
@@ -139,36 +138,39 @@ def read_speeds(workdir: Path) -> dict[str, Any]:
     path = workdir / SPEED_FILE
     speeds = read_json(path) if path.exists() else {}
     try:
-        whole = all(of.keys() >= _FACTS for of in speeds.values())
-        whole = whole and all(of[n] > 0 for of in speeds.values() for n in _POSITIVE)
-        whole = whole and all(of["multiply_adds"] >= 0 for of in speeds.values())
+        complete = all(
+            speed.keys() >= _FACTS
+            and all(speed[name] > 0 for name in _POSITIVE)
+            and speed["multiply_adds"] >= 0
+            for speed in speeds.values()
+        )
     except (AttributeError, TypeError):
-        whole = False
-    if not whole:
+        complete = False
+    if not complete:
         raise InputError(f"{path} is damaged. Delete it to time again.")
     return speeds
 
 
 def speed_key(recipe: Recipe) -> str:
-    """What makes a step's time: the network, the image size and the precision."""
+    """The name of a timed network: with the image size and the precision."""
     blocks = f" N={recipe.blocks_per_group}" if recipe.blocks_per_group else ""
     return f"{recipe.network_name}{blocks}, {recipe.image_size} px, {recipe.precision}"
 
 
 def estimated_hours(row: Row, speeds: Mapping[str, Any], precision: str = "") -> float | None:
-    """Hours of the training steps of one run, at a measured speed.
+    """Estimate the hours of one run's training steps from a measured speed.
 
-    Where the row's own network was not timed, the timed one of the same image size that is nearest
-    to it in multiply-adds stands for it, in proportion. Of several batch sizes the nearest to the
-    recipe's counts.
+    If the row's own network was not timed, the estimate scales the speed of the timed network of
+    the same image size that is nearest in multiply-adds. Of several batch sizes, the nearest to
+    the recipe's counts.
 
     Args:
-        row: of a table.
+        row: a row of `tables.ROWS`.
         speeds: of `read_speeds`.
         precision: as `Recipe.precision`; "" for the recipe's own.
 
     Returns:
-        Hours, or None where nothing like it was timed in this precision, or nothing trains it.
+        Hours, or None if no such network was timed in this precision, or nothing trains the row.
     """
     training = _training(row, precision)
     if training is None:

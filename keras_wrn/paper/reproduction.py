@@ -1,8 +1,8 @@
-"""Select rows of the paper's tables, train them, and gather what the runs in a folder say.
+"""Select rows of the paper's tables, train them, and gather the results of their runs.
 
-A run lies in WORKDIR/table4/28-10-cifar10/seed1, as `training.train` leaves it; its card.json is
-its result. Rows of one recipe share their runs, wherever the paper prints them. Scaled runs lie
-in a folder of their own and count in its tables alone.
+A run's folder is WORKDIR/table4/28-10-cifar10/seed1, as `training.run.train` leaves it; its result
+is card.json. Rows with the same recipe share their runs. Scaled runs have a folder of their own and
+count in its tables only.
 """
 
 import dataclasses
@@ -22,21 +22,21 @@ from keras_wrn.system.files import read_json
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.weights.card import CARD_FILE
 
-# What does not make another experiment of a run.
+# Options that may differ between runs of one row.
 _FREE = ("seed", "precision", "evaluate_every", "synchronized_bn")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one finished run says of itself.
+    """The result of a finished run.
 
     Attributes:
         folder: the run folder.
-        seed: of the run.
-        errors: test error in percent, for ImageNet top-1 and top-5; or what the row has instead.
+        seed: the run's seed.
+        errors: test error in percent, on ImageNet top-1 and top-5; or a value in the row's unit.
         parameters: trainable parameters.
-        epochs: of the run.
-        hours: of training.
+        epochs: epochs of training.
+        hours: hours of training.
         made_on: hardware, precision and backend, in words.
     """
 
@@ -51,18 +51,18 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A row with the runs that there are of it."""
+    """A row and its finished runs."""
 
     row: Row
     recipe: Recipe | None
     runs: tuple[Run, ...] = ()
 
     def errors(self, which: int = 0) -> list[float]:
-        """Test errors in percent, sorted: top-1, or top-5 of ImageNet with 1."""
+        """Test errors in percent, sorted: top-1, or with `which` 1 ImageNet's top-5."""
         return sorted(run.errors[which] for run in self.runs)
 
     def median_run(self) -> Run:
-        """The run whose error is the median; of an even number, the lower of the two."""
+        """The run of median error; of an even number, the lower of the two in the middle."""
         return sorted(self.runs, key=lambda run: run.errors)[(len(self.runs) - 1) // 2]
 
     def median(self, which: int = 0) -> float:
@@ -70,18 +70,24 @@ class Outcome:
         return statistics.median(self.errors(which))
 
 
+def median_and_range(values: Sequence[float]) -> str:
+    """Format sorted values as "4.17 (4.00 to 4.50)", one value as "4.17"."""
+    spread = f" ({values[0]:.2f} to {values[-1]:.2f})" if len(values) > 1 else ""
+    return f"{statistics.median(values):.2f}{spread}"
+
+
 def select(
     experiments: Sequence[str], rows: Sequence[str] = (), datasets: Sequence[str] = ()
 ) -> list[Row]:
-    """The rows of tables and figures.
+    """Select rows of tables and figures.
 
     Args:
         experiments: such as "table4" and "figure2", or "all". Figure 4 has no rows.
-        rows: keys of rows, such as "28-10"; all without.
-        datasets: such as "cifar10"; all without.
+        rows: keys of rows, such as "28-10"; empty: all.
+        datasets: such as "cifar10"; empty: all.
 
     Raises:
-        InputError: a table, row or data set that there is not; the sentence says what there is.
+        InputError: there is no such table, row or data set; the message lists those there are.
 
     Example:
         >>> [row.folder for row in select(["table4"], ["28-10"])]
@@ -106,7 +112,7 @@ def _known(what: str, wanted: Sequence[str], there: Sequence[str]) -> None:
 
 
 def networks_of_figure_4() -> list[Row]:
-    """A row of each network that Figure 4 times; it times them without training one."""
+    """Select a row of each network that Figure 4 times; none of them is trained for it."""
     return [
         next(row for row in ROWS if (row.key, row.dataset) == (timed.system, "cifar10"))
         for timed in FIGURE_4
@@ -114,19 +120,19 @@ def networks_of_figure_4() -> list[Row]:
 
 
 def recipe_for(row: Row, scale: Scale | None) -> Recipe | None:
-    """The recipe of a row, scaled down if so asked; None for a row that nothing here trains."""
+    """The recipe of a row, scaled down if `scale` is given; None if nothing trains the row."""
     return scale.smaller(row.recipe) if scale and row.recipe else row.recipe
 
 
 def folder_of(row: Row, workdir: Path, scale: Scale | None) -> Path:
-    """The folder of a row's runs: that of the first row with the same recipe."""
+    """The folder of a row's runs, which rows with the same recipe share."""
     recipe = recipe_for(row, scale)
     first = next(r for r in ROWS if r is row or (recipe and recipe_for(r, scale) == recipe))
     return (workdir / scale.folder if scale else workdir) / first.folder
 
 
 def without_twins(rows: Sequence[Row], scale: Scale | None) -> list[Row]:
-    """Each run once in a table: on the digits, the rows of several data sets are the same."""
+    """Drop rows whose runs a table has already: on the digits, several data sets are one."""
     if scale is None or scale.share is not None:
         return list(rows)
     first: dict[tuple[str, Path], Row] = {}
@@ -144,19 +150,18 @@ def train_rows(
     scale: Scale | None = None,
     precision: str = "",
 ) -> list[str]:
-    """Train what is not trained yet, the first seed of all rows before the second.
+    """Train the runs that are missing, the first seed of all rows before the second.
 
     Args:
         rows: of `select`.
-        workdir: the folder of all runs; what was interrupted in it goes on.
-        runs: how many of each row; by default as many as the paper's figure is of, and one of a
-            scaled row.
-        data_dir: where the data sets are; default ~/.keras/datasets.
+        workdir: the folder of all runs; stopped runs in it are resumed.
+        runs: runs per row; None: as many as behind the paper's number, and one if scaled.
+        data_dir: folder of the data sets; default ~/.keras/datasets.
         scale: how the rows are scaled down, if at all.
         precision: as `Recipe.precision`; "" for the recipe's own.
 
     Returns:
-        Sentences about the rows that could not be trained, such as for missing data.
+        A sentence for each row that could not be trained, for example because data are missing.
     """
     import keras
 
@@ -183,10 +188,10 @@ def train_rows(
 
 
 def gather(row: Row, workdir: Path, scale: Scale | None = None) -> Outcome:
-    """What the finished runs of a row say.
+    """Read the finished runs of a row.
 
     Raises:
-        InputError: a card that is damaged, or of another recipe.
+        InputError: a card is damaged, or of another recipe.
     """
     recipe = recipe_for(row, scale)
     if recipe is None and not row.command:
@@ -227,14 +232,14 @@ def _read_run(path: Path, row: Row, recipe: Recipe | None) -> Run:
 
 
 def _wrong_of_detector(card: dict[str, Any], row: Row) -> str:
-    """What makes a detector's run another experiment than its row's; "" if nothing does."""
+    """Why a detector's run is another experiment than its row's; "" if it is not."""
     if card["metrics"]["photos"] != "held out":
         return f"its {row.unit} is of the photos that it was trained on"
     return _difference(dict(row.settings), card["recipe"])
 
 
 def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """The first of our settings that is another there, in words; "" if none is."""
+    """The first setting with another value in `theirs`, in words; "" if there is none."""
     for key, value in ours.items():
         if theirs[key] != value:
             return f"{key} is {theirs[key]!r} there and {value!r} here"
@@ -242,18 +247,18 @@ def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 
 
 def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[dict[str, Any]]:
-    """Build the network of each row, without its weights, and count it.
+    """Build the network of each row without weights and count its parameters.
 
-    Keras' stateless scope makes variables that have a shape but no values, so that the 193
-    million parameters of WRN-34-3 take no memory. The Keras session is cleared afterwards.
+    In Keras' stateless scope variables have a shape but no values, so the 193 million parameters
+    of WRN-34-3 take no memory. Clears the Keras session afterwards.
 
     Args:
         rows: of `select`.
         scale: how the rows are scaled down, if at all; the counts are then not the paper's.
 
     Yields:
-        For each row with a recipe: "row", "parameters", "multiply_adds" of one image, and
-        "right": whether the parameters are the paper's, None where they are scaled.
+        For each row with a recipe: "row", "parameters", "multiply_adds" per image, and "right":
+        whether the parameters are the paper's, None if scaled.
     """
     import keras
 
@@ -268,7 +273,7 @@ def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[
             continue
         classes = {"cifar100": 100, "imagenet": 1000}.get(recipe.dataset, 10)
         card = network_card(recipe, (recipe.image_size, recipe.image_size, 3), classes)
-        # Neither has parameters.
+        # Dropout and stochastic depth have no parameters.
         card |= {"dropout": 0.0, "stochastic_depth": 0.0} if recipe.form == "cifar" else {}
         if str(card) not in counted:
             with keras.StatelessScope(initialize_variables=False):

@@ -1,4 +1,4 @@
-"""A row of the paper in minutes: fewer images and epochs, narrower networks, and saying so."""
+"""Scale a row of the paper down to minutes: fewer images and epochs, narrower networks."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -8,33 +8,25 @@ from keras_wrn.errors import InputError
 from keras_wrn.paper.systems import TRAIN_IMAGES
 from keras_wrn.training.recipe import Recipe
 
-# The embedded digits, a tenth of the epochs: 1,437 images in batches of 64, as recipes/digits.py
-# has them, without flips, since a mirrored digit is another sign.
+# A tenth of the epochs on the embedded digits: 1,437 images in batches of 64, as in
+# recipes/digits.py. No flips, since a mirrored digit is another sign.
 _DIGITS_EPOCHS = 0.1
 _SVHN_TRAIN = 73_257  # images without the extra ones
-_DIGITS_CHANGES: dict[str, Any] = {
-    "dataset": "digits",
-    "extra": False,
-    "whitening": False,
-    "batch_size": 64,
-    "pad": 2,
-    "flip": False,
-    "image_size": 32,
-    "resize": 0,
-    "random_resized_crop": False,
-    "color_jitter": 0.0,
-    "lighting": 0.0,
-}
+# The options that turn off all augmentation and whitening of the paper's recipes.
+PLAIN: dict[str, Any] = {"pad": 0, "flip": False, "whitening": False, "resize": 0}
+PLAIN |= {"random_resized_crop": False, "color_jitter": 0.0, "lighting": 0.0}
+_DIGITS: dict[str, Any] = {"dataset": "digits", "extra": False, "image_size": 32, "batch_size": 64}
+_DIGITS_CHANGES = {**PLAIN, **_DIGITS, "pad": 2}
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How a recipe is made smaller; the shape of its schedule stays.
+    """How to make a recipe smaller; the shape of its schedule stays.
 
     Attributes:
-        share: of the steps: its square root in images and its square root in epochs. None: the
-            embedded digits, in a tenth of the epochs.
-        narrow: what widths are divided by, so that multiply-adds fall with its square.
+        share: share of the steps: its square root in images, and again in epochs. None: the
+            embedded digits, for a tenth of the epochs.
+        narrow: divides the widths, so it divides the multiply-adds by its square.
     """
 
     share: float | None = None
@@ -42,12 +34,12 @@ class Scale:
 
     @property
     def folder(self) -> str:
-        """Where scaled runs lie in the work folder, apart from the paper's own."""
+        """The folder of the scaled runs, in the folder of all runs."""
         name = "digits" if self.share is None else f"{self.share:g}"
         return f"scaled-{name}" + (f"-narrow-{self.narrow:g}" if self.narrow != 1 else "")
 
     def smaller(self, recipe: Recipe) -> Recipe:
-        """The recipe, scaled down.
+        """Scale a recipe down.
 
         Example:
             >>> Scale(0.01, narrow=4).smaller(Recipe()).drop_epochs
@@ -65,7 +57,7 @@ class Scale:
         return dataclasses.replace(short, extra=False, train_images=max(images, short.batch_size))
 
     def describe(self) -> str:
-        """What a reader of a scaled table has to know first."""
+        """What a reader of a scaled table must know first, in a sentence."""
         if self.share is None:
             data = (
                 "the embedded digits (1,437 training images, batches of 64, no flips, mean/std) "
@@ -87,14 +79,17 @@ class Scale:
 
 
 def parse_scale(text: str, narrow: float) -> Scale | None:
-    """Read `--scale` and `--narrow`.
+    """Parse `--scale` and `--narrow`.
 
     Args:
-        text: "digits", a share of the steps in (0, 1), or "" for the paper's own scale.
-        narrow: what widths are divided by, 1 or more.
+        text: "digits", a share of the steps in (0, 1), or "" for full size.
+        narrow: divides the widths, 1 or more.
+
+    Returns:
+        The scale; None for full size.
 
     Raises:
-        InputError: neither of these.
+        InputError: a value is out of range.
     """
     if narrow < 1:
         raise InputError(f"`narrow` must be 1 or more. Received: narrow={narrow:g}")

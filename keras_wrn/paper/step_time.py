@@ -1,4 +1,4 @@
-"""How long a training step takes here, of networks in turn: the paper's Figure 4."""
+"""Time training steps of several networks in turn, for the paper's Figure 4."""
 
 import dataclasses
 import time
@@ -10,15 +10,15 @@ import numpy as np
 from absl import logging
 
 from keras_wrn.errors import InputError
-from keras_wrn.paper.scale import Scale
+from keras_wrn.paper.scale import PLAIN, Scale
 from keras_wrn.paper.systems import recipe_of
 from keras_wrn.paper.tables import FIGURE_4, FIGURE_4_BATCH
 from keras_wrn.system.files import read_json, write_json
 from keras_wrn.system.machine import conditions
 from keras_wrn.training.recipe import Recipe
 
-REFERENCE = "40-4"  # what Figure 4's ratios are to
-# Keras traces 1,001 layers for minutes; on CPUs a third of them shows the same.
+REFERENCE = "40-4"  # the denominator of Figure 4's ratios
+# Keras traces 1,001 layers for minutes; a third of them shows the same on CPUs.
 _SCALED_DEPTH = ("pre-resnet-326", {"depth": 326})
 _SCALED_BATCH = 8  # images
 SCALED_FIGURE_4 = "SCALED DOWN: 8 images a step in place of 32, and 326 layers in place of 1,001."
@@ -27,20 +27,18 @@ SCALED_FIGURE_4 = "SCALED DOWN: 8 images a step in place of 32, and 326 layers i
 def time_steps(
     recipes: Mapping[str, Recipe], batch: int, steps: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Time training steps, forward, backward and update, of several networks in turn.
+    """Time training steps (forward, backward, update) of several networks in turn.
 
-    Images are noise in memory and nothing is augmented. The first call of each network, which
-    compiles it, does not count, and of each call neither does the first step, with what `fit` does
-    before it.
+    The images are noise in memory, without augmentation.
 
     Args:
-        recipes: by any names.
-        batch: images a step.
-        steps: steps of one timing.
-        repeats: timings of each network; all networks are timed once before one is again.
+        recipes: the networks and optimisers, by any name.
+        batch: images per step.
+        steps: steps per timing.
+        repeats: timings per network. Each round times every network once.
 
     Returns:
-        Seconds a step, `repeats` of them for each name.
+        Name -> seconds per step, `repeats` of them.
     """
     from keras_wrn.images.preprocessing import PREPROCESSING
     from keras_wrn.training.batches import InOrder, untuned
@@ -53,11 +51,10 @@ def time_steps(
         names = known.class_names or ("",) * 1000
         size = recipe.image_size
         count = (steps + 1) * batch
+        bare = dataclasses.replace(recipe, batch_size=batch, schedule="constant", **PLAIN)
         images = rng.integers(0, 256, (count, size, size, 3), np.uint8)
         labels = rng.integers(0, len(names), count)
-        model = build(
-            _bare(recipe, batch), dataclasses.replace(known, class_names=names), (size, size, 3), 1
-        ).model
+        model = build(bare, dataclasses.replace(known, class_names=names), (size, size, 3), 1).model
         fits[name] = (model, untuned(InOrder(images, labels, batch)))
     return time_fits(fits, steps, repeats)
 
@@ -65,10 +62,17 @@ def time_steps(
 def time_fits(
     fits: Mapping[str, tuple[Any, Any]], steps: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Time training steps of compiled models, each with its batches, one more than `steps`.
+    """Time training steps of compiled models in turn.
+
+    The first call of `fit` compiles, so it does not count; nor does the first step of each call.
+
+    Args:
+        fits: name -> (compiled model, `steps` + 1 batches).
+        steps: steps per timing.
+        repeats: timings per model.
 
     Returns:
-        Seconds a step, `repeats` of them for each name; `time_steps` says of what.
+        Name -> seconds per step, `repeats` of them.
     """
     from keras_wrn.training.callbacks import StepClock
 
@@ -85,22 +89,6 @@ def time_fits(
     return seconds
 
 
-def _bare(recipe: Recipe, batch: int) -> Recipe:
-    """The network and optimiser of a recipe, without what is done to its images."""
-    return dataclasses.replace(
-        recipe,
-        batch_size=batch,
-        pad=0,
-        flip=False,
-        whitening=False,
-        random_resized_crop=False,
-        resize=0,
-        color_jitter=0.0,
-        lighting=0.0,
-        schedule="constant",
-    )
-
-
 def time_figure_4(
     workdir: Path, *, scale: Scale | None = None, precision: str = "", repeats: int = 0
 ) -> dict[str, Any]:
@@ -108,13 +96,13 @@ def time_figure_4(
 
     Args:
         workdir: the folder of all runs.
-        scale: makes 8 images a step of 32, and 326 layers of 1,001; widths stay, since thin
-            and wide are what is compared.
+        scale: if given, 8 images per step, not 32, and 326 layers, not 1,001. Widths stay: the
+            figure compares thin and wide networks.
         precision: as `Recipe.precision`; "" for float32.
-        repeats: timings of each network; by default 10, scaled 3.
+        repeats: timings per network; 0: 10, or 3 if scaled.
 
     Returns:
-        What is stored: seconds a step by system, and where and how they were measured.
+        The stored result: seconds per step by system, and how they were measured.
     """
     changes = {"precision": precision or "float32"}
     recipes = {timed.system: recipe_of("cifar10", timed.system, **changes) for timed in FIGURE_4}
@@ -140,7 +128,7 @@ def time_figure_4(
 
 
 def figure_4_path(workdir: Path, scale: Scale | None, precision: str = "") -> Path:
-    """Where the times of Figure 4 are stored; "" is float32."""
+    """The file of Figure 4's times; `precision` "" is float32."""
     kind = f"-{precision}" if precision not in ("", "float32") else ""
     return workdir / ("scaled-figure4" if scale else "figure4") / f"timing{kind}.json"
 
@@ -148,16 +136,17 @@ def figure_4_path(workdir: Path, scale: Scale | None, precision: str = "") -> Pa
 def read_figure_4(
     workdir: Path, scale: Scale | None = None, precision: str = ""
 ) -> dict[str, Any] | None:
-    """The stored times, or None; raises InputError where they are damaged."""
+    """Read the stored times; None if there are none. Raises InputError if they are damaged."""
     path = figure_4_path(workdir, scale, precision)
     if not path.exists():
         return None
     result = read_json(path)
     try:
         times = result["seconds"][REFERENCE]
-        whole = all(len(of) == len(times) > 0 for of in result["seconds"].values())
-        whole = whole and all(t > 0 for of in result["seconds"].values() for t in of)
-        if not whole or not {"minibatch", "precision", "hardware", "date"} <= result.keys():
+        columns = result["seconds"].values()
+        complete = all(len(seconds) == len(times) > 0 for seconds in columns)
+        complete = complete and all(t > 0 for seconds in columns for t in seconds)
+        if not complete or not {"minibatch", "precision", "hardware", "date"} <= result.keys():
             raise ValueError("times are missing")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged: {error}. Delete it to time again.") from error
@@ -165,7 +154,7 @@ def read_figure_4(
 
 
 def ratios(seconds: Mapping[str, Sequence[float]], system: str) -> list[float]:
-    """A system's times over those of WRN-40-4, timing by timing, sorted.
+    """Divide a system's times by WRN-40-4's, timing by timing; sorted.
 
     Example:
         >>> ratios({"40-4": [1.0, 2.0], "16-10": [3.0, 4.0]}, "16-10")

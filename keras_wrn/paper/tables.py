@@ -1,8 +1,8 @@
-"""The paper's experiments, row by row: what it reports, and the recipe that makes it again.
+"""The paper's tables, row by row: what the paper reports, and the recipe that repeats it.
 
-Data alone. Errors in percent, times and printed parameter counts are those of the tables of
-arXiv:1605.07146v4; exact parameter counts are computed from the layout and agree with the printed
-ones, trainable variables only. What another source says is in a row's note.
+Errors in percent, times and printed parameter counts are those of arXiv:1605.07146v4. Exact
+parameter counts are computed from the layout, trainable variables only, and agree with the printed
+ones. A row's note says what another source says.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ TABLES = {
     "table8": "Table 8: ImageNet, bottlenecks, single crop, top-1 / top-5 error",
     "table9": "Table 9: the best single runs",
 }
-WORKDIR = "runs/reproduction"  # where all runs are, unless a command says otherwise
+WORKDIR = "runs/reproduction"  # default folder of all runs
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,19 @@ class Row:
 
     Attributes:
         table: such as "table4".
-        key: names the system on the command line.
-        dataset: what it is trained on.
-        system: the paper's name of it.
-        errors: the paper's test error in percent, for ImageNet top-1 and top-5; empty: none.
-        unit: what `errors` has in its place, such as "mAP".
-        settings: what `command` must have been run with.
-        printed: the paper's parameter count.
-        parameters: trainable parameters, exactly, where the package builds the network.
-        recipe: what trains it; None for a peer that the package cannot train.
+        key: the system's name on the command line.
+        dataset: the data set's name.
+        system: the system's name in the paper.
+        errors: the paper's test error in percent, on ImageNet top-1 and top-5; empty: none.
+        printed: the paper's parameter count, as printed.
+        parameters: trainable parameters, exactly; None if the package does not build the network.
+        recipe: trains the system; None if the package cannot.
         time: the paper's time, with its unit.
-        note: what a reader has to know beside the figures.
-        multiply_adds: millions for one image.
-        command: the program that runs it, where that is not `recipes/reproduce.py`.
+        note: what a reader must know beside the numbers.
+        multiply_adds: millions per image.
+        command: the program that runs the row, if not `recipes/reproduce.py`.
+        unit: what `errors` has in place of an error, such as "mAP".
+        settings: options that a run of `command` must have.
     """
 
     table: str
@@ -63,12 +63,12 @@ class Row:
 
     @property
     def folder(self) -> str:
-        """Where its runs lie in the work folder."""
+        """The folder of its runs, in the folder of all runs."""
         return f"{self.table}/{self.key}-{self.dataset}"
 
     @property
     def runs(self) -> int:
-        """How many runs the paper's figure is of: the median of 5, or one."""
+        """Number of runs behind the paper's error: the median of 5, or one."""
         return 5 if self.dataset.startswith("cifar") and self.table != "table9" else 1
 
 
@@ -108,7 +108,7 @@ _TABLE_5: dict[str, _Errors] = {
     "16-8": (4.27, 20.43),
     "28-10": (4.00, 19.25),
 }
-# Without and with dropout. SVHN's 16-8 stands in the text of section 3 alone.
+# Without and with dropout. SVHN's 16-8 is in the text of section 3 only.
 _TABLE_6 = {
     ("16-4", "cifar10"): (5.02, 5.24),
     ("16-4", "cifar100"): (24.03, 23.91),
@@ -146,7 +146,7 @@ _COCO = (
 def _row(
     table: str, system: str, dataset: str, errors: _Errors, *, dropout: bool = False, **facts: Any
 ) -> Row:
-    """A row of a system that the package builds."""
+    """Make a row of a system that the package builds."""
     known = SYSTEMS[system]
     changes: dict[str, Any] = {"dropout": DROPOUT[dataset]} if dropout else {}
     changes |= {"whitening": True} if table in ("table2", "table3", "table4") else {}
@@ -229,7 +229,7 @@ ROWS = tuple(_rows())
 
 
 class Curve(NamedTuple):
-    """A run in Figure 2 or 3: whose folder, and the name and error that the paper gives it."""
+    """A run in Figure 2 or 3: the folder of its row, and the paper's name and error for it."""
 
     folder: str
     label: str
@@ -244,14 +244,11 @@ FIGURES = {
 # The panels of Figures 2 and 3, from left to right. The paper calls WRN-52-1 ResNet-50.
 CURVES: dict[str, dict[str, tuple[Curve, ...]]] = {
     "figure2": {
-        "CIFAR-10": (
-            Curve("table5/pre-resnet-164-cifar10", "ResNet-164", 5.46),
-            Curve("table5/28-10-cifar10", "WRN-28-10", 4.00),
-        ),
-        "CIFAR-100": (
-            Curve("table5/pre-resnet-164-cifar100", "ResNet-164", 24.33),
-            Curve("table5/28-10-cifar100", "WRN-28-10", 19.25),
-        ),
+        f"CIFAR-{classes}": (
+            Curve(f"table5/pre-resnet-164-cifar{classes}", "ResNet-164", thin),
+            Curve(f"table5/28-10-cifar{classes}", "WRN-28-10", wide),
+        )
+        for classes, thin, wide in ((10, 5.46, 4.00), (100, 24.33, 19.25))
     },
     "figure3": {
         "SVHN": (
@@ -268,9 +265,9 @@ FIGURE_4_BATCH = 32  # images
 
 
 class Timed(NamedTuple):
-    """A bar of Figure 4: milliseconds of a step on a Titan X with cuDNN v5, and CIFAR-10 error.
+    """A bar of Figure 4: milliseconds per step on a Titan X with cuDNN v5, and CIFAR-10 error.
 
-    The errors of the wide ones are an older run's than Table 4's.
+    The errors of the wide networks are of older runs than Table 4's.
     """
 
     system: str

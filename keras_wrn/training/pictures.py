@@ -158,10 +158,10 @@ def prediction_sheet(
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:mistakes]
     first = np.arange(min(examples, len(images)))
 
-    parts = [(f"The first {len(first)} images: class predicted, and how sure of it", first)]
+    parts = [(f"{len(first)} images: predicted class and its probability", first)]
     if len(surest):
-        searched = f"{len(wrong)} mistakes in the first {len(images)} images"
-        parts.append((f"The surest of the {searched}", surest))
+        found = f"{len(wrong)} mistakes in {len(images)} images"
+        parts.append((f"The most confident of {found}", surest))
     rows = [-(-len(chosen) // _COLUMNS) for _, chosen in parts]
     figure = new_figure(11.0, 2.15 * sum(rows) + 0.5 * len(parts) + 0.4, title)
     names = preprocessing.class_names or tuple(str(i) for i in range(probabilities.shape[1]))

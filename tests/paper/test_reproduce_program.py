@@ -58,7 +58,7 @@ def test_the_program_refuses_in_a_sentence(arguments, sentence):
         (["--time", "--runs", "3", "--data_dir", "d"], "Leave --runs, --data_dir away"),
         (["--dry_run", "--json", "a.json"], "--dry_run only builds and counts networks. Leave"),
         (["--time_batch", "8"], "--time_batch is for --time"),
-        (["figure4", "--time"], "Figure 4 is timed without --time. Leave --time away"),
+        (["figure4", "--time"], "Figure 4 is timed without this flag. Leave --time away"),
     ],
 )
 def test_flags_that_would_be_ignored_are_refused(flags, sentence):
