@@ -76,7 +76,7 @@ def check_flags(experiments: list[str]) -> None:
     if options.time and options.scale:
         raise InputError("--time estimates the hours of full rows. Leave --scale away.")
     if options.time and "figure4" in experiments:
-        raise InputError("Figure 4 is timed without --time. Leave it away.")
+        raise InputError("Figure 4 is timed without this flag. Leave --time away.")
     if options.time_batch and not options.time:
         raise InputError("--time_batch is for --time.")
     for mode, (does, ignored) in MODES.items():
