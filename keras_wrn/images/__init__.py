@@ -1,1 +1,1 @@
-"""From image files to what a network takes: reading, normalising, whitening, class names."""
+"""Read images, normalise or whiten them, and name their classes."""

@@ -1,7 +1,6 @@
-"""Class indices into words.
+"""Name the classes of predictions.
 
-ImageNet's 1,000 names are Keras' own list; those of the other data sets stand in the table of
-`preprocessing.py`.
+ImageNet's 1,000 names come from Keras; a `Preprocessing` has those of the other data sets.
 """
 
 from __future__ import annotations
@@ -28,15 +27,16 @@ def decode_predictions(
     """Name the most probable classes of each image.
 
     Args:
-        probabilities: (n, classes), as `model.predict` gives them.
-        top: how many classes per image; all of them where the data set has fewer.
-        dataset: whose class names, by name, by the card of a network or as a `Preprocessing`.
+        probabilities: (n, classes), from `model.predict`; an array, a tensor or nested lists.
+        top: number of classes per image; all of them if the data set has fewer.
+        dataset: a name ("cifar10"), the card of a network or a `Preprocessing`.
 
     Returns:
         Per image a list of (class index, class name, probability), best first.
 
     Raises:
-        InputError: unknown data set, a shape that does not fit its classes, a NaN, or `top` < 1.
+        InputError: an unknown data set, another number of classes, a NaN, `top` below 1, or
+            ImageNet's names cannot be downloaded.
 
     Example:
         >>> decode_predictions([[0, 0, 0, 0.9, 0, 0.1, 0, 0, 0, 0]], top=2)
@@ -57,16 +57,16 @@ def decode_predictions(
         )
     if not np.isfinite(values).all():
         raise InputError("`probabilities` holds NaN or infinity: there is no best class.")
-    # Stable, so that equal probabilities come in the order of their classes.
+    # A stable sort keeps equal probabilities in the order of their classes.
     best = np.argsort(-values, axis=1, kind="stable")[:, :top]
     return [
-        [(int(index), names[index], float(line[index])) for index in order]
-        for line, order in zip(values, best, strict=True)
+        [(int(index), names[index], float(row[index])) for index in order]
+        for row, order in zip(values, best, strict=True)
     ]
 
 
 def class_names(preprocessing: Preprocessing) -> tuple[str, ...]:
-    """The names of the classes; ImageNet's from Keras, which raises InputError offline."""
+    """Return the class names; ImageNet's come from Keras, offline with an InputError."""
     names = preprocessing.class_names
     is_imagenet = preprocessing.mean == PREPROCESSING["imagenet"].mean
     return _imagenet_names() if not names and is_imagenet else names
@@ -76,11 +76,12 @@ def class_names(preprocessing: Preprocessing) -> tuple[str, ...]:
 def _imagenet_names() -> tuple[str, ...]:
     from keras.applications import imagenet_utils
 
-    # The certain prediction of each class in turn: Keras' list of names, by its public function.
+    # Keras' public function names one certain prediction of each class.
     try:
         certain = imagenet_utils.decode_predictions(np.eye(1000, dtype="float32"), top=1)
     except Exception as error:  # get_file raises a bare Exception when it cannot download
-        told = "The names of the ImageNet classes come from Keras, which downloads"
-        where = "imagenet_class_index.json into ~/.keras/models"
-        raise InputError(f"{told} {where}. That failed: {error}") from error
+        raise InputError(
+            "The names of the ImageNet classes come from Keras, which downloads "
+            f"imagenet_class_index.json into ~/.keras/models. That failed: {error}"
+        ) from error
     return tuple(name for [(_, name, _)] in certain)

@@ -1,4 +1,4 @@
-"""Read image files with Pillow, as test images."""
+"""Read image files with Pillow; `tensorflow_reader.test_image` gives the same pixels."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ def read_images(
     resize: int | None = None,
     interpolation: str = "bilinear",
 ) -> np.ndarray:
-    """Read image files as the network wants them.
+    """Read, resize and crop image files.
 
-    Each is turned as its EXIF orientation says, brought to 8-bit RGB, cut to the square in
-    its middle, and resized (antialiased). An image that has the right size already is not
-    touched. With `resize` the shorter side is first brought to so many pixels, and the square
-    of `size` is then cut out.
+    Images are turned by their EXIF orientation and converted to 8-bit RGB without transparency.
+    The largest square in the middle is cropped and resized to `size`; with `resize`, the image is
+    resized first and then cropped. Resizing is antialiased; an image of the right size is kept.
 
     Args:
-        paths: image files.
-        size: height and width wanted, in pixels.
-        resize: pixels of the shorter side before the crop, or None for the largest square.
+        paths: image files that Pillow reads.
+        size: height and width of the result, in pixels.
+        resize: pixels of the shorter side before the crop; None for the largest square.
         interpolation: "bilinear" or "bicubic".
 
     Returns:
         uint8 images, (n, size, size, 3).
 
     Raises:
-        InputError: a file is missing or is no image; it is named.
+        InputError: a file is missing or is not an image; the message names it.
     """
     files = [Path(path) for path in paths]
     images = np.empty((len(files), size, size, 3), np.uint8)
@@ -75,7 +74,7 @@ def _read_image(path: Path, size: int, resize: int | None, interpolation: str) -
 
 def _as_rgb(image: Image) -> Image:
     if image.mode.startswith("I"):
-        # 16-bit grey: Pillow's own conversion would cut everything above 255 to white.
+        # 16-bit grey: Pillow's own conversion turns all values above 255 into white.
         from PIL import Image
 
         levels = np.clip(np.asarray(image, np.float64) / 257, 0, 255).round()

@@ -1,7 +1,7 @@
-"""Statistics and class names per data set, in one table, and what applies the statistics.
+"""Statistics and class names of each data set, and functions that apply the statistics.
 
-Source: paper, section 3 and the authors' train.lua: mean and standard deviation per channel for
-CIFAR (the same numbers for CIFAR-10 and CIFAR-100), division by 255 alone for SVHN.
+Source: paper, section 3, and the authors' train.lua: mean and standard deviation per channel for
+CIFAR (the same numbers for CIFAR-10 and CIFAR-100), division by 255 for SVHN.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.images.whitening import fit_whitening
+from keras_wrn.images.whitening import check_images, fit_whitening
 
 if TYPE_CHECKING:
     from keras_wrn.images.whitening import Whitening
@@ -22,17 +22,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What turns pixels into a network's input, and class indices into words.
+    """The statistics, image size and class names that a network needs.
+
+    Functions that take the name of a data set, such as `keras_wrn.predict`, take a
+    `Preprocessing` of your own classes too. `measure_preprocessing` measures one.
 
     Attributes:
-        mean: per channel, on the 0..255 scale of the pixels.
-        std: per channel, on the same scale.
+        mean: mean of each channel, for pixels on 0..255.
+        std: standard deviation of each channel, for pixels on 0..255.
         size: height and width of the images, in pixels.
         class_names: in the order of the labels; empty for ImageNet, whose 1,000 names Keras has.
-        resize: pixels of the shorter side before the square in the middle is cut out; None where
-            the square is as large as the image allows.
+        resize: pixels of the shorter side before the square in the middle is cropped; None: crop
+            the largest square, then resize it.
         interpolation: of the resizing, "bilinear" or "bicubic".
-        whitening: what is done in place of `mean` and `std`, which are 0 and 1 then.
+        whitening: replaces `mean` and `std`, which then are 0 and 1.
+
+    Example:
+        >>> pets = keras_wrn.Preprocessing(
+        ...     mean=(124.0, 116.0, 104.0), std=(58.0, 57.0, 57.0), size=32,
+        ...     class_names=("cat", "dog"),
+        ... )
+        >>> keras_wrn.decode_predictions([[0.2, 0.8]], top=1, dataset=pets)
+        [[(1, 'dog', 0.8)]]
     """
 
     mean: tuple[float, ...]
@@ -44,14 +55,14 @@ class Preprocessing:
     whitening: Whitening | None = None
 
     def to_card(self, folder: Path | None = None) -> dict[str, Any]:
-        """Plain values, for card.json; a whitening is written into the folder of the card."""
+        """Return plain values for card.json; write a whitening into the card's folder."""
         values = dict(vars(self))
         if (whitening := values.pop("whitening")) is not None:
             values["whitening"] = whitening.write(folder)
         return values
 
 
-# What stands for statistics in a public function: a name, the card of a network, or themselves.
+# Public functions take a name, the card of a network, or a `Preprocessing`.
 AnyPreprocessing = str | Preprocessing | Mapping[str, Any]
 INTERPOLATIONS = ("bilinear", "bicubic")
 _CIFAR_MEAN = (125.3, 123.0, 113.9)
@@ -76,7 +87,7 @@ PREPROCESSING: dict[str, Preprocessing] = {
     "cifar10": Preprocessing(_CIFAR_MEAN, _CIFAR_STD, 32, _CIFAR10_NAMES),
     "cifar100": Preprocessing(_CIFAR_MEAN, _CIFAR_STD, 32, _CIFAR100_NAMES),
     "svhn": Preprocessing((0.0,) * 3, (255.0,) * 3, 32, _DIGIT_NAMES),
-    # Measured on the 1,437 training images as `datasets.load` enlarges them.
+    # Measured on the 1,437 training images of `datasets.load`, which enlarges them.
     "digits": Preprocessing((78.895,) * 3, (88.762,) * 3, 32, _DIGIT_NAMES),
     # torchvision's and fb.resnet.torch's constants, times 255.
     "imagenet": Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 224, ()),
@@ -84,14 +95,18 @@ PREPROCESSING: dict[str, Preprocessing] = {
 
 
 def preprocessing_of(dataset: AnyPreprocessing) -> Preprocessing:
-    """Return the statistics that a name or the card of a network stands for.
+    """Return the preprocessing of a data set or of a network.
 
     Args:
-        dataset: a name in `PREPROCESSING`; the card of a run or of published weights; or a
-            `Preprocessing`, which comes back as it is.
+        dataset: a name in `PREPROCESSING`, the card of a run or of published weights, or a
+            `Preprocessing`, which is returned unchanged.
 
     Raises:
-        InputError: an unknown name, or a card that cannot be read or is not enough.
+        InputError: an unknown name, a damaged card, or the card of a network of whitened images.
+
+    Example:
+        >>> preprocessing_of("svhn").std
+        (255.0, 255.0, 255.0)
     """
     if isinstance(dataset, Preprocessing):
         return dataset
@@ -100,19 +115,20 @@ def preprocessing_of(dataset: AnyPreprocessing) -> Preprocessing:
         if dataset["preprocessing"].get("whitening") is None:
             return row
         raise InputError(
-            "The card of a network of whitened images is not enough: a file lies beside it. Give "
-            "keras_wrn.load_trained(FOLDER).preprocessing in its place."
+            "The card of a network of whitened images is not enough: the whitening is in a file "
+            "beside it. Give keras_wrn.load_trained(FOLDER).preprocessing in its place."
         )
     if not isinstance(dataset, str) or dataset not in PREPROCESSING:
         raise InputError(
-            f"`dataset` must be one of {', '.join(PREPROCESSING)}, or a Preprocessing with your "
-            f"own statistics and class names. Received: dataset={dataset!r}."
+            f"`dataset` must be one of {', '.join(PREPROCESSING)}, or for your own classes a "
+            "keras_wrn.Preprocessing(mean, std, size, class_names). "
+            f"Received: dataset={dataset!r}."
         )
     return PREPROCESSING[dataset]
 
 
 def from_card(card: Mapping[str, Any]) -> Preprocessing:
-    """Read what a card alone says: all but the whitening, which is a file beside it."""
+    """Read the preprocessing in a card, without a whitening, which is in a file beside it."""
     try:
         values = card["preprocessing"]
         resize, interpolation = values.get("resize"), values.get("interpolation", "bilinear")
@@ -130,29 +146,39 @@ def from_card(card: Mapping[str, Any]) -> Preprocessing:
         raise InputError(f"The preprocessing in the card cannot be read: {error}.") from error
 
 
-def measure_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Preprocessing:
-    """Measure the statistics of a data set of your own.
+def measure_preprocessing(
+    images: np.ndarray, class_names: Sequence[str], *, whitening: bool = False
+) -> Preprocessing:
+    """Measure the preprocessing of your own data set.
 
     Args:
-        images: uint8, (n, size, size, channels): the training images only.
+        images: uint8 (n, size, size, channels), the training images only.
         class_names: in the order of the labels.
+        whitening: fit a whitening (`fit_whitening`) in place of mean and standard deviation.
 
     Returns:
-        Mean and standard deviation per channel on 0..255, exact for any number of images.
+        Mean and standard deviation of each channel for pixels on 0..255, exact for any number of
+        images; 0 and 1 beside a whitening.
 
     Raises:
-        InputError: not uint8 images, or a channel that never varies, which cannot be scaled.
+        InputError: not uint8 images, a channel that never varies, or images that are too large to
+            be whitened.
+
+    Example:
+        >>> images = np.full((2, 4, 4, 3), [[[[0]]], [[[100]]]], np.uint8)
+        >>> measure_preprocessing(images, ("cat", "dog")).mean
+        (50.0, 50.0, 50.0)
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
-        raise InputError(
-            "`images` must be uint8 of shape (n, size, size, channels) with n >= 1. "
-            f"Received: {images.dtype} of shape {images.shape}."
-        )
+    check_images(images)
+    size, channels, names = images.shape[1], images.shape[3], tuple(class_names)
+    if whitening:
+        fitted = fit_whitening(images)
+        return Preprocessing((0.0,) * channels, (1.0,) * channels, size, names, whitening=fitted)
     values = np.arange(256.0)
     means, stds = [], []
-    for channel in range(images.shape[-1]):
-        # A histogram of 256 bins is exact and needs no float copy of the images; in parts,
-        # because NumPy widens what it counts to 8 bytes.
+    for channel in range(channels):
+        # A histogram of 256 bins is exact and needs no float copy of the images. It is made in
+        # parts, because NumPy copies its argument to 8 bytes a value.
         counts = np.zeros(256)
         for start in range(0, len(images), 256):
             part = images[start : start + 256, ..., channel]
@@ -163,21 +189,21 @@ def measure_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Pre
         stds.append(float(np.sqrt(share @ (values - mean) ** 2)))
     if min(stds) == 0:
         raise InputError(f"Channel {stds.index(0)} of `images` has one value in every pixel.")
-    return Preprocessing(tuple(means), tuple(stds), images.shape[1], tuple(class_names))
+    return Preprocessing(tuple(means), tuple(stds), size, names)
 
 
 def normalization(preprocessing: Preprocessing) -> Any:
-    """Return a Keras layer, a stock one but for whitening: pixels on 0..255 to network input.
+    """Return a Keras layer from pixels on 0..255 to a network's input, float32 of the same shape.
 
-    Training, evaluation, prediction and export all stand on this one layer, so that what is
-    served cannot differ from what was trained.
+    Training, evaluation, prediction and export use this layer, so they cannot differ. It is a
+    stock Keras layer, except for whitening.
     """
     import keras
 
     if preprocessing.whitening is not None:
         from keras_wrn.images.whitening_layer import Whiten
 
-        return Whiten.of(preprocessing.whitening, name="normalization")
+        return Whiten.from_whitening(preprocessing.whitening, name="normalization")
 
     return keras.layers.Normalization(
         mean=np.array(preprocessing.mean, np.float32),
@@ -191,19 +217,18 @@ def preprocess_input(images: Any, dataset: AnyPreprocessing = "cifar10") -> Any:
     """Subtract the mean and divide by the standard deviation, per channel; or whiten.
 
     Args:
-        images: values on 0..255, shape (..., channels); uint8 or any number type. A NumPy array
-            (or nested lists) or a tensor of the Keras backend, a symbolic one included.
-        dataset: whose statistics, by name, by the card of a network or as a `Preprocessing`.
+        images: values on 0..255, shape (..., channels), of any number type: a NumPy array, nested
+            lists, or a tensor of the Keras backend, symbolic or not.
+        dataset: a name ("cifar10"), the card of a network or a `Preprocessing`.
 
     Returns:
-        float32 of the same shape: a new NumPy array for NumPy, else a tensor.
+        float32 of the same shape: a new NumPy array for NumPy and lists, else a tensor.
 
     Raises:
-        InputError: unknown data set, or the last axis is not the data set's channels; with
-            whitening, other shapes than (n, height, width, channels) of the images fitted to.
+        InputError: an unknown data set, or images of other channels; for whitening, another shape
+            than (n, height, width, channels) of the fitted images.
 
     Example:
-        >>> import numpy as np
         >>> pixels = np.array([[[[0, 255, 255]]]], "uint8")
         >>> preprocess_input(pixels, "svhn").tolist()
         [[[[0.0, 1.0, 1.0]]]]
@@ -232,23 +257,3 @@ def preprocess_input(images: Any, dataset: AnyPreprocessing = "cifar10") -> Any:
     from keras import ops
 
     return (ops.cast(images, "float32") - mean) / std
-
-
-def whitening_preprocessing(images: np.ndarray, class_names: Sequence[str]) -> Preprocessing:
-    """Measure the preprocessing of a data set whose images are whitened.
-
-    Args:
-        images: uint8, (n, size, size, channels): the training images only.
-        class_names: in the order of the labels.
-
-    Returns:
-        A preprocessing whose mean and standard deviation, 0 and 1, change nothing.
-
-    Raises:
-        InputError: as `fit_whitening`.
-    """
-    whitening = fit_whitening(images)
-    size, channels = images.shape[1], images.shape[3]
-    return Preprocessing(
-        (0.0,) * channels, (1.0,) * channels, size, tuple(class_names), whitening=whitening
-    )

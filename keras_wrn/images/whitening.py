@@ -1,13 +1,13 @@
-"""Global contrast normalisation and ZCA whitening: the images of the paper's Tables 2 to 4.
+"""Fit global contrast normalisation and ZCA whitening, which the paper's Tables 2 to 4 use.
 
-Each image has its mean subtracted and is scaled to a norm of 55; then the training set's mean is
-subtracted and the result multiplied by (covariance + 0.1 * identity) ** -1/2, which leaves of
-each principal component of variance s the variance s / (s + 0.1).
+The mean of each image is subtracted and the image is scaled to a norm of 55. Then the training
+set's mean is subtracted, and the image is multiplied by (covariance + 0.1 * identity) ** -1/2: a
+principal component of variance s gets the variance s / (s + 0.1).
 
 Source: pylearn2, whose data the authors trained on: make_cifar10_gcn_whitened.py, with
-`global_contrast_normalize(X, scale=55.)` and `ZCA(filter_bias=0.1)`. It flattens images channel
-by channel, here it is row by row: neither step depends on the order of the pixels.
-Differs: fitted in float64, and rounded to float32 afterwards.
+`global_contrast_normalize(X, scale=55.)` and `ZCA(filter_bias=0.1)`. pylearn2 flattens images
+channel by channel, this module row by row: the result does not depend on the order.
+Differs: fitted in float64, then rounded to float32.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from keras_wrn.system.files import check_sha256, sha256, write_whole
 WHITENING_FILE = "whitening.npz"
 SCALE = 55.0
 FILTER_BIAS = 0.1
-# An image whose norm is below is flat, and is not scaled. The least contrast that whole numbers
-# can have is one pixel that is 1 above the rest, a norm of about 1; what is less is rounding.
+# An image with a smaller norm is flat and is not scaled. The smallest contrast of whole numbers is
+# one pixel that is 1 above the rest, a norm of about 1: a smaller norm is a rounding error.
 FLAT = 0.01
-_LARGEST = 64 * 64 * 3  # numbers of an image; their matrix takes 0.6 GB, and fitting 4 GB
+_LARGEST = 64 * 64 * 3  # values of an image; their matrix takes 0.6 GB, and fitting it 4 GB
 _FITTED_AT_ONCE = 2000  # images
 
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """What whitens images; equal to another where all numbers are.
+    """A fitted whitening.
 
     Attributes:
         mean: of the contrast-normalised training images, float32 (height, width, channels).
-        matrix: symmetric, float32 (numbers of an image, numbers of an image).
-        scale: the norm that each image is brought to before.
-        filter_bias: what was added to the variance of each component.
+        matrix: symmetric, float32 (values of an image, values of an image).
+        scale: the norm of each image after contrast normalisation.
+        filter_bias: was added to the variance of each principal component.
     """
 
     mean: np.ndarray = field(repr=False)
@@ -54,7 +54,7 @@ class Whitening:
         return self.mean.shape
 
     def write(self, folder: Path | None) -> dict[str, Any]:
-        """Write whitening.npz into a folder, whole, and return what a card says of it."""
+        """Write whitening.npz into a folder, and return its entry in the card."""
         if folder is None:
             raise ValueError("A whitening cannot be stored in a card alone: `folder` is missing.")
         path = folder / WHITENING_FILE
@@ -80,32 +80,28 @@ class Whitening:
 def fit_whitening(
     images: np.ndarray, scale: float = SCALE, filter_bias: float = FILTER_BIAS
 ) -> Whitening:
-    """Measure what whitens a data set.
+    """Fit a whitening to a data set.
 
-    The same images give the same bits on the same machine; another number of processors may
+    The same images give the same bits on the same machine. Another number of processors may
     change the last bit of a few entries.
 
     Args:
-        images: uint8, (n, height, width, channels): the training images only.
-        scale: the norm that each image is brought to.
-        filter_bias: added to the variance of each principal component, > 0.
+        images: uint8 (n, height, width, channels), the training images only.
+        scale: the norm of each image after contrast normalisation.
+        filter_bias: added to the variance of each principal component, above 0.
 
     Returns:
         The whitening. 50,000 images of CIFAR take 40 seconds of a processor and 0.4 GB.
 
     Raises:
-        InputError: no uint8 images, or too large ones: the matrix grows with size ** 4.
+        InputError: not uint8 images, or too large ones: the matrix grows with size ** 4.
 
     Example:
         >>> images = np.random.default_rng(1).integers(0, 256, (100, 8, 8, 3), np.uint8)
         >>> fit_whitening(images).matrix.shape
         (192, 192)
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
-        raise InputError(
-            "`images` must be uint8 of shape (n, size, size, channels) with n >= 1. "
-            f"Received: {images.dtype} of shape {images.shape}."
-        )
+    check_images(images)
     shape = images.shape[1:]
     numbers = int(np.prod(shape))
     if numbers > _LARGEST:
@@ -129,8 +125,17 @@ def fit_whitening(
     )
 
 
+def check_images(images: np.ndarray) -> None:
+    """Raise InputError for images that are not uint8 (n, size, size, channels) with n >= 1."""
+    if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
+        raise InputError(
+            "`images` must be uint8 of shape (n, size, size, channels) with n >= 1. "
+            f"Received: {images.dtype} of shape {images.shape}."
+        )
+
+
 def _contrast_normalized(images: np.ndarray, scale: float) -> np.ndarray:
-    """As `whitening_layer.whiten` begins, in float64: (n, numbers of an image)."""
+    """The first step of `whitening_layer.whiten`, in float64: (n, values of an image)."""
     flat = images.reshape(len(images), -1).astype(np.float64)
     flat -= flat.mean(axis=1, keepdims=True)
     norm = np.sqrt(np.sum(np.square(flat), axis=1, keepdims=True))
@@ -139,25 +144,25 @@ def _contrast_normalized(images: np.ndarray, scale: float) -> np.ndarray:
 
 
 def read_whitening(entry: Any, folder: Path) -> Whitening:
-    """Read what `Whitening.write` wrote.
+    """Read a whitening from the folder of a card.
 
     Args:
-        entry: what the card says of it.
-        folder: of the card.
+        entry: its entry in the card, from `Whitening.write`.
+        folder: the folder of the card.
 
     Raises:
-        InputError: the file is missing, or is not the one that the card speaks of.
+        InputError: the entry or the file is damaged, or the file is missing or another one.
     """
     path = folder / WHITENING_FILE
     try:
         expected = str(entry["sha256"])
         scale, filter_bias = float(entry["scale"]), float(entry["filter_bias"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"What the card in {folder} says of its whitening is damaged.") from error
+        raise InputError(f"The whitening in the card of {folder} is damaged: {error!r}.") from error
     if not path.is_file():
         raise InputError(
-            f"{folder} has no {WHITENING_FILE}, which its images are whitened with. Copy it from "
-            "the folder that training left: without it the network cannot be used."
+            f"{folder} has no {WHITENING_FILE}, which the network needs to whiten images. Copy it "
+            "from the folder of the training run."
         )
     check_sha256(path, expected, "Copy it from the folder that training left.")
     try:

@@ -1,4 +1,4 @@
-"""Whitening applied: operations of any Keras backend, and the layer made of them."""
+"""Whiten images: a function on every Keras backend, and a layer."""
 
 from __future__ import annotations
 
@@ -16,32 +16,35 @@ _WHITENED_AT_ONCE = 500  # images
 
 
 def whiten(images: Any, mean: Any, matrix: Any, scale: float) -> Any:
-    """Whiten a tensor of images, with operations of any Keras backend.
+    """Whiten a tensor of images, on any Keras backend.
 
     Args:
         images: values on 0..255, (batch, height, width, channels), any number type.
-        mean: as `Whitening.mean`.
-        matrix: as `Whitening.matrix`.
-        scale: as `Whitening.scale`.
+        mean: `Whitening.mean`.
+        matrix: `Whitening.matrix`.
+        scale: `Whitening.scale`.
 
     Returns:
-        float32 of the same shape. GPUs that multiply in TF32, which TensorFlow and JAX let them,
-        come within 0.15 % (root mean square, computed for CIFAR-10, not measured).
+        float32 of the same shape. On GPUs, TensorFlow and JAX may multiply in TF32; the error is
+        then 0.15 % (root mean square, computed for CIFAR-10, not measured).
     """
-    numbers = matrix.shape[0]
-    flat = ops.reshape(ops.cast(images, "float32"), (-1, numbers))
+    values = matrix.shape[0]
+    flat = ops.reshape(ops.cast(images, "float32"), (-1, values))
     flat = flat - ops.mean(flat, axis=1, keepdims=True)
     norm = ops.sqrt(ops.sum(ops.square(flat), axis=1, keepdims=True))
     flat = flat / ops.where(norm < FLAT, 1.0, norm / scale)
-    flat = ops.matmul(flat - ops.reshape(mean, (1, numbers)), matrix)
+    flat = ops.matmul(flat - ops.reshape(mean, (1, values)), matrix)
     return ops.reshape(flat, (-1, *images.shape[1:]))
 
 
 def whitened(images: Any, whitening: Whitening) -> Any:
-    """Whiten images: NumPy in, NumPy out, a few hundred at a time; a tensor gives a tensor.
+    """Whiten images, (n, height, width, channels): a NumPy array in parts, or a tensor.
+
+    Returns:
+        float32 of the same shape, NumPy for NumPy.
 
     Raises:
-        InputError: images of another shape than those that were measured.
+        InputError: images of another shape than the whitening was fitted to.
     """
     check_shape(images.shape, whitening)
     mean, matrix = whitening.mean, whitening.matrix
@@ -58,21 +61,21 @@ def whitened(images: Any, whitening: Whitening) -> Any:
 
 
 def check_shape(shape: Sequence[int | None], whitening: Whitening) -> None:
-    """Refuse images, (n, height, width, channels), that a whitening was not fitted to."""
+    """Raise InputError if images (n, height, width, channels) do not fit a whitening."""
     if len(shape) != 4 or tuple(shape[1:]) != whitening.shape:
         wanted = ", ".join(str(side) for side in whitening.shape)
         raise InputError(
-            f"Images that are whitened must have the shape (n, {wanted}) that their whitening was "
-            f"fitted to. Received: shape {tuple(shape)}."
+            f"Images must have the shape (n, {wanted}) that their whitening was fitted to. "
+            f"Received: shape {tuple(shape)}."
         )
 
 
 @keras.saving.register_keras_serializable(package="keras_wrn")
 class Whiten(keras.layers.Layer):
-    """`whiten` as a layer that keeps mean and matrix as weights that are not trained.
+    """Whiten images, with mean and matrix as weights that are not trained.
 
     Args:
-        scale: the norm that each image is brought to.
+        scale: the norm of each image after contrast normalisation.
         **options: of `keras.layers.Layer`.
 
     Input: values on 0..255, (batch, height, width, channels). Output: float32 of that shape.
@@ -80,18 +83,19 @@ class Whiten(keras.layers.Layer):
     Example:
         >>> from keras_wrn.images.whitening import fit_whitening
         >>> images = np.random.default_rng(1).integers(0, 256, (100, 8, 8, 3), np.uint8)
-        >>> keras.backend.standardize_dtype(Whiten.of(fit_whitening(images))(images).dtype)
+        >>> layer = Whiten.from_whitening(fit_whitening(images))
+        >>> keras.backend.standardize_dtype(layer(images).dtype)
         'float32'
     """
 
     def __init__(self, scale: float = SCALE, **options: Any) -> None:
-        # A float32 layer in programs of any precision: rounded images are other images.
+        # float32 under every dtype policy: rounding to 16 bits would change the images.
         super().__init__(**{"dtype": "float32", "trainable": False, **options})
         self.scale = scale
 
     @classmethod
-    def of(cls, whitening: Whitening, name: str = "whitening") -> Whiten:
-        """The layer that does what was measured."""
+    def from_whitening(cls, whitening: Whitening, name: str = "whitening") -> Whiten:
+        """Make the layer of a fitted whitening."""
         layer = cls(whitening.scale, name=name)
         layer.build((None, *whitening.shape))
         layer.mean.assign(whitening.mean)
@@ -99,13 +103,11 @@ class Whiten(keras.layers.Layer):
         return layer
 
     def build(self, input_shape: Any) -> None:
-        """Make mean and matrix; until they are set, contrast is all that is normalised."""
+        """Make mean and matrix; with their initial values only contrast is normalised."""
         shape = tuple(input_shape[1:])
-        numbers = int(np.prod(shape))
+        values = int(np.prod(shape))
         self.mean = self.add_weight(shape=shape, initializer="zeros", name="mean")
-        self.matrix = self.add_weight(
-            shape=(numbers, numbers), initializer="identity", name="matrix"
-        )
+        self.matrix = self.add_weight(shape=(values, values), initializer="identity", name="matrix")
         self.input_spec = keras.layers.InputSpec(shape=(None, *shape))
 
     def call(self, images: Any) -> Any:
@@ -113,9 +115,9 @@ class Whiten(keras.layers.Layer):
         return whiten(images, self.mean, self.matrix, self.scale)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape stays."""
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the layer again; its numbers are weights."""
+        """Return the arguments of the layer; mean and matrix are weights."""
         return {**super().get_config(), "scale": self.scale}

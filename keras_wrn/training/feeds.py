@@ -17,7 +17,6 @@ from keras_wrn.images.preprocessing import (
     measure_preprocessing,
     preprocess_input,
     preprocessing_of,
-    whitening_preprocessing,
 )
 from keras_wrn.inference.evaluation import evaluate
 from keras_wrn.training.batches import BatchStream, InOrder, even_batch, untuned
@@ -74,11 +73,10 @@ class InMemory:
         self._inputs = (self._whitened(self._train[0]), self._whitened(self._test[0]))
 
     def _statistics(self, class_names: tuple[str, ...]) -> Preprocessing:
-        if self.recipe.whitening:
-            return whitening_preprocessing(self._train[0], class_names)
-        if self.dataset in loading.NAMES:
+        whitening = self.recipe.whitening
+        if self.dataset in loading.NAMES and not whitening:
             return preprocessing_of(self.dataset)
-        return measure_preprocessing(self._train[0], class_names)
+        return measure_preprocessing(self._train[0], class_names, whitening=whitening)
 
     def _whitened(self, images: np.ndarray) -> np.ndarray:
         """Whiten images once for the whole run, if the recipe whitens.

@@ -11,7 +11,7 @@ from keras_wrn import datasets
 from keras_wrn.errors import InputError
 from keras_wrn.images import preprocessing
 from keras_wrn.images import whitening as whitening_module
-from keras_wrn.images.preprocessing import PREPROCESSING, preprocess_input, whitening_preprocessing
+from keras_wrn.images.preprocessing import PREPROCESSING, measure_preprocessing, preprocess_input
 from keras_wrn.images.whitening import fit_whitening
 from keras_wrn.images.whitening_layer import Whiten
 from keras_wrn.inference import classifier
@@ -56,7 +56,7 @@ def whitened_plainly(train, images):
 @pytest.mark.parametrize("size", [8, 5])
 def test_it_is_the_whitening_of_the_paper_s_data(size):
     train, test = smooth_images(400, size), smooth_images(30, size, seed=1)
-    row = whitening_preprocessing(train, ["a", "b"])
+    row = measure_preprocessing(train, ["a", "b"], whitening=True)
     assert (row.size, row.class_names, row.whitening.shape) == (size, ("a", "b"), (size, size, 3))
     assert (row.whitening.scale, row.whitening.filter_bias) == (55.0, 0.1)
     white = preprocess_input(test, row)
@@ -68,7 +68,8 @@ def test_a_component_of_variance_s_has_s_over_s_plus_a_tenth_afterwards():
     images = smooth_images(500)
     before = contrast_normalized(images)
     np.testing.assert_allclose(np.linalg.norm(before, axis=1), 55)
-    white = channels_first(preprocess_input(images, whitening_preprocessing(images, ())))
+    row = measure_preprocessing(images, (), whitening=True)
+    white = channels_first(preprocess_input(images, row))
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-5)
     variances, components = np.linalg.eigh(np.cov(before, rowvar=False, bias=True))
     expected = components @ np.diag(variances / (variances + 0.1)) @ components.T
@@ -86,7 +87,7 @@ def test_images_are_measured_in_parts_and_the_same_each_time(monkeypatch):
 def test_fewer_images_than_pixels_and_flat_ones_give_numbers():
     images = smooth_images(5)
     images[2] = 77
-    row = whitening_preprocessing(images, ())
+    row = measure_preprocessing(images, (), whitening=True)
     white = preprocess_input(images, row)
     assert np.isfinite(white).all()
     np.testing.assert_allclose(white, whitened_plainly(images, images), atol=2e-4)
@@ -111,7 +112,7 @@ def test_what_cannot_be_measured_is_refused(images, sentence):
 
 @pytest.fixture(scope="module")
 def row():
-    return whitening_preprocessing(smooth_images(300), tuple("abcdefghij"))
+    return measure_preprocessing(smooth_images(300), tuple("abcdefghij"), whitening=True)
 
 
 def test_arrays_tensors_models_and_the_layer_agree(row):
@@ -132,7 +133,7 @@ def test_arrays_tensors_models_and_the_layer_agree(row):
 
 
 def test_the_layer_is_stored_with_its_numbers(row, tmp_path):
-    layer = Whiten.of(row.whitening)
+    layer = Whiten.from_whitening(row.whitening)
     inputs = keras.Input((8, 8, 3), dtype="uint8")
     model = keras.Model(inputs, layer(inputs))
     model.save(tmp_path / "whitening.keras")
@@ -159,9 +160,9 @@ def test_a_network_of_another_size_is_refused(row):
 
 
 def test_preprocessing_is_compared_by_its_numbers(row):
-    same = whitening_preprocessing(smooth_images(300), row.class_names)
+    same = measure_preprocessing(smooth_images(300), row.class_names, whitening=True)
     assert same == row and hash(same) == hash(row) and len({same, row}) == 1
-    other = whitening_preprocessing(smooth_images(299), row.class_names)
+    other = measure_preprocessing(smooth_images(299), row.class_names, whitening=True)
     assert other != row and dataclasses.replace(row, whitening=None) != row
     assert row != PREPROCESSING["cifar10"] and PREPROCESSING["cifar10"] != row
     assert row.whitening != dataclasses.replace(row.whitening, filter_bias=0.2)
@@ -175,7 +176,8 @@ def test_photographs_are_whitened():
     """The middle 12 x 12 pixels of 4,000 training and 500 test images."""
     data = datasets.load("cifar10")
     train, test = data.train.images[:4000, 10:22, 10:22], data.test.images[:500, 10:22, 10:22]
-    white = preprocess_input(test, whitening_preprocessing(train, data.class_names))
+    row = measure_preprocessing(train, data.class_names, whitening=True)
+    white = preprocess_input(test, row)
     np.testing.assert_allclose(white, whitened_plainly(train, test), atol=1e-3)
     pixels, neighbours = np.arange(11), np.arange(1, 12)
     before = np.corrcoef(contrast_normalized(test).T)[pixels, neighbours]

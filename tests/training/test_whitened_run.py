@@ -14,7 +14,7 @@ import keras_wrn
 from keras_wrn import datasets
 from keras_wrn.cli import main
 from keras_wrn.errors import InputError
-from keras_wrn.images.preprocessing import preprocess_input, whitening_preprocessing
+from keras_wrn.images.preprocessing import measure_preprocessing, preprocess_input
 from keras_wrn.inference import classifier
 from keras_wrn.system.files import sha256
 from keras_wrn.training.recipe import Recipe
@@ -68,7 +68,7 @@ def test_the_card_names_the_file_and_its_hash(run):
     }
     loaded = keras_wrn.load_trained(folder).preprocessing
     train = datasets.load(recipe.dataset, size=SIZE).train.images
-    assert loaded == whitening_preprocessing(train, ("across", "along"))
+    assert loaded == measure_preprocessing(train, ("across", "along"), whitening=True)
     with np.load(folder / "whitening.npz") as file:
         assert {name: file[name].dtype for name in file.files} == {
             "mean": np.float32,
@@ -144,14 +144,14 @@ def _no_archive(folder):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda run: (run / "whitening.npz").unlink(), "has no whitening.npz, which its images"),
+        (lambda run: (run / "whitening.npz").unlink(), "has no whitening.npz, which the network needs"),
         (
             lambda run: (run / "whitening.npz").write_bytes(b"half"),
             "whitening.npz is damaged or another file: its sha256 is",
         ),
         (_no_archive, "whitening.npz is damaged: "),
         (_other_shapes, r"whitening.npz is damaged: shapes \(8, 8, 3\) and \(2, 2\)"),
-        (lambda run: _change_entry(run, scale="x"), "says of its whitening is damaged"),
+        (lambda run: _change_entry(run, scale="x"), "The whitening in the card of .* is damaged: ValueError"),
     ],
 )
 def test_a_damaged_run_is_refused_in_a_sentence(run, tmp_path, damage, sentence):
