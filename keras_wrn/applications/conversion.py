@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_wrn.applications.named import BUILDERS
+from keras_wrn.applications import BUILDERS
 from keras_wrn.checkpoints.dialects import (
     Dialect,
     KeyMap,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_wrn.applications.named import build_network
+from keras_wrn.applications import build_network
 from keras_wrn.errors import InputError
 from keras_wrn.networks.names import architecture_name, find_network
 from keras_wrn.system.files import check_sha256

@@ -262,7 +262,7 @@ def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[
     """
     import keras
 
-    from keras_wrn.applications.named import build_network
+    from keras_wrn.applications import build_network
     from keras_wrn.training.cost import multiply_adds
     from keras_wrn.training.model import network_card
 

@@ -44,7 +44,7 @@ def multiply_adds_of(card: dict[str, Any], size: int | None = None) -> int:
     """
     import keras
 
-    from keras_wrn.applications.named import build_network
+    from keras_wrn.applications import build_network
 
     changed = {} if size is None else {"input_shape": [size, size, card["input_shape"][-1]]}
     with keras.StatelessScope(initialize_variables=False):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_wrn.applications.named import build_network
+from keras_wrn.applications import build_network
 from keras_wrn.augment.colour import ColorJitter, Lighting
 from keras_wrn.augment.geometry import Cutout, RandomCropFlip
 from keras_wrn.errors import InputError

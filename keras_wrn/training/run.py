@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from absl import logging
 
-from keras_wrn.applications.named import build_network
+from keras_wrn.applications import build_network
 from keras_wrn.errors import InputError
 from keras_wrn.images.tensorflow_reader import broken_images_named
 from keras_wrn.networks.recognition import count_parameters

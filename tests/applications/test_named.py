@@ -172,11 +172,7 @@ def test_the_table_of_networks_has_these_counts():
 
 
 def test_every_named_network_is_in_a_table():
-    functions = {
-        name
-        for name, value in vars(applications).items()
-        if inspect.isfunction(value) and name != "WideResNet"
-    }
+    functions = applications.BUILDERS.keys() - {"WideResNet"}
     basic = {f"WideResNet{depth}_{width}" for depth, width in BASIC.keys() - UNNAMED}
     assert functions == basic | PRE_ACTIVATION.keys() | {name for name, _ in IMAGENET}
 

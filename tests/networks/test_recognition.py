@@ -66,5 +66,5 @@ def test_a_model_around_a_network_has_its_name():
 
 def test_another_model_is_refused():
     dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    with pytest.raises(InputError, match="is no Wide ResNet: it has no convolutions of residual blocks"):
+    with pytest.raises(InputError, match="is no Wide ResNet: it has no convolutions"):
         architecture(dense)

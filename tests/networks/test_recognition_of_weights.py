@@ -76,7 +76,7 @@ def hollow(shapes):
     [
         (foreign.imagenet_shapes((3, 4, 6, 3), 64, 256), r"blocks \(3, 4, 6, 3\) of 3.*width 1"),
         (foreign.imagenet_shapes((3, 8, 36, 3), 128, 256), r"blocks \(3, 8, 36, 3\) of 3"),
-        ({"stem_conv": [(3, 3, 3, 16)]}, "is no Wide ResNet: it has no convolutions of residual blocks"),
+        ({"stem_conv": [(3, 3, 3, 16)]}, "is no Wide ResNet: it has no convolutions"),
         ({"group1_block1_conv1": [(5, 5, 16, 16)]}, r"blocks of 1x1 and 3x3.*Received: sizes \[5"),
     ],
     ids=["resnet50", "resnet152", "stem alone", "5x5"],
