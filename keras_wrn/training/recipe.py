@@ -33,13 +33,11 @@ class Recipe:
         (16, 31, 41)
     """
 
-    dataset: str = option(
-        "cifar10", "cifar10, cifar100, svhn, digits, a folder of class folders, or tfds:NAME"
-    )
+    dataset: str = option("cifar10", "cifar10, cifar100, svhn, digits, class folders, or tfds:NAME")
     image_size: int = option(32, "height and width in pixels, for folders of images and ImageNet")
     extra: bool = option(False, "add SVHN's 531,131 extra training images; paper: yes")
     whitening: bool = option(
-        False, "contrast normalisation and ZCA whitening (paper, Tables 2 to 4), not mean/std"
+        False, "contrast normalisation and ZCA whitening; paper: Tables 2 to 4"
     )
     form: str = option("cifar", "cifar: pre-activation, Table 1; imagenet: Tables 7 and 8")
     depth: int = option(28, "n, the number of convolutions on the longest path")
@@ -59,16 +57,12 @@ class Recipe:
     drop_factor: float = option(0.2, "what a drop multiplies the rate by; paper: 0.2")
     reset_velocity: bool = option(True, "reset the momentum at each drop, like the authors' code")
     warmup_epochs: float = option(0.0, "epochs of linear rise to the highest rate")
-    momentum: float = option(0.9, "of SGD; paper: 0.9")
+    momentum: float = option(0.9, "momentum of SGD; paper: 0.9")
     nesterov: bool = option(True, "Nesterov momentum; paper: yes")
     weight_decay: float = option(5e-4, "coupled L2 decay of all trainables; paper: 5e-4")
 
-    vector_rate: float = option(
-        1.0, "multiplies the rate of biases and batch normalisation; paper: 1"
-    )
-    sam: float = option(
-        0.0, "radius rho of sharpness-aware minimisation; 0: off; 2 passes per step"
-    )
+    vector_rate: float = option(1.0, "multiplies the rate of biases and batch norm; paper: 1")
+    sam: float = option(0.0, "radius rho of sharpness-aware minimisation, 2 passes a step; 0: off")
     average: float = option(
         0.0,
         "decay per step of a moving average of the weights, which is what is stored; 0: off. "
@@ -77,24 +71,14 @@ class Recipe:
 
     pad: int = option(4, "pixels of reflection padding before the random crop; paper: 4")
     flip: bool = option(True, "mirror half of the images; paper: yes")
-    alternating_flip: bool = option(
-        False, "mirror each image in every second epoch, not at random; needs flip"
-    )
-    random_resized_crop: bool = option(
-        False, "for ImageNet: crop 8 to 100 % of the area, stream the images from disk"
-    )
+    alternating_flip: bool = option(False, "mirror each image in every second epoch; needs flip")
+    random_resized_crop: bool = option(False, "crop 8 to 100 % of the area; stream the images")
     resize: int = option(
-        0,
-        "with random_resized_crop: shorter side of a test image in pixels before the centre crop; "
-        "0: the size of the crop",
+        0, "test image's shorter side before the centre crop, in pixels; 0: the crop's size"
     )
-    color_jitter: float = option(
-        0.0, "strength of brightness, contrast and saturation jitter; ImageNet: 0.4"
-    )
+    color_jitter: float = option(0.0, "jitter of brightness, contrast, saturation; ImageNet: 0.4")
     lighting: float = option(0.0, "std of noise along the principal axes of colour; ImageNet: 0.1")
-    policy: str = option(
-        "none", "none, trivial_augment (Mueller & Hutter 2021, wide) or rand_augment"
-    )
+    policy: str = option("none", "none, trivial_augment (Mueller & Hutter 2021) or rand_augment")
     policy_operations: int = option(2, "operations per image, N of RandAugment (Cubuk et al. 2019)")
     policy_magnitude: int = option(14, "strength from 0 to 30, M of RandAugment")
     cutout: int = option(0, "pixels: side of the square set to the mean (DeVries & Taylor 2017)")
@@ -108,9 +92,7 @@ class Recipe:
         (), "epochs, counted from 1, at whose start the next size of train_sizes begins"
     )
 
-    teacher: str = option(
-        "", "a run folder whose network is imitated (Hinton et al. 2015); empty: none"
-    )
+    teacher: str = option("", "run folder of a network to imitate (Hinton 2015); empty: none")
     teacher_share: float = option(0.9, "share of the teacher in the loss; the rest is the labels'")
     temperature: float = option(4.0, "divides the logits of teacher and student in the loss")
 

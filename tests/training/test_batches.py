@@ -1,8 +1,12 @@
-"""The order of training images is a pure function of seed and step."""
+"""Batches depend on seed and step only; on TensorFlow nothing tunes their tf.data."""
 
+import itertools
+
+import keras
 import numpy as np
+import pytest
 
-from keras_wrn.training.batches import BatchStream
+from keras_wrn.training.batches import BatchStream, InOrder, untuned
 from keras_wrn.training.recipe import Recipe
 
 IMAGES = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1)
@@ -73,3 +77,50 @@ def test_the_data_set_itself_is_never_changed():
     for options in ({"alternating_flip": True}, {"cutmix": 1.0}, {"policy": "trivial_augment"}):
         _stream(images=images, **options)[0]
     np.testing.assert_array_equal(images, before)
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (11, 8, 8, 3), np.uint8)
+PLACES = np.arange(11)
+on_tensorflow = pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="tf.data is TensorFlow's"
+)
+
+
+def streams():
+    mixed = Recipe(batch_size=4, mixup=0.2, flip=False)
+    return {
+        "labels": BatchStream(NOISE, PLACES, Recipe(batch_size=4), classes=11, start_step=1),
+        "shares of classes": BatchStream(NOISE, PLACES, mixed, classes=11),
+        "in order": InOrder(NOISE, PLACES, 4),
+    }
+
+
+def test_in_order_is_every_image_once():
+    stream = InOrder(NOISE, PLACES, 4)
+    batches = [stream[i] for i in range(stream.num_batches)]
+    assert [len(labels) for _, labels in batches] == [4, 4, 3]
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), NOISE)
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in batches]), PLACES)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", list(streams()))
+def test_the_batches_are_the_streams_and_are_not_tuned(name):
+    stream = streams()[name]
+    data = untuned(stream)
+    assert data.options().autotune.enabled is False
+    assert data.cardinality() == (stream.num_batches or -2)  # unknown
+    some = list(itertools.islice(data.as_numpy_iterator(), 7))
+    assert len(some) == (stream.num_batches or 7)
+    for step, batch in enumerate(some):
+        for part, expected in zip(batch, stream[step], strict=True):
+            assert part.dtype == expected.dtype
+            np.testing.assert_array_equal(part, expected)
+
+
+def test_what_is_no_stream_is_handed_back():
+    batches = [(NOISE, PLACES)]
+    assert untuned(batches) is batches
+    if keras.config.backend() != "tensorflow":
+        stream = InOrder(NOISE, PLACES, 4)
+        assert untuned(stream) is stream

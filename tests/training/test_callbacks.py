@@ -1,64 +1,54 @@
-"""What a run keeps on the way, without a run: callbacks driven by hand."""
-
-import csv
-import types
+"""The moving average of the weights, step by step."""
 
 import keras
+import numpy as np
 import pytest
 
-from keras_wrn.training.recipe import Recipe
-from keras_wrn.training.run_keeper import RunKeeper
-
-STEPS = 8
+from keras_wrn.training.callbacks import WeightAverage
 
 
 @pytest.fixture
-def keep(tmp_path, monkeypatch):
-    """Keep an epoch of a run; returns the steps after which the state was saved."""
-    saved = []
-    monkeypatch.setattr(RunKeeper, "save", lambda self: saved.append(self.step))
-
-    def keep(**options):
-        keeper = RunKeeper(tmp_path, Recipe(batch_size=32), STEPS, **options)
-        keeper.set_model(types.SimpleNamespace(optimizer=keras.optimizers.SGD(0.05)))
-        keeper.on_train_begin()
-        keeper.on_epoch_begin(0)
-        for batch in range(STEPS):
-            keeper.on_train_batch_end(batch, {"loss": 2.0, "error": 0.5})
-        keeper.on_epoch_end(0, {"loss": 2.0, "error": 0.5, "val_error": 0.25})
-        return saved
-
-    return keep
+def network():
+    """One weight, and batch normalisation's moving statistics."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization(scale=False)])
+    model.set_weights([np.full(1, value, "float32") for value in (0, 0, 0)])
+    return model
 
 
-def test_the_state_is_saved_on_the_way(keep):
-    assert keep(save_every=0) == list(range(1, STEPS + 1))
+def run(average, network, steps):
+    """Let the weights be the number of the step, after each."""
+    average.set_model(network)
+    for step in steps:
+        network.set_weights([np.full(1, step, "float32")] * 3)
+        average.on_train_batch_end(step)
 
 
-def test_it_is_not_saved_more_often_than_asked(keep):
-    assert keep(save_every=3600) == []
+def expected(decay, steps):
+    """min(decay, (1 + t) / (10 + t)) over updates, ten steps apart."""
+    value = 0.0
+    for update in range(1, steps // 10 + 1):
+        kept = min(decay**10, (1 + update) / (10 + update))
+        value = kept * value + (1 - kept) * 10 * update
+    return value
 
 
-@pytest.mark.parametrize(
-    ("step", "breaks", "left"),
-    [
-        (0, (), [(0, 4, STEPS)]),
-        (0, (2, 2, 4, 9), [(0, 1, STEPS), (1, 3, STEPS), (3, 4, STEPS)]),
-        (STEPS + 3, (2, 4), [(1, 2, STEPS - 3), (2, 3, STEPS), (3, 4, STEPS)]),
-        (3 * STEPS + 1, (), [(3, 4, STEPS - 1)]),
-        (4 * STEPS, (2,), []),
-    ],
-)
-def test_what_is_left_of_a_run_is_fitted_in_stretches(tmp_path, step, breaks, left):
-    keeper = RunKeeper(tmp_path, Recipe(epochs=4), STEPS)
-    keeper.step = step
-    assert keeper.stretches(breaks) == left
+# With a decay of 0.9 a step, 0.35 of ten steps is kept from the fourth update on.
+@pytest.mark.parametrize("decay", [0.9, 0.999])
+def test_it_moves_every_ten_steps_and_forgets_the_start(network, decay):
+    average = WeightAverage(network, decay)
+    run(average, network, range(1, 206))
+    assert expected(decay, 205) > 0
+    for weight in average.weights:
+        assert weight[0] == pytest.approx(expected(decay, 205), rel=1e-5)
 
 
-def test_an_epoch_is_a_row_of_the_history(keep, tmp_path):
-    keep()
-    with (tmp_path / "history.csv").open(newline="") as file:
-        [row] = csv.DictReader(file)
-    assert (row["epoch"], row["step"], row["error"], row["val_error"]) == ("1", "8", "0.5", "0.25")
-    assert float(row["learning_rate"]) == pytest.approx(0.05)
-    assert float(row["images_per_second"]) > 0 and row["val_loss"] == ""
+def test_it_goes_on_where_it_was_saved(network):
+    whole = WeightAverage(network, 0.95)
+    run(whole, network, range(1, 206))
+    first = WeightAverage(network, 0.95)
+    first.weights = [np.zeros(1, "float32")] * 3
+    run(first, network, range(1, 84))
+    second = WeightAverage(network, 0.95, step=first.step)
+    second.weights = first.weights
+    run(second, network, range(84, 206))
+    np.testing.assert_array_equal(second.weights, whole.weights)

@@ -148,7 +148,9 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path, damaged):
     [{"mixup": 0.2}, {"cutmix": 1.0}, {"policy": "rand_augment"}, {"alternating_flip": True}],
 )
 def test_what_only_images_in_memory_can_have_is_refused(folder, changes):
-    with pytest.raises(InputError, match=f"`{next(iter(changes))}` must be off .* works with images in memory"):
+    with pytest.raises(
+        InputError, match=f"`{next(iter(changes))}` must be off .* works with images in memory"
+    ):
         ImageStream(recipe_for(folder, **changes), None)
 
 

@@ -144,14 +144,20 @@ def _no_archive(folder):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda run: (run / "whitening.npz").unlink(), "has no whitening.npz, which the network needs"),
+        (
+            lambda run: (run / "whitening.npz").unlink(),
+            "has no whitening.npz, which the network needs",
+        ),
         (
             lambda run: (run / "whitening.npz").write_bytes(b"half"),
             "whitening.npz is damaged or another file: its sha256 is",
         ),
         (_no_archive, "whitening.npz is damaged: "),
         (_other_shapes, r"whitening.npz is damaged: shapes \(8, 8, 3\) and \(2, 2\)"),
-        (lambda run: _change_entry(run, scale="x"), "The whitening in the card of .* is damaged: ValueError"),
+        (
+            lambda run: _change_entry(run, scale="x"),
+            "The whitening in the card of .* is damaged: ValueError",
+        ),
     ],
 )
 def test_a_damaged_run_is_refused_in_a_sentence(run, tmp_path, damage, sentence):

@@ -1,0 +1,64 @@
+"""What a run keeps on the way, without a run: callbacks driven by hand."""
+
+import csv
+import types
+
+import keras
+import pytest
+
+from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.run_keeper import RunKeeper
+
+STEPS = 8
+
+
+@pytest.fixture
+def keep(tmp_path, monkeypatch):
+    """Keep an epoch of a run; returns the steps after which the state was saved."""
+    saved = []
+    monkeypatch.setattr(RunKeeper, "save", lambda self: saved.append(self.step))
+
+    def keep(**options):
+        keeper = RunKeeper(tmp_path, Recipe(batch_size=32), STEPS, **options)
+        keeper.set_model(types.SimpleNamespace(optimizer=keras.optimizers.SGD(0.05)))
+        keeper.on_train_begin()
+        keeper.on_epoch_begin(0)
+        for batch in range(STEPS):
+            keeper.on_train_batch_end(batch, {"loss": 2.0, "error": 0.5})
+        keeper.on_epoch_end(0, {"loss": 2.0, "error": 0.5, "val_error": 0.25})
+        return saved
+
+    return keep
+
+
+def test_the_state_is_saved_on_the_way(keep):
+    assert keep(save_every=0) == list(range(1, STEPS + 1))
+
+
+def test_it_is_not_saved_more_often_than_asked(keep):
+    assert keep(save_every=3600) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "breaks", "left"),
+    [
+        (0, (), [(0, 4, STEPS)]),
+        (0, (2, 2, 4, 9), [(0, 1, STEPS), (1, 3, STEPS), (3, 4, STEPS)]),
+        (STEPS + 3, (2, 4), [(1, 2, STEPS - 3), (2, 3, STEPS), (3, 4, STEPS)]),
+        (3 * STEPS + 1, (), [(3, 4, STEPS - 1)]),
+        (4 * STEPS, (2,), []),
+    ],
+)
+def test_what_is_left_of_a_run_is_fitted_in_stretches(tmp_path, step, breaks, left):
+    keeper = RunKeeper(tmp_path, Recipe(epochs=4), STEPS)
+    keeper.step = step
+    assert keeper.stretches(breaks) == left
+
+
+def test_an_epoch_is_a_row_of_the_history(keep, tmp_path):
+    keep()
+    with (tmp_path / "history.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["epoch"], row["step"], row["error"], row["val_error"]) == ("1", "8", "0.5", "0.25")
+    assert float(row["learning_rate"]) == pytest.approx(0.05)
+    assert float(row["images_per_second"]) > 0 and row["val_loss"] == ""
