@@ -98,9 +98,9 @@ def _thin(
 
 
 _164, _1001 = (NETWORKS[f"pre-ResNet-{depth}"].parameters for depth in (164, 1001))
-_DEEPEST = {"depth": 1001, "block": "bottleneck"}
+_DEEPEST: dict[str, Any] = {"depth": 1001, "block": "bottleneck"}
 # Depth 110 is 6 * 18 + 2 by its authors' count, which leaves projections out.
-_110 = {"depth": 110, "blocks_per_group": 18}
+_110: dict[str, Any] = {"depth": 110, "blocks_per_group": 18}
 _DROPPED = (
     "pre-activation here, post-activation there; the last block is dropped half of the time, the "
     "others less; "
