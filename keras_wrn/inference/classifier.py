@@ -1,4 +1,4 @@
-"""A classifier from uint8 pixels to class probabilities."""
+"""Classify uint8 images: pixels in, class probabilities out."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 
 def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
-    """Put the normalisation in front of a classifier, as a Keras layer.
+    """Put the normalisation layer in front of a classifier.
 
-    What is exported is this model. Evaluation, prediction and pictures put the same layer in
-    front, so that what is served cannot differ from what was measured.
+    Exports are made of this model. Evaluation and prediction use the same layer, so an exported
+    model cannot differ from the measured one.
 
     Args:
         model: a classifier of normalised images.
-        preprocessing: the statistics that it was trained with.
+        preprocessing: the statistics that the model was trained with.
 
     Returns:
-        A model that shares the weights of `model` and takes uint8 "images" as stored.
+        A model with the weights of `model`, from uint8 (n, height, width, channels), named
+        "images", to the output of `model`.
 
     Raises:
-        InputError: `model` is no classifier or does not fit `preprocessing`.
+        InputError: `model` is not a classifier or does not fit `preprocessing`.
     """
     import keras
 
@@ -41,7 +42,7 @@ def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> kera
 
 
 def _shape_of(model: keras.Model, preprocessing: Preprocessing) -> tuple[int, int, int]:
-    """Height, width and channels of a classifier's images, checked against the statistics."""
+    """Height, width and channels of a classifier's images; checks them against the statistics."""
     channels = len(preprocessing.mean)
     shape = tuple(model.input_shape[1:])
     if len(shape) != 3 or shape[-1] != channels:
@@ -75,20 +76,19 @@ def class_probabilities(
     *,
     batch_size: int = 250,
 ) -> np.ndarray:
-    """Run a classifier over images as stored.
+    """Compute the class probabilities of images.
 
     Args:
         model: a classifier that ends in a softmax and takes normalised images.
-        images: uint8, (n, height, width, channels).
+        images: uint8 (n, height, width, channels).
         preprocessing: the statistics that the model was trained with.
-        batch_size: images a step.
+        batch_size: images per step.
 
     Returns:
-        float32 probabilities, (n, classes).
+        Probabilities, float32 (n, classes).
 
     Raises:
-        InputError: images and model do not fit each other, or the output is not a
-            distribution.
+        InputError: the images do not fit the model, or its output is not a distribution.
     """
     images = checked_images(images, model, preprocessing)
     (probabilities,) = run_batches(model, images, preprocessing, batch_size)
@@ -98,15 +98,15 @@ def class_probabilities(
 
 
 def checked_images(
-    images: np.ndarray, model: keras.Model, preprocessing: Preprocessing
+    images: np.ndarray, model: keras.Model, preprocessing: Preprocessing, name: str = "images"
 ) -> np.ndarray:
-    """Return images as an array; raises InputError where a classifier cannot take them."""
+    """Return images as an array; raises InputError if they do not fit a classifier."""
     images = np.asarray(images)
     shape = _shape_of(model, preprocessing)
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
         wanted = ", ".join(str(side) for side in shape)
         raise InputError(
-            f"`images` must be uint8 of shape (n, {wanted}), with n at least 1. "
+            f"`{name}` must be uint8 of shape (n, {wanted}), with n at least 1. "
             f"Received: {images.dtype} of shape {images.shape}."
         )
     return images
@@ -115,33 +115,32 @@ def checked_images(
 def run_batches(
     model: keras.Model, images: np.ndarray, preprocessing: Preprocessing, batch_size: int = 250
 ) -> list[np.ndarray]:
-    """Run a model over images as stored, in batches of one shape.
+    """Run a model over images, in batches of one shape.
 
     Args:
         model: takes normalised images.
-        images: uint8, (n, height, width, channels).
+        images: uint8 (n, height, width, channels).
         preprocessing: the statistics that the model was trained with.
-        batch_size: images a step.
+        batch_size: images per step.
 
     Returns:
-        An array of n rows for each output of the model, in the dtype of the output.
+        An array of n rows for each output of the model, in the output's dtype.
 
     Raises:
-        InputError: `batch_size` is no whole number from 1.
+        InputError: `batch_size` is not a whole number from 1.
     """
     from keras_wrn.images.preprocessing import normalization
 
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
     batch_size = min(batch_size, len(images))
-    # The model's own compiled step, which it keeps from one call to the next.
     normalise, parts = normalization(preprocessing), []
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
-        # The last batch is filled up: another shape would be compiled anew, which takes
-        # JAX longer than the whole data set.
+        # The last batch is padded: compiling for another shape takes JAX longer than a data set.
         if missing := batch_size - len(part):
             part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
+        # `predict_on_batch` keeps its compiled step from one call to the next.
         outputs = model.predict_on_batch(normalise(part))
         outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
         parts.append([output[: batch_size - missing] for output in outputs])
@@ -149,14 +148,14 @@ def run_batches(
 
 
 def check_distribution(probabilities: np.ndarray) -> None:
-    """Raise InputError where probabilities (n, classes) are not finite or no distributions."""
+    """Raise InputError if probabilities (n, classes) are not finite or not distributions."""
     finite = np.isfinite(probabilities).all(axis=1)
     if not finite.all():
         raise InputError(
             "The model's output must be finite; a network that diverged in training cannot "
             f"be used. Received: NaN or infinity for {np.sum(~finite)} of {len(finite)} images."
         )
-    # bfloat16 keeps 8 bits, so rows of a right softmax may miss 1 by half a per cent.
+    # bfloat16 keeps 8 bits, so the sum of a softmax may differ from 1 by half a per cent.
     sums = probabilities.sum(axis=1)
     if probabilities.min() < 0 or np.abs(sums - 1).max() > 0.02:
         raise InputError(
