@@ -1,6 +1,6 @@
 """The engines that `inference.py` times: Keras, PyTorch, and every file that `export` writes.
 
-Also which PyTorch each is compared with. Not a program.
+This file is not a program.
 """
 
 import importlib
@@ -23,7 +23,7 @@ FILES = (
     ("OpenVINO float32", "openvino", None),
     ("OpenVINO int8", "openvino", "int8"),
 )
-# What `torch_peer.inference_run` is told.
+# Arguments of `torch_peer.inference_run`.
 TORCH = {
     "PyTorch float32": {"channels_last": True},
     "PyTorch float32, channels first": {"channels_last": False},
@@ -39,9 +39,9 @@ class Engine(NamedTuple):
 
     Attributes:
         classify: uint8 images (n, height, width, channels) to probabilities (n, classes).
-        precision: what it computes in: "float32", "bfloat16" or "int8".
-        megabytes: of the file, if there is one.
-        answers: whether it has the network's weights, so that its answers mean something.
+        precision: of its arithmetic: "float32", "bfloat16" or "int8".
+        megabytes: size of its file, if it has one.
+        answers: whether it has the network's weights; PyTorch's are random.
     """
 
     classify: Callable[[Any], Any]
@@ -51,7 +51,7 @@ class Engine(NamedTuple):
 
 
 def keras_engines(model: Any, preprocessing: Any) -> dict[str, Engine]:
-    """The network in TensorFlow's graphs, in float32 and bfloat16, and as users call it."""
+    """The network in TensorFlow graphs, in float32 and bfloat16, and as users call it."""
     import tensorflow as tf
 
     from keras_wrn.inference.classifier import class_probabilities, with_preprocessing
@@ -60,9 +60,9 @@ def keras_engines(model: Any, preprocessing: Any) -> dict[str, Engine]:
     full = with_preprocessing(model, preprocessing)
     clone = training_clone(model, precision="mixed_bfloat16")
 
-    def graph(of: Any, precision: str = "float32") -> Engine:
-        spec = [tf.TensorSpec((None, *of.input_shape[1:]), tf.uint8)]
-        compute = tf.function(lambda x: of(x, training=False), input_signature=spec)
+    def graph(network: Any, precision: str = "float32") -> Engine:
+        spec = [tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)]
+        compute = tf.function(lambda x: network(x, training=False), input_signature=spec)
         return Engine(lambda x: compute(x).numpy(), precision)
 
     return {
@@ -78,9 +78,9 @@ def keras_engines(model: Any, preprocessing: Any) -> dict[str, Engine]:
 def torch_engines(
     depth: int, width: int, batch: int, threads: int, compiled: bool
 ) -> dict[str, Engine]:
-    """PyTorch's own network of the same depth and width, with random weights, on one batch size.
+    """PyTorch's network of the same depth and width, with random weights, for one batch size.
 
-    What was compiled before is forgotten.
+    Networks that were compiled before are dropped.
     """
     import torch
     import torch_peer
@@ -102,7 +102,7 @@ def torch_engines(
 
 
 def peer_of(network: dict[str, Any]) -> tuple[int, int] | None:
-    """Depth and width of PyTorch's network, which has the paper's blocks and 32x32 images only."""
+    """Depth and width of PyTorch's network; None if it has no such blocks or image size."""
     alike = network.get("block") == "B(3,3)" and network["width"] == int(network["width"])
     alike = alike and network.get("blocks_per_group") is None
     alike = alike and network.get("input_shape") == [32, 32, 3]
@@ -110,7 +110,7 @@ def peer_of(network: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def fastest_torch(precision: str, engines: dict[str, Engine], timings: Timings) -> str | None:
-    """PyTorch's fastest variant of a precision; of any for int8, which it does not have."""
+    """PyTorch's fastest variant of a precision; for int8, which it has not, of any."""
     return timings.fastest(
         name
         for name, engine in engines.items()
@@ -121,7 +121,7 @@ def fastest_torch(precision: str, engines: dict[str, Engine], timings: Timings) 
 def against_torch(
     name: str, engines: dict[str, Engine], timings: Timings
 ) -> tuple[float, float, float] | None:
-    """How many times as fast an engine is as PyTorch's fastest; None for PyTorch's own."""
+    """The speed of an engine over PyTorch's fastest, with range; None for PyTorch's own."""
     peer = fastest_torch(engines[name].precision, engines, timings)
     return timings.ratio(name, peer) if peer and engines[name].answers else None
 
@@ -129,7 +129,7 @@ def against_torch(
 def file_engines(
     model: Any, preprocessing: Any, calibration: Any, folder: Path, threads: int
 ) -> dict[str, Engine]:
-    """Every export format on its own engine, of those that are installed."""
+    """Every export format whose engine is installed."""
     engines = {}
     for name, file_format, quantize in FILES:
         try:
@@ -181,7 +181,7 @@ def _litert(path: Path, threads: int) -> Callable[[Any], Any]:
     module = importlib.import_module("ai_edge_litert.interpreter")
 
     def classify(images: Any) -> Any:
-        # An interpreter keeps one batch size; to change it is to plan its memory anew.
+        # One interpreter per batch size, because a change of size plans its memory again.
         if len(images) not in interpreters:
             made = module.Interpreter(str(path), num_threads=threads)
             made.resize_tensor_input(made.get_input_details()[0]["index"], images.shape)

@@ -1,19 +1,19 @@
-"""The training step on a GPU: Keras on JAX against PyTorch, as shares of the matrix peak.
+"""The training step on a GPU: Keras on JAX against PyTorch, with shares of the matrix peak.
 
     KERAS_BACKEND=jax python benchmarks/gpu.py --networks 28-10,40-2,16-4 --json gpu.json
     KERAS_BACKEND=jax python benchmarks/gpu.py --networks 10-1 --batch_size 8 --steps 2 --side 256
 
-The second line is the rehearsal on a CPU, where XLA computes the convolutions of a loop, ours, 14
-times more slowly than outside of one (WRN-10-1, two EPYC cores, JAX 0.10, 2026-11-26).
+The second command is a rehearsal on a CPU. There, XLA computes convolutions in a loop, as ours are,
+14 times more slowly than outside of one (WRN-10-1, two EPYC cores, JAX 0.10, 2026-11-26).
 
-Ours is `train`'s model in bfloat16, twice: the data set on the device and many steps in one
-dispatch (a step takes its batch by index, crops, flips and normalises it there), and `model.fit`
-with steps_per_execution over images in the computer's memory, of which the second dispatch is
-timed. PyTorch's is the same network of its own, channels last, bfloat16 autocast, fused SGD, on one
-ready batch: as it is, compiled, and compiled with max-autotune, which replays CUDA graphs. The peak
-is a matrix product in bfloat16 in the same run, by JAX or PyTorch, whichever is faster. What fails,
-for want of memory or a compiler, is left out and says why; the figures are written after each
-network. Needs no TensorFlow.
+Ours is `train`'s model in bfloat16, in two ways. First, the data set is on the device, and one
+dispatch makes many steps; a step gathers, crops, flips and normalises its batch there. Second,
+`model.fit` with steps_per_execution over images in main memory; the second dispatch is timed.
+PyTorch's is its own network, channels last, bfloat16 autocast, fused SGD, on one ready batch:
+eager, compiled, and compiled with max-autotune, which replays CUDA graphs. The peak is the rate of
+a bfloat16 matrix product in the same run, JAX's or PyTorch's, whichever is faster. A variant that
+fails, for lack of memory or a compiler, is left out with its reason. Figures are written after each
+network. TensorFlow is not needed.
 """
 
 import dataclasses
@@ -30,8 +30,9 @@ from interleaved import (
     interleave,
     parse_network,
     run,
-    said,
     spread,
+    training_model,
+    with_range,
     write,
 )
 
@@ -39,7 +40,7 @@ from keras_wrn.errors import InputError
 from keras_wrn.system import markdown
 
 OURS, FIT = "Keras on JAX", "the same, model.fit"
-# How torch.compile is told to compile, if it is.
+# The mode of torch.compile; None: not compiled.
 TORCH = {
     "PyTorch": None,
     "PyTorch, compiled": "default",
@@ -60,7 +61,7 @@ def measure() -> None:
         raise InputError(
             f"This benchmark runs with KERAS_BACKEND=jax. Received: KERAS_BACKEND={backend}."
         )
-    # Otherwise JAX takes three quarters of the memory before PyTorch has any.
+    # Else JAX reserves three quarters of the memory before PyTorch starts.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
@@ -81,7 +82,7 @@ def measure() -> None:
 
 
 def _time(depth: int, width: int) -> tuple[Timings, int, list[str]]:
-    """Time all variants; also the FLOP of one run, and the steps that end in no finite weights."""
+    """Timings of all variants, the FLOP of one run, and the variants whose weights diverged."""
     from keras_wrn.applications.wide_resnet import WideResNet
     from keras_wrn.training.cost import FLOP_OF_TRAINING, multiply_adds
 
@@ -96,17 +97,17 @@ def _time(depth: int, width: int) -> tuple[Timings, int, list[str]]:
 
 
 def _rows(network: str, timings: Timings, flop: int) -> list[list[str]]:
-    """A row for each step of a network; printed at once too, since a run may be cut short."""
+    """A row for each variant; printed at once too, because a run may be cut short."""
     count = flags.FLAGS.batch_size * flags.FLAGS.steps
     peak = timings.fastest(MATRICES)
     rows = []
     for name in (OURS, FIT, *TORCH):
         row = [f"WRN-{network}", name]
         if name in timings.seconds:
-            middle, least, most = spread(count / seconds for seconds in timings.seconds[name])
-            row.append(f"{middle:,.0f} ({least:,.0f} to {most:,.0f})")
+            rates = spread(count / seconds for seconds in timings.seconds[name])
+            row.append(with_range(rates, ",.0f"))
             row.append(f"{_share(timings, name, peak, flop):.0%}" if peak else "not measured")
-            row.append(said(timings.ratio(OURS, name)) if OURS in timings.seconds else "")
+            row.append(with_range(timings.ratio(OURS, name)) if OURS in timings.seconds else "")
         elif name in timings.failed:
             row += [f"not measured: {timings.failed[name]}", "", ""]
         else:
@@ -119,18 +120,17 @@ def _rows(network: str, timings: Timings, flop: int) -> list[list[str]]:
 
 
 def jax_runs(depth: int, width: int) -> tuple[dict[str, Run], Callable[[str], bool]]:
-    """So many steps of `train`'s model in one call, and as many by `model.fit`.
+    """--steps steps of `train`'s model in one call, and by `model.fit`.
 
     Returns:
-        What to time, built at its first call, and whether the weights of one of them are finite.
+        Functions to time, which build their model at the first call; and a function that says
+        whether the weights of a variant are finite.
     """
     import jax
     import numpy as np
     from jax import numpy as jnp
 
-    from keras_wrn.images.preprocessing import preprocessing_of
     from keras_wrn.training import losses
-    from keras_wrn.training.model import build
     from keras_wrn.training.recipe import Recipe
 
     options = flags.FLAGS
@@ -143,21 +143,18 @@ def jax_runs(depth: int, width: int) -> tuple[dict[str, Run], Callable[[str], bo
     classes = rng.integers(0, 10, options.data)
     order = jnp.asarray(rng.integers(0, options.data, shape))
 
-    def built() -> Any:
-        return build(recipe, preprocessing_of("cifar10"), (32, 32, 3), options.steps).model
-
-    # The data set is an argument: a constant would become part of the program.
+    # The data set is an argument, because a constant would become part of the program.
     @partial(jax.jit, donate_argnums=0, static_argnums=1)
     def steps(state: Any, model: Any, chosen: Any, images: Any, labels: Any) -> Any:
-        def step(state: Any, of: Any) -> Any:
-            return model.train_step(state, (images[of], labels[of]))[1], None
+        def step(state: Any, batch: Any) -> Any:
+            return model.train_step(state, (images[batch], labels[batch]))[1], None
 
         return jax.lax.scan(step, state, chosen)[0]
 
     @cache
     def resident() -> dict[str, Any]:
         data = jnp.asarray(pixels), jnp.asarray(classes)
-        model = built()
+        model = training_model(recipe, options.steps)
         model._symbolic_build(data_batch=tuple(part[: options.batch_size] for part in data))
         state = model._get_jax_state(True, True, True, True)
         return {"model": model, "data": data, "state": state}
@@ -169,7 +166,7 @@ def jax_runs(depth: int, width: int) -> tuple[dict[str, Run], Callable[[str], bo
 
     @cache
     def fitted() -> Any:
-        model = built()
+        model = training_model(recipe, options.steps)
         model.compile(
             model.optimizer,
             model.loss,
@@ -179,7 +176,7 @@ def jax_runs(depth: int, width: int) -> tuple[dict[str, Run], Callable[[str], bo
         )
         return model
 
-    count = 2 * options.steps * options.batch_size  # two dispatches, the second of them timed
+    count = 2 * options.steps * options.batch_size  # two dispatches, of which one is timed
     some = np.resize(pixels, (count, 32, 32, 3)), np.resize(classes, count)
 
     def fit() -> Any:
@@ -194,7 +191,7 @@ def jax_runs(depth: int, width: int) -> tuple[dict[str, Run], Callable[[str], bo
 
 
 def matrix_runs() -> dict[str, Run]:
-    """Products of two square matrices in bfloat16, so many that a call takes its time."""
+    """Functions that make --products products of square bfloat16 matrices."""
     import jax
     from jax import numpy as jnp
 
@@ -217,7 +214,7 @@ def matrix_runs() -> dict[str, Run]:
 
 
 def torch_runs(depth: int, width: int) -> dict[str, Run]:
-    """So many steps of PyTorch's network; none where PyTorch is not installed."""
+    """Functions that make --steps steps of PyTorch's network; empty if it is not installed."""
     if not torch_device():
         print("PyTorch is not installed: pip install torch")
         return {}
@@ -244,7 +241,7 @@ def torch_runs(depth: int, width: int) -> dict[str, Run]:
 
 @cache
 def torch_device() -> str:
-    """Where PyTorch computes; nothing where it is not installed."""
+    """PyTorch's device; "" if PyTorch is not installed."""
     try:
         import torch
     except ModuleNotFoundError:
@@ -254,7 +251,7 @@ def torch_device() -> str:
 
 
 def at_first_call(build: Callable[[], Run]) -> Run:
-    """What `build` makes, made when it is first called: there a failure is its own."""
+    """Build a variant at its first call, so that a failure counts as the variant's own."""
     made = cache(build)
 
     def run() -> object:
@@ -264,18 +261,20 @@ def at_first_call(build: Callable[[], Run]) -> Run:
 
 
 def _share(timings: Timings, name: str, peak: str, flop: int) -> float:
-    """A step's rate over the matrix product's, the median over the rounds."""
+    """The FLOP rate of a step over that of the matrix product, the median over the rounds."""
     product = 2 * flags.FLAGS.side**3 * flags.FLAGS.products
     return timings.ratio(name, peak)[0] * flop / product
 
 
 if __name__ == "__main__":
     flags.DEFINE_list("networks", ["28-10", "40-2", "40-1", "16-4"], "depths and widths")
-    flags.DEFINE_integer("batch_size", 512, "images a step", lower_bound=1)
-    flags.DEFINE_integer("steps", 20, "steps of one dispatch and timing", lower_bound=1)
-    flags.DEFINE_integer("rounds", 7, "timings of each", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 512, "images per step", lower_bound=1)
+    flags.DEFINE_integer("steps", 20, "steps per dispatch and timing", lower_bound=1)
+    flags.DEFINE_integer("rounds", 7, "timings of each variant", lower_bound=1)
     flags.DEFINE_integer("data", DATA, "images on the device", lower_bound=1)
-    flags.DEFINE_integer("side", 8192, "of the matrix product", lower_bound=1)
-    flags.DEFINE_integer("products", 10, "matrix products of one timing", lower_bound=1)
-    flags.DEFINE_bool("compile", True, "compile PyTorch's network too: minutes for each network")
+    flags.DEFINE_integer("side", 8192, "side of the matrices", lower_bound=1)
+    flags.DEFINE_integer("products", 10, "matrix products per timing", lower_bound=1)
+    flags.DEFINE_bool(
+        "compile", True, "time PyTorch compiled too; compiling takes minutes per network"
+    )
     run(measure)

@@ -1,14 +1,14 @@
-"""What each export format is worth: speed, latency, file size and test error on real weights.
+"""Speed, latency, file size and test error of each export format.
 
     python benchmarks/inference.py saved_models/wrn-16-1-digits --threads 1
     python benchmarks/inference.py --network 28-10 --batch_sizes 32,1
 
-Takes the folder of a finished run or of published weights, or a network with random weights, whose
-speed is the same. Writes every format of `keras-wrn export`, runs each on its own engine over the
-data set's test images, and times all in turn with float32 Keras and PyTorch (its own network,
-random weights, images ready) as peers. Ratios are to float32 Keras, and to the fastest PyTorch of
-the same precision (of any, for 8 bits), in the same rounds; the limit is a loop of the CPU's
-widest multiply-adds, in the rounds of the largest batch.
+The argument is a run folder or published weights; --network is a network with random weights,
+whose speed is the same. Writes every format of `keras-wrn export`, runs each on its own engine over
+the data set's test images, and times all in turn with float32 Keras and PyTorch as peers (PyTorch's
+own network, random weights, ready images). Ratios are to float32 Keras, and to the fastest PyTorch
+of the same precision (of any precision for int8), in the same rounds. The limit is a loop of the
+CPU's widest multiply-adds, in the rounds of the largest batch.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ from interleaved import (
     parse_network,
     parse_sizes,
     run,
-    said,
+    with_range,
     write,
 )
 
@@ -48,7 +48,7 @@ from keras_wrn.system import markdown
 
 
 def measure(arguments: list[str]) -> None:
-    """Write the files, check their answers, time them, print the tables."""
+    """Write the files, measure their errors and their times, and print the tables."""
     options = flags.FLAGS
     if len(arguments) != (not options.network):
         raise InputError("Give one run folder, or --network such as --network 16-4.")
@@ -69,19 +69,19 @@ def measure(arguments: list[str]) -> None:
         engines = keras_engines(model, preprocessing)
         files = file_engines(model, preprocessing, calibration, Path(scratch), options.threads)
         engines |= files
-        known = {of: _in_batches(engine, images, max(sizes)) for of, engine in engines.items()}
+        known = {key: _in_batches(engine, images, max(sizes)) for key, engine in engines.items()}
         limits = _limits()
         timings = {}
         for size in sizes:
             every, batch = engines | _torch(network, size), batch_of(images, size)
             timings[size] = _timed(every, batch, limits if size == max(sizes) else {})
-        timed = set.intersection(*(set(of.seconds) for of in timings.values()))
-        engines |= {of: peer for of, peer in _torch(network, 1).items() if of in timed}
+        timed = set.intersection(*(set(each.seconds) for each in timings.values()))
+        engines |= {key: peer for key, peer in _torch(network, 1).items() if key in timed}
         latencies = _latencies(engines, images[:1])
     facts = [
-        _facts(of, engine, known, labels, timings, latencies)
-        | {"pytorch": {size: against_torch(of, engines, timings[size]) for size in sizes}}
-        for of, engine in engines.items()
+        _facts(key, engine, known, labels, timings, latencies)
+        | {"pytorch": {size: against_torch(key, engines, timings[size]) for size in sizes}}
+        for key, engine in engines.items()
     ]
     print(f"{name}, {options.threads} thread(s), n = {options.rounds} rounds; ratios to {BASE}\n")
     print(speeds(facts, sizes), "\n")
@@ -92,7 +92,7 @@ def measure(arguments: list[str]) -> None:
     print(company(timings.values()), "\n")
     if not options.network:
         print(f"{len(labels):,} test images\n\n{_answers(facts)}")
-    seconds = {size: dataclasses.asdict(of) for size, of in timings.items()}
+    seconds = {size: dataclasses.asdict(each) for size, each in timings.items()}
     write({"name": name, "rows": facts, "an_image": seconds, "flop_of_limits": flop})
 
 
@@ -104,7 +104,6 @@ def _load(arguments: list[str]) -> tuple[str, Any, Any, Any, Any, tuple[int, int
     from keras_wrn.inference.own_images import images_of
 
     options = flags.FLAGS
-
     if options.network:
         depth, width = parse_network(options.network)
         model = keras_wrn.WideResNet(depth, width)
@@ -126,7 +125,7 @@ def _torch(network: tuple[int, int] | None, batch: int) -> dict[str, Engine]:
 
 
 def _limits() -> dict[str, tuple[Callable[[], object], float]]:
-    """Loops of multiply-adds of each precision that the CPU has, and the FLOP of each."""
+    """The loop of multiply-adds and its FLOP, for each precision that the CPU has."""
     limits = {}
     for precision in PRECISIONS:
         try:
@@ -137,7 +136,7 @@ def _limits() -> dict[str, tuple[Callable[[], object], float]]:
 
 
 def _in_batches(engine: Engine, images: Any, size: int) -> Any:
-    """The probabilities of all images, in whole batches of one size."""
+    """The probabilities of all images, in batches of one size; the last is padded."""
     import numpy as np
 
     size = min(size, len(images))
@@ -150,7 +149,7 @@ def _in_batches(engine: Engine, images: Any, size: int) -> Any:
 
 
 def batch_of(images: Any, size: int) -> Any:
-    """So many images: where there are fewer, the first ones again."""
+    """A batch of `size` images, repeated if there are fewer."""
     import numpy as np
 
     return np.resize(images, (size, *images.shape[1:]))
@@ -161,27 +160,27 @@ def _timed(
     images: Any,
     limits: dict[str, tuple[Callable[[], object], float]],
 ) -> Timings:
-    """Seconds an image of each engine, and those of a whole run of each limit.
+    """Seconds per image of each engine, and per run of each limit.
 
-    An engine has so many images in a round, whatever the batch.
+    In a round, each engine classifies --images_per_round images, at any batch size.
     """
     repeats = max(1, flags.FLAGS.images_per_round // len(images))
 
     def timed(engine: Engine) -> Callable[[], object]:
         return lambda: [engine.classify(images) for _ in range(repeats)]
 
-    variants: dict[str, Callable[[], object]] = {of: timed(engines[of]) for of in engines}
+    variants: dict[str, Callable[[], object]] = {name: timed(engines[name]) for name in engines}
     variants |= {f"{PEAK}, {precision}": run for precision, (run, _) in limits.items()}
-    may_fail = [of for of, engine in engines.items() if not engine.answers]
+    may_fail = [name for name, engine in engines.items() if not engine.answers]
     timings = interleave(variants, flags.FLAGS.rounds, may_fail=may_fail)
     for clock in (timings.seconds, timings.cpu_seconds):
         for name in engines.keys() & clock.keys():
-            clock[name] = [of / (repeats * len(images)) for of in clock[name]]
+            clock[name] = [seconds / (repeats * len(images)) for seconds in clock[name]]
     return timings
 
 
 def _latencies(engines: dict[str, Engine], image: Any) -> dict[str, tuple[float, float]]:
-    """Median and 99th percentile of single calls, in milliseconds, the engines in turn."""
+    """Median and 99th percentile of calls with one image, in milliseconds, in turn."""
     times: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(flags.FLAGS.latency_calls):
         for name, engine in engines.items():
@@ -189,8 +188,8 @@ def _latencies(engines: dict[str, Engine], image: Any) -> dict[str, tuple[float,
             engine.classify(image)
             times[name].append(1000 * (time.perf_counter() - start))
     return {
-        name: (statistics.median(of), sorted(of)[int(0.99 * (len(of) - 1))])
-        for name, of in times.items()
+        name: (statistics.median(calls), sorted(calls)[int(0.99 * (len(calls) - 1))])
+        for name, calls in times.items()
     }
 
 
@@ -206,9 +205,9 @@ def _facts(
     return {
         "engine": name,
         "images_per_second": {
-            size: 1 / statistics.median(of.seconds[name]) for size, of in timings.items()
+            size: 1 / statistics.median(each.seconds[name]) for size, each in timings.items()
         },
-        "ratio": {size: of.ratio(name, BASE) for size, of in timings.items()},
+        "ratio": {size: each.ratio(name, BASE) for size, each in timings.items()},
         "latency_ms": latencies[name],
         "megabytes": engine.megabytes,
         "error": None if answer is None else float((answer != labels).mean()),
@@ -219,37 +218,40 @@ def _facts(
 def shares(
     engines: dict[str, Engine], timings: Timings, flop_an_image: int, limits: dict[str, float]
 ) -> str:
-    """The fastest engine's share of the limit, for each precision that has one.
+    """The fastest engine's share of the limit, for each precision with a limit.
 
-    PyTorch's are left out: its speed is in the other ratios.
+    PyTorch is left out; the other ratios show its speed.
 
     Args:
         engines: name -> engine.
-        timings: seconds an image of each, and of the limits.
-        flop_an_image: operations of the network.
-        limits: precision -> operations of one run of the limit.
+        timings: seconds per image of each engine, and of the limits.
+        flop_an_image: FLOP of the network for one image.
+        limits: precision -> FLOP of one run of the limit.
     """
     found = []
     for precision, flop in limits.items():
         best = timings.fastest(
-            of for of, engine in engines.items() if engine.answers and engine.precision == precision
+            key
+            for key, engine in engines.items()
+            if engine.answers and engine.precision == precision
         )
         if best:
             ratio = timings.ratio(best, f"{PEAK}, {precision}")
-            share = [f"{of * flop_an_image / flop:.0%}" for of in ratio]
-            found.append(f"{precision}: {best} {share[0]} ({share[1]} to {share[2]})")
+            share = tuple(speed * flop_an_image / flop for speed in ratio)
+            found.append(f"{precision}: {best} {with_range(share, '.0%')}")
     return f"Share of the rate of {PEAK}: {'; '.join(found) or 'not measured'}"
 
 
 def _best(engines: dict[str, Engine], timings: dict[int, Timings]) -> list[str]:
     lines = []
-    for size, of in timings.items():
-        best = (fastest_torch(precision, engines, of) for precision in ("float32", "bfloat16"))
+    for size, each in timings.items():
+        best = (fastest_torch(precision, engines, each) for precision in ("float32", "bfloat16"))
         lines.append(f"PyTorch's fastest, batch {size}: {'; '.join(filter(None, best)) or '-'}")
     return lines
 
 
 def speeds(facts: list[dict[str, Any]], sizes: list[int]) -> str:
+    """A Markdown table of sizes of files, speeds and latencies."""
     header = ["engine", "MB"]
     for size in sizes:
         header += [f"images/s, batch {size}", "ratio", "times as fast as PyTorch's fastest"]
@@ -257,19 +259,15 @@ def speeds(facts: list[dict[str, Any]], sizes: list[int]) -> str:
     for fact in facts:
         row = [fact["engine"], f"{fact['megabytes']:.2f}" if fact["megabytes"] else "-"]
         for size in sizes:
-            row += [f"{fact['images_per_second'][size]:,.0f}", said(fact["ratio"][size])]
-            row.append(said(fact["pytorch"][size]) if fact["pytorch"][size] else "-")
+            row += [f"{fact['images_per_second'][size]:,.0f}", with_range(fact["ratio"][size])]
+            row.append(with_range(fact["pytorch"][size]) if fact["pytorch"][size] else "-")
         rows.append([*row, *(f"{milliseconds:.2f}" for milliseconds in fact["latency_ms"])])
     return markdown.table([*header, "one image, ms: p50", "p99"], rows)
 
 
 def _answers(facts: list[dict[str, Any]]) -> str:
     rows = [
-        [
-            fact["engine"],
-            f"{fact['error']:.2%}",
-            f"{fact['agreement']:.2%}",
-        ]
+        [fact["engine"], f"{fact['error']:.2%}", f"{fact['agreement']:.2%}"]
         for fact in facts
         if fact["error"] is not None
     ]
@@ -277,13 +275,13 @@ def _answers(facts: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("network", None, "depth and width, for random weights instead of a run's")
+    flags.DEFINE_string("network", None, "depth and width of a network with random weights")
     flags.DEFINE_integer("images", 10_000, "test images for the error", lower_bound=1)
     flags.DEFINE_integer("calibration", 512, "training images for int8", lower_bound=1)
-    flags.DEFINE_integer("threads", 1, "of every engine", lower_bound=1)
-    flags.DEFINE_list("batch_sizes", ["128", "32", "1"], "images a call")
-    flags.DEFINE_integer("images_per_round", 256, "images of one timing", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
-    flags.DEFINE_integer("latency_calls", 200, "single images for the percentiles", lower_bound=1)
+    flags.DEFINE_integer("threads", 1, "threads of every engine", lower_bound=1)
+    flags.DEFINE_list("batch_sizes", ["128", "32", "1"], "images per call")
+    flags.DEFINE_integer("images_per_round", 256, "images per timing", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "timings of each engine", lower_bound=1)
+    flags.DEFINE_integer("latency_calls", 200, "calls with one image", lower_bound=1)
     flags.DEFINE_bool("compile", True, "time PyTorch's compiled network too")
     run(measure, takes_arguments=True)

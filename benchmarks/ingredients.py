@@ -1,11 +1,10 @@
-"""Which ingredients lower the test error of a short run: one change at a time, at equal FLOPs.
+"""Which ingredients lower the error of a short run: one change at a time, at equal FLOP.
 
     python benchmarks/ingredients.py --workdir runs/ingredients --seeds 1,2
 
-Trains WRN-16-1 on 45,000 training images of CIFAR-10 for six epochs' worth of arithmetic, once for
-each ingredient and seed, and prints a Markdown table of the error on the other 5,000 after the last
-step. The test set takes no part. Runs that are finished are not made again, an interrupted one goes
-on.
+Trains WRN-16-1 on 45,000 training images of CIFAR-10 for the FLOP of six epochs, once for each
+ingredient and seed. Prints a Markdown table of the error on the other 5,000 images after the last
+step; the test set is not used. The same command resumes a stopped run and keeps finished ones.
 """
 
 import dataclasses
@@ -32,7 +31,7 @@ BASE = Recipe(
     evaluate_every=100,
     held_out=5000,
 )
-# What changes, and why somebody would think that it helps.
+# What changes, and who proposed it.
 INGREDIENTS = {
     "base": ({}, "one-cycle, peak 0.2 at a quarter (Smith 2018)"),
     "steps": (
@@ -67,7 +66,7 @@ INGREDIENTS = {
 
 
 def train_all(workdir: Path, seeds: list[int], names: list[str]) -> None:
-    """Train what is not trained yet, the first seed of all before the second."""
+    """Train the missing runs, all ingredients with the first seed before the second."""
     import keras
 
     from keras_wrn.training.run import train
@@ -81,7 +80,7 @@ def train_all(workdir: Path, seeds: list[int], names: list[str]) -> None:
 
 
 def table(workdir: Path) -> str:
-    """A Markdown table of what is trained."""
+    """A Markdown table of the finished runs."""
     errors: dict[str, list[float]] = {}
     for name in INGREDIENTS:
         cards = sorted(workdir.glob(f"{name.replace(' ', '-')}-[0-9]*/card.json"))
@@ -114,8 +113,8 @@ def measure() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", "runs/ingredients", "where the runs are")
+    flags.DEFINE_string("workdir", "runs/ingredients", "folder of the runs")
     flags.DEFINE_list("seeds", ["1", "2"], "seeds")
     flags.DEFINE_list("only", [], "ingredients to train; default all")
-    flags.DEFINE_bool("table", False, "only print the table of what is trained")
+    flags.DEFINE_bool("table", False, "only print the table of the finished runs")
     run(measure, trains=True)

@@ -1,24 +1,33 @@
-"""What augmentation costs: images per CPU-second of the layer in the step, and its share of one.
+"""The cost of augmentation: images per CPU-second, and its share of a training step.
 
     python benchmarks/input_path.py
 
-`RandomCropFlip` on uint8 batches in a graph and compiled by XLA, and the batch stream that feeds
-it, each against the usual pipeline of tf.data (pad, random crop and flip image by image), in turn
-on one thread. The share of a training step is that of WRN-16-4 in bfloat16.
+Times in turn, on one thread: the layer `RandomCropFlip` on uint8 batches, in a graph and with
+XLA; the batch stream that feeds it; and the usual tf.data pipeline (pad, random crop and flip image
+by image). The training step is that of WRN-16-4 in bfloat16.
 """
 
 from collections.abc import Callable
 
 from absl import flags
-from interleaved import company, fit_timed, interleave, run, said, spread, write
+from interleaved import (
+    company,
+    fit_timed,
+    interleave,
+    run,
+    spread,
+    training_model,
+    with_range,
+    write,
+)
 
 from keras_wrn.errors import InputError
 from keras_wrn.system import markdown
 
 PEER = "tf.data, image by image"
 STEP = "WRN-16-4 training step"
-STEPS = 4  # of one timing
-AT_ONCE = 10  # batches of one call: inside a training step the layer is not called on its own
+STEPS = 4  # per timing
+AT_ONCE = 10  # batches per call, because a training step has no separate call of the layer
 
 
 def measure() -> None:
@@ -43,15 +52,15 @@ def measure() -> None:
     counts = dict.fromkeys(variants, len(images)) | {STEP: STEPS * options.batch_size}
     timings = interleave(variants, options.rounds)
     for name, seconds in timings.cpu_seconds.items():
-        seconds[:] = [of / counts[name] for of in seconds]  # of one image
+        seconds[:] = [value / counts[name] for value in seconds]  # per image
     rows = []
     for name in variants:
-        middle, least, most = spread(1 / seconds for seconds in timings.cpu_seconds[name])
+        rates = spread(1 / seconds for seconds in timings.cpu_seconds[name])
         rows.append(
             [
                 name,
-                f"{middle:,.0f} ({least:,.0f} to {most:,.0f})",
-                said(timings.ratio(name, PEER, "cpu_seconds")),
+                with_range(rates, ",.0f"),
+                with_range(timings.ratio(name, PEER, "cpu_seconds")),
                 f"{1 / timings.ratio(name, STEP, 'cpu_seconds')[0]:.2%}",
             ]
         )
@@ -63,7 +72,7 @@ def measure() -> None:
 
 
 def layer_runs(images) -> dict[str, Callable[[], object]]:
-    """The layer over resident batches, in a graph and compiled."""
+    """Functions that run the layer over batches in memory, in a graph and compiled."""
     import tensorflow as tf
 
     from keras_wrn.augment.geometry import RandomCropFlip
@@ -75,15 +84,15 @@ def layer_runs(images) -> dict[str, Callable[[], object]]:
     for name, compiled in (("layer, graph", False), ("layer, XLA", True)):
         layer = RandomCropFlip(pad=4, seed=1)
         augmented = tf.function(
-            lambda some, of=layer: [of(batch, training=True) for batch in some],
+            lambda some, layer=layer: [layer(batch, training=True) for batch in some],
             jit_compile=compiled,
         )
-        runs[name] = lambda of=augmented: [of(some) for some in calls]
+        runs[name] = lambda augmented=augmented: [augmented(some) for some in calls]
     return runs
 
 
 def stream_run(images) -> Callable[[], object]:
-    """The batches of an epoch, as `train` gets them."""
+    """A function that makes the batches of an epoch, as `train` does."""
     import numpy as np
 
     from keras_wrn.training.batches import BatchStream
@@ -95,7 +104,7 @@ def stream_run(images) -> Callable[[], object]:
 
 
 def tf_data_run(images) -> Callable[[], object]:
-    """What most programs do: shuffle, pad, crop and flip one by one, batch."""
+    """The usual pipeline: shuffle, pad, crop and flip image by image, batch."""
     import tensorflow as tf
 
     def augment(image):
@@ -111,26 +120,24 @@ def tf_data_run(images) -> Callable[[], object]:
 
 
 def training_run(images) -> Callable[[], object]:
-    """Training steps of WRN-16-4 without augmentation."""
+    """A function that makes training steps of WRN-16-4 without augmentation."""
     import numpy as np
 
-    from keras_wrn.images.preprocessing import preprocessing_of
     from keras_wrn.training.batches import InOrder, untuned
-    from keras_wrn.training.model import build
     from keras_wrn.training.recipe import Recipe
 
     size = flags.FLAGS.batch_size
     recipe = Recipe(
         depth=16, width=4, batch_size=size, precision="mixed_bfloat16", pad=0, flip=False
     )
-    model = build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
+    model = training_model(recipe)
     labels = np.zeros(len(images), np.int64)
     batches = untuned(InOrder(images, labels, size))
     return lambda: fit_timed(model, batches, shuffle=False)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("images", 12_800, "images of one timing", lower_bound=1)
-    flags.DEFINE_integer("batch_size", 128, "images a batch", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
+    flags.DEFINE_integer("images", 12_800, "images per timing", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 128, "images per batch", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "timings of each way", lower_bound=1)
     run(measure)

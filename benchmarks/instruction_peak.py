@@ -1,8 +1,8 @@
-"""The most that the cores can compute: a loop of nothing but their widest multiply-adds.
+"""The peak of the cores: a loop of their widest multiply-adds and nothing else.
 
-Compiles 70 lines of C with the machine's own compiler and runs them in one thread for each core:
-fused multiply-adds of float32 vectors, and for bfloat16 and 8-bit integers AMX tiles or AVX-512's
-dot products, whichever the CPU has. Not a program: the benchmarks beside it use it.
+Compiles 70 lines of C with the machine's compiler and runs them in one thread per core: fused
+multiply-adds of float32 vectors; for bfloat16 and 8-bit integers, AMX tiles or AVX-512's dot
+products, whichever the CPU has. This file is not a program: the benchmarks import it.
 """
 
 import ctypes
@@ -90,21 +90,21 @@ DOTS(int8_flop, __m512i, _mm512_set1_epi32, __m512i, _mm512_dpbusd_epi32, _mm512
 NONE(int8_flop)
 #endif
 """
-PEAK = "multiply-adds alone"  # what the benchmarks call it
+PEAK = "multiply-adds alone"  # its name in the tables
 PRECISIONS = ("float32", "bfloat16", "int8")
-FLOP_OF_A_RUN = 2e11  # of one thread: seconds in float32, tenths of one on AMX
+FLOP_OF_A_RUN = 2e11  # per thread: takes seconds in float32, tenths of a second on AMX
 
 
 class Unavailable(Exception):  # noqa: N818 - nothing is wrong
-    """The peak cannot be measured here; says why."""
+    """The peak cannot be measured on this machine; the message says why."""
 
 
 def peak_run(precision: str, threads: int = 0) -> tuple[Callable[[], object], float]:
-    """A function that computes for a while in so many threads, and how many FLOP that is.
+    """A function that computes in several threads, and the number of its FLOP.
 
     Args:
-        precision: one of `PRECISIONS`; of int8 whole numbers count as FLOP.
-        threads: as many as cores where none is said.
+        precision: one of `PRECISIONS`; for int8, integer operations count as FLOP.
+        threads: number of threads; 0: one per core.
 
     Raises:
         Unavailable: there is no C compiler, or no such instruction.
@@ -121,7 +121,7 @@ def peak_run(precision: str, threads: int = 0) -> tuple[Callable[[], object], fl
         raise Unavailable(f"the CPU has no {precision} instruction that this program knows")
     rounds = int(FLOP_OF_A_RUN / flop_of_a_round)
     pool = ThreadPoolExecutor(threads)
-    # A foreign function lets go of the interpreter, so that the threads run side by side.
+    # ctypes releases the interpreter's lock, so the threads run in parallel.
     return lambda: list(pool.map(call, [rounds] * threads)), rounds * flop_of_a_round * threads
 
 

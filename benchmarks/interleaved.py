@@ -1,7 +1,7 @@
-"""Timing several variants in turn, so that what else the machine does hits all of them alike.
+"""Time variants in turn, so that other processes on the machine affect all of them alike.
 
-A round runs every variant once; a ratio is taken within a round, and its median and range over
-the rounds are what is reported. Not a program: the benchmarks beside it use it.
+A round runs every variant once. A ratio is taken within a round; its median and range over the
+rounds are reported. This file is not a program: the benchmarks import it.
 """
 
 import json
@@ -21,16 +21,17 @@ from absl import flags
 from keras_wrn.cli import program
 from keras_wrn.errors import InputError
 
-# For programs in fresh processes: their memory at most, in MB.
+FOLDER = Path(__file__).parent
+# A function for programs in fresh processes: the peak of their memory, in MB.
 PEAK_MEMORY = """
-def peak():  # getrusage's begins with what the parent process has
+def peak():  # getrusage's would begin with the parent's memory
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 """
 
 
 class Spent(NamedTuple):
-    """What a variant that measures itself says that it took, in place of its whole call."""
+    """The time that a variant took by its own measurement, in place of its whole call."""
 
     seconds: float
     cpu_seconds: float
@@ -38,13 +39,12 @@ class Spent(NamedTuple):
 
 @dataclass
 class Timings:
-    """Seconds of each variant, one for each round.
+    """Seconds of each variant, one number per round.
 
     Attributes:
-        seconds: variant -> seconds of wall clock.
-        cpu_seconds: variant -> seconds of the process's processors, over all threads.
-        others: variant -> processors that other processes kept busy meanwhile; empty where there
-            is no /proc/stat.
+        seconds: variant -> wall-clock seconds.
+        cpu_seconds: variant -> CPU-seconds of this process, over all threads.
+        others: variant -> cores that other processes kept busy; empty without /proc/stat.
         failed: variant -> why it was not measured.
     """
 
@@ -54,12 +54,12 @@ class Timings:
     failed: dict[str, str] = field(default_factory=dict)
 
     def ratio(self, faster: str, slower: str, clock: str = "seconds") -> tuple[float, float, float]:
-        """How many times as fast one is as another: median, least and most over the rounds."""
+        """How many times as fast one is as another: median, minimum, maximum over the rounds."""
         times = getattr(self, clock)
         return spread(b / a for a, b in zip(times[faster], times[slower], strict=True))
 
     def fastest(self, names: Iterable[str]) -> str | None:
-        """The one of least median time among those that were timed; None if none was."""
+        """The variant of the least median time; None if none was timed."""
         timed = [name for name in names if name in self.seconds]
         return min(timed, key=lambda name: statistics.median(self.seconds[name]), default=None)
 
@@ -70,10 +70,13 @@ def interleave(
     warm_ups: int = 1,
     may_fail: Iterable[str] = (),
 ) -> Timings:
-    """Run every variant `warm_ups` times unmeasured, and then in turn, `rounds` times.
+    """Time variants in turn.
 
-    A variant that returns `Spent` is taken at its word. One of `may_fail` that raises is left out
-    from then on, and its earlier times with it; the others go on.
+    Args:
+        variants: name -> function to time. One that returns `Spent` has measured itself.
+        rounds: timings of each variant.
+        warm_ups: calls of each variant before, which do not count.
+        may_fail: names of variants that are left out, with their earlier times, once they raise.
     """
     left, may_fail = dict(variants), set(may_fail)
     timings = Timings(*({name: [] for name in variants} for _ in range(3)))
@@ -81,15 +84,15 @@ def interleave(
         for name, run in list(left.items()):
             start, cpu_start, busy_start = time.perf_counter(), time.process_time(), _busy()
             try:
-                said_so = run()
+                result = run()
             except Exception as error:
                 if name not in may_fail:
                     raise
                 reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
                 print(f"{name}: not measured: {reason}", file=sys.stderr, flush=True)
                 timings.failed[name] = reason
-                for of in (left, timings.seconds, timings.cpu_seconds, timings.others):
-                    del of[name]
+                for entries in (left, timings.seconds, timings.cpu_seconds, timings.others):
+                    del entries[name]
                 continue
             spent = Spent(time.perf_counter() - start, time.process_time() - cpu_start)
             if number < 0:
@@ -97,14 +100,14 @@ def interleave(
             if busy_start is not None:
                 others = max(0.0, _busy() - busy_start - spent.cpu_seconds)
                 timings.others[name].append(others / spent.seconds)
-            own = said_so if isinstance(said_so, Spent) else spent
+            own = result if isinstance(result, Spent) else spent
             timings.seconds[name].append(own.seconds)
             timings.cpu_seconds[name].append(own.cpu_seconds)
     return timings
 
 
 def _busy() -> float | None:
-    """Seconds that this machine's processors have worked, for whomever; Linux tells."""
+    """CPU-seconds of all processes since the start of the machine; None if not on Linux."""
     try:
         with Path("/proc/stat").open(encoding="utf-8") as file:
             user, nice, system, _, _, *interrupts = map(int, file.readline().split()[1:9])
@@ -114,18 +117,18 @@ def _busy() -> float | None:
 
 
 def company(timings: Iterable[Timings]) -> str:
-    """A sentence on what other processes did during the timings."""
-    shares = [share for of in timings for times in of.others.values() for share in times]
+    """A sentence about the load by other processes during the timings."""
+    shares = [share for each in timings for times in each.others.values() for share in times]
     if not shares:
-        return "What other processes did meanwhile is not known."
+        return "The load by other processes is not known."
     return f"Meanwhile other processes used {statistics.median(shares):.2f} of a core (median)."
 
 
 def fit_timed(model: Any, *data: Any, **options: Any) -> Spent:
-    """Fit for an epoch; what the steps after the first took, without `fit`'s own start and end.
+    """Fit for an epoch; returns the time of the steps after the first.
 
-    An epoch has hundreds of steps, a timing a few: what a call of `fit` costs once would weigh
-    too much.
+    The start and the end of `fit` do not count: they are small beside the hundreds of steps of a
+    real epoch, but not beside the few steps of a timing.
     """
     from keras_wrn.training.callbacks import StepClock
 
@@ -134,37 +137,56 @@ def fit_timed(model: Any, *data: Any, **options: Any) -> Spent:
     return Spent(clock.seconds, clock.cpu_seconds)
 
 
+def training_model(recipe: Any, steps: int = 10) -> Any:
+    """The compiled model that `train` fits, for images of 32x32 pixels and CIFAR-10's classes.
+
+    Args:
+        recipe: a `Recipe`.
+        steps: steps per epoch, for the schedule.
+    """
+    from keras_wrn.images.preprocessing import preprocessing_of
+    from keras_wrn.training.model import build
+
+    return build(recipe, preprocessing_of("cifar10"), (32, 32, 3), steps).model
+
+
 def spread(values: Iterable[float]) -> tuple[float, float, float]:
-    """Median, least and most."""
+    """Median, minimum and maximum."""
     values = sorted(values)
     return statistics.median(values), values[0], values[-1]
 
 
-def said(ratio: tuple[float, float, float]) -> str:
-    """A ratio with its range: "1.25 (1.21 to 1.30)"."""
-    return f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})"
+def with_range(values: tuple[float, float, float], form: str = ".2f") -> str:
+    """A median with its range: "1.25 (1.21 to 1.30)"."""
+    median, least, most = (format(value, form) for value in values)
+    return f"{median} ({least} to {most})"
 
 
 def by_pair(
     ours: Iterable[float | None], peers: Iterable[float | None], nothing: str = "not measured"
 ) -> str:
-    """Our figures over a peer's of the same rounds, median and range; None is a failure."""
-    pairs = zip(ours, peers, strict=False)  # the last rounds of one may have failed
+    """Our figures over a peer's in the same rounds, with range; None is a failed measurement."""
+    pairs = zip(ours, peers, strict=False)  # the last rounds of one may be missing
     ratios = [a / b for a, b in pairs if a is not None and b is not None]
-    return said(spread(ratios)) if ratios else nothing
+    return with_range(spread(ratios)) if ratios else nothing
 
 
 def in_a_fresh_process(
     name: str, code: str, environment: dict[str, str | None] | None = None
 ) -> Any:
-    """What a program prints as JSON in its last line; None, and why, where it fails.
+    """Run a Python program that may import the files of this folder.
 
     Args:
-        name: what it is called in the reason.
+        name: what messages call the program.
         code: the program.
-        environment: variables to set, and those to remove, which are None.
+        environment: variable -> value; None removes the variable.
+
+    Returns:
+        The JSON in its last line of output; None if it fails, with the reason on standard error.
     """
-    variables = os.environ | (environment or {})
+    path = os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")])
+    variables = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path}
+    variables |= environment or {}
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -180,7 +202,7 @@ def in_a_fresh_process(
 
 
 def parse_sizes(texts: list[str]) -> list[int]:
-    """Batch sizes out of a flag; raises InputError where one is no whole number from 1."""
+    """Batch sizes of a flag; raises InputError for what is no whole number from 1."""
     if not texts or not all(text.isdigit() and int(text) for text in texts):
         raise InputError(f"Batch sizes are whole numbers. Received: {', '.join(texts)}.")
     return [int(text) for text in texts]
@@ -190,7 +212,7 @@ def parse_network(text: str) -> tuple[int, int]:
     """Depth and width of "16-4".
 
     Raises:
-        InputError: it is none of depth 6N + 4, or the width is not a whole number.
+        InputError: the depth is not 6N + 4, or the width is no whole number.
     """
     depth, _, width = text.partition("-")
     if not (depth.isdigit() and width.isdigit() and int(width)):
@@ -241,7 +263,7 @@ def _make_room(json_path: str | None) -> None:
 
 
 def write(facts: dict[str, Any]) -> None:
-    """Write figures with the machine, the versions and all options, if --json says where."""
+    """Write figures with the machine, the versions and the flags, if --json is given."""
     path = flags.FLAGS.json
     if path is None:
         return

@@ -2,14 +2,13 @@
 
     python benchmarks/memory.py --network 16-4 --precision mixed_bfloat16
 
-Each row is a fresh process that makes three steps, or predicts three times, on one batch: the peak
-of its resident memory in MB, what the framework takes to import included and named apart. Ratios
-are of peaks within a round: below 1 is less than the peer needs. keras_wrn's inference is what
-`predict` and `evaluate` run; that of the clone that `train` steps stands beside it.
+Each row is a fresh process that makes three training steps, or predicts three times, on one batch.
+It shows the peak of resident memory in MB, and the part above the import of the framework. Ratios
+are of peaks within a round; below 1 is less than the peer's. keras_wrn's inference is that of
+`predict` and `evaluate`; the clone that `train` steps is measured too.
 """
 
 import statistics
-from pathlib import Path
 
 from absl import flags
 from interleaved import (
@@ -27,9 +26,7 @@ from keras_wrn.system import markdown
 PEAK = (
     PEAK_MEMORY
     + """
-import json, os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-sys.path.insert(0, {here!r})
+import json
 depth, width, batch, precision = {depth}, {width}, {batch}, {precision!r}
 """
 )
@@ -113,11 +110,7 @@ def measure() -> None:
         for batch in sizes:
             for (who, what), code in PROGRAMS.items():
                 start = PEAK.format(
-                    here=str(Path(__file__).parent),
-                    depth=depth,
-                    width=width,
-                    batch=batch,
-                    precision=options.precision,
+                    depth=depth, width=width, batch=batch, precision=options.precision
                 )
                 figures = in_a_fresh_process(f"{who}, {what}", start + code + END)
                 found.setdefault(f"{what}, batch {batch}, {who}", []).append(figures)
@@ -128,20 +121,20 @@ def measure() -> None:
 
 
 def table(found: dict[str, list[tuple[float, float] | None]]) -> list[list[object]]:
-    """A row for each that was measured.
+    """A row for each program that was measured.
 
     Args:
-        found: "what, batch size, who" -> MB after import and at most, one pair for each round;
-            None where it failed.
+        found: "what, batch size, who" -> MB after import and at the peak, one pair per round;
+            None where the program failed.
     """
-    peaks = {name: [of and of[1] for of in figures] for name, figures in found.items()}
+    peaks = {name: [pair and pair[1] for pair in figures] for name, figures in found.items()}
     rows: list[list[object]] = []
     for name, figures in found.items():
-        measured = [of for of in figures if of is not None]
+        measured = [pair for pair in figures if pair is not None]
         if not measured:
             continue
         what, who = name.rsplit(", ", 1)
-        imported, peak = (statistics.median(of) for of in zip(*measured, strict=True))
+        imported, peak = (statistics.median(values) for values in zip(*measured, strict=True))
         ratios = [
             "-" if who == peer else by_pair(peaks[name], peaks.get(f"{what}, {peer}", []))
             for peer in PEERS
@@ -152,7 +145,7 @@ def table(found: dict[str, list[tuple[float, float] | None]]) -> list[list[objec
 
 if __name__ == "__main__":
     flags.DEFINE_string("network", "16-4", "depth and width")
-    flags.DEFINE_list("batch_sizes", ["128", "32", "1"], "images a step")
+    flags.DEFINE_list("batch_sizes", ["128", "32", "1"], "images per step")
     flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "of all")
-    flags.DEFINE_integer("rounds", 3, "fresh processes of each", lower_bound=1)
+    flags.DEFINE_integer("rounds", 3, "fresh processes of each program", lower_bound=1)
     run(measure)

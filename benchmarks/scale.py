@@ -1,21 +1,19 @@
-"""Time and memory of a training step against width and depth, with fits; thin against wide.
+"""Time and memory of a training step as functions of width and depth; thin against wide.
 
     python benchmarks/scale.py --rounds 3
 
-Each network is measured in a fresh process of its own, in turn: CPU-seconds of the build, of the
-first step beyond a later one (tracing), of a step at batch 32, and the peak of resident memory
-over that of a program that has only imported TensorFlow. The same of PyTorch's network, channels
-last, over a program that has only imported PyTorch. Then pre-activation ResNet-1001 against
-WRN-40-4, as in Figure 4 of the paper. Ratios are of processes of the same round.
+Each network is measured in a fresh process, in turn: CPU-seconds of the build, of tracing (first
+step minus a later one) and of a step at batch 32, and the peak of resident memory above the import
+of TensorFlow. PyTorch's network, channels last, is measured in the same way. The last comparison is
+pre-activation ResNet-1001 against WRN-40-4, as in Figure 4 of the paper. Ratios are of processes of
+the same round.
 
-The fits are least squares: at depth 16 a power of the width for the time (and the exponent from
-each width to the next) and for memory a line, since a part of it does not grow; at width 4 lines in
-the depth.
+The fits are least squares. At depth 16, time is a power of the width (also from each width to the
+next), and memory is linear in the width. At width 4, both are linear in the depth.
 """
 
 import statistics
 import sys
-from pathlib import Path
 
 from absl import flags
 from interleaved import (
@@ -37,9 +35,7 @@ KEYS = ("build", "first", "step", "mb")
 START = (
     PEAK_MEMORY
     + """
-import json, os, sys, time
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-sys.path.insert(0, {here!r})
+import json, time
 """
 )
 OURS = """
@@ -91,7 +87,7 @@ def measure() -> None:
             print(name, found[name][-1], file=sys.stderr, flush=True)
         write({"networks": found})
     middle = {
-        name: {key: statistics.median(of[key] for of in runs if of) for key in KEYS}
+        name: {key: statistics.median(run[key] for run in runs if run) for key in KEYS}
         for name, runs in found.items()
         if any(runs)
     }
@@ -99,12 +95,12 @@ def measure() -> None:
     rows = [
         [
             name,
-            *(f"{of[key]:.2f}" for key in ("build", "first", "step")),
-            f"{of['mb']:.0f}",
+            *(f"{medians[key]:.2f}" for key in ("build", "first", "step")),
+            f"{medians['mb']:.0f}",
             sum(map(bool, found[name])),
             *(_over(found, _peer_of(name), name, key) for key in ("step", "mb")),
         ]
-        for name, of in middle.items()
+        for name, medians in middle.items()
     ]
     header = ["network", "build", "tracing", "step", "MB", "n"]
     header += [f"{PEER}'s {what} over it" for what in ("step", "MB")]
@@ -120,13 +116,13 @@ def _peer_of(network: str) -> str:
 
 
 def _over(found: dict[str, list[Facts]], one: str, other: str, key: str) -> str:
-    """One's figure over another's, over the rounds in which both were measured."""
-    figures = ([of and of[key] for of in found.get(name, [])] for name in (one, other))
+    """The ratio of two networks' figures, over the rounds in which both were measured."""
+    figures = ([run and run[key] for run in found.get(name, [])] for name in (one, other))
     return by_pair(*figures, nothing="")
 
 
 def _measure(name: str) -> Facts:
-    """What a fresh process measured of one network; None where it could not."""
+    """The figures of one network in a fresh process; None if it fails."""
     network, _, peer = name.partition(", ")
     if network == THIN:
         arguments = {"depth": 1001, "width": 1, "block": "bottleneck"}
@@ -134,7 +130,6 @@ def _measure(name: str) -> Facts:
         depth, width = parse_network(network)
         arguments = {"depth": depth, "width": width}
     code = (START + (PEERS if peer else OURS) + END).format(
-        here=str(Path(__file__).parent),
         arguments=arguments,
         precision=flags.FLAGS.precision,
         steps=flags.FLAGS.steps,
@@ -152,10 +147,10 @@ def _fits(middle: dict[str, dict[str, float]]) -> str:
         times = np.log([middle[name]["step"] for name in WIDTHS])
         power = np.polyfit(np.log(widths), times, 1)
         worst = max(abs(np.exp(np.polyval(power, np.log(widths)) - times) - 1))
-        steps = np.diff(times) / np.diff(np.log(widths))
+        exponents = np.diff(times) / np.diff(np.log(widths))
         lines.append(
             f"time against width at depth 16: to the power of {power[0]:.2f}, off by {worst:.0%} "
-            f"at most; {', '.join(f'{of:.2f}' for of in steps)} from one width to the next"
+            f"at most; {', '.join(f'{each:.2f}' for each in exponents)} from one width to the next"
         )
         slope, start, worst = _line(widths, [middle[name]["mb"] for name in WIDTHS])
         lines.append(
@@ -174,7 +169,7 @@ def _fits(middle: dict[str, dict[str, float]]) -> str:
 
 
 def _line(xs: list[int], values: list[float]) -> tuple[float, float, float]:
-    """Slope and start of the line nearest to the values, and how far one is off, relatively."""
+    """Slope and start of the fitted line, and the largest relative error."""
     import numpy as np
 
     slope, start = np.polyfit(xs, values, 1)
@@ -183,7 +178,7 @@ def _line(xs: list[int], values: list[float]) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("rounds", 3, "fresh processes of each", lower_bound=1)
+    flags.DEFINE_integer("rounds", 3, "fresh processes of each network", lower_bound=1)
     flags.DEFINE_integer("steps", 5, "steps after the first", lower_bound=1)
     flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "of all")
     flags.DEFINE_bool("thin", True, "measure pre-activation ResNet-1001 too")

@@ -1,15 +1,14 @@
-"""What the settings of a machine do to a training step: memory pages, threads, oneDNN's switches.
+"""The effect of environment variables on a training step: memory pages, threads, oneDNN.
 
     python benchmarks/settings.py --networks 16-4,40-1
     python benchmarks/settings.py --step "PyTorch channels last" --settings "what recipes set"
 
-Each timing is a fresh process, in turn with one in which nothing is set, since a program reads
-these environment variables when it starts. What the user's own environment says of them counts in
-none. A setting that makes the first round's step several times as slow is timed in no other round.
+Each timing is a fresh process, because a program reads these variables when it starts, in turn with
+one in which nothing is set. The user's own values of these variables are removed. A setting that
+makes the step several times as slow in the first round is not timed again.
 """
 
 import statistics
-from pathlib import Path
 
 from absl import flags
 from interleaved import by_pair, in_a_fresh_process, parse_network, run, write
@@ -39,26 +38,24 @@ SETTINGS = {
     "without AMX": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"},
     "float32 computed as bfloat16": {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"},
 }
-UNSET: dict[str, str | None] = dict.fromkeys(name for of in SETTINGS.values() for name in of)
-# Whose step, and which function of training_step.py builds it.
+UNSET: dict[str, str | None] = dict.fromkeys(key for each in SETTINGS.values() for key in each)
+# Steps, and the function of training_step.py that builds each.
 STEPS = dict.fromkeys((OURS, STOCK), "keras_steps") | dict.fromkeys(TORCH, "torch_steps")
 PROGRAM = """
-import json, os, sys
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-sys.path.insert(0, {here!r})
+import json
 import interleaved, training_step
 builders = training_step.{builders}({depth}, {width}, {batch_size}, {steps}, {precision!r})
 timings = interleaved.interleave({{"step": builders[{step!r}]()}}, {repeats})
 print(json.dumps([timings.seconds["step"], timings.cpu_seconds["step"]]))
 """
 CLOCKS = ("wall clock", "CPU-seconds")
-# Seconds of each clock, round by round; None where it was not measured.
+# Seconds of each clock, one pair per round; None: not measured.
 Clocks = list[tuple[float, float] | None]
-HOPELESS = 4.0  # times as slow as with nothing set
+HOPELESS = 4.0  # times as slow as without settings, from which a setting is timed only once
 
 
 def measure() -> None:
-    """Time every network under each setting, and print how many times as fast it is."""
+    """Time every network under each setting, and print the gains."""
     options = flags.FLAGS
     unknown = [name for name in options.settings if name not in SETTINGS]
     if unknown:
@@ -71,7 +68,7 @@ def measure() -> None:
         facts[network] = found
         for name in names[1:]:
             gains = [_gain(found[NOTHING], found[name], clock) for clock in range(len(CLOCKS))]
-            measured = sum(of is not None for of in found[name])
+            measured = sum(pair is not None for pair in found[name])
             rows.append([f"WRN-{network}", name, *gains, measured])
             print(f"WRN-{network}, {name}: {', '.join(gains)}", flush=True)
         write({"seconds": facts})
@@ -84,10 +81,9 @@ def measure() -> None:
 
 
 def _time(depth: int, width: int, names: list[str]) -> dict[str, Clocks]:
-    """Seconds of each clock for each setting and round: medians of a process."""
+    """Seconds of each clock for each setting and round; the medians of a process."""
     options = flags.FLAGS
     code = PROGRAM.format(
-        here=str(Path(__file__).parent),
         depth=depth,
         width=width,
         builders=STEPS[options.step],
@@ -110,22 +106,22 @@ def _time(depth: int, width: int, names: list[str]) -> dict[str, Clocks]:
 
 
 def _hopeless(times: Clocks, plain: Clocks) -> bool:
-    """Whether the first round showed a setting that is not worth another one."""
-    first, reference = (of[0] if of else None for of in (times, plain))
+    """Whether a setting was `HOPELESS` in the first round."""
+    first, reference = (rounds[0] if rounds else None for rounds in (times, plain))
     return bool(first and reference and first[0] > HOPELESS * reference[0])
 
 
 def _gain(plain: Clocks, other: Clocks, clock: int) -> str:
-    return by_pair(*([of and of[clock] for of in times] for times in (plain, other)))
+    return by_pair(*([pair and pair[clock] for pair in times] for times in (plain, other)))
 
 
 if __name__ == "__main__":
     flags.DEFINE_list("networks", ["16-4", "40-1"], "depths and widths, such as 16-4,40-2")
-    flags.DEFINE_list("settings", list(SETTINGS), f"which of: {', '.join(SETTINGS)}")
-    flags.DEFINE_enum("step", OURS, list(STEPS), "whose step")
+    flags.DEFINE_list("settings", list(SETTINGS), f"some of: {', '.join(SETTINGS)}")
+    flags.DEFINE_enum("step", OURS, list(STEPS), "the step to time")
     flags.DEFINE_enum("precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "of all")
-    flags.DEFINE_integer("batch_size", 128, "images a step", lower_bound=1)
-    flags.DEFINE_integer("steps", 8, "steps of one timing", lower_bound=1)
-    flags.DEFINE_integer("repeats", 5, "timings of one process", lower_bound=1)
-    flags.DEFINE_integer("rounds", 3, "processes of each", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 128, "images per step", lower_bound=1)
+    flags.DEFINE_integer("steps", 8, "steps per timing", lower_bound=1)
+    flags.DEFINE_integer("repeats", 5, "timings per process", lower_bound=1)
+    flags.DEFINE_integer("rounds", 3, "processes of each setting", lower_bound=1)
     run(measure)

@@ -1,15 +1,13 @@
-"""What a program waits for before it computes: import, build, load_weights, the first step.
+"""The time before a program computes: import, build, load_weights, the first step.
 
     python benchmarks/start.py --rounds 5
 
-Each measurement is a fresh process, in turn with its peers': PyTorch's network, and plain Keras,
-for import, weights and the first training step. `import` is of keras with keras_wrn's builder,
-since `import keras_wrn` alone imports nothing. CPU-seconds, all threads together, since a start
-is mostly one thread and what else the machine does would show in wall clock. Ratios are within a
-round: below 1 is less than the peer needs.
+Each measurement is a fresh process, in turn with its peers: PyTorch's network, and plain Keras for
+import, weights and the first training step. `import` is of keras and keras_wrn's builder, because
+`import keras_wrn` alone imports nothing. The clock is CPU-seconds over all threads, because a start
+is mostly single-threaded, and other processes would disturb the wall clock. Ratios are within a
+round; below 1 is less than the peer's.
 """
-
-from pathlib import Path
 
 from absl import flags
 from interleaved import by_pair, in_a_fresh_process, parse_network, run, spread, write
@@ -17,12 +15,11 @@ from interleaved import by_pair, in_a_fresh_process, parse_network, run, spread,
 from keras_wrn.system import markdown
 
 SET_UP = """
-import os, time
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import time
 def mark():
     return time.process_time()
 """
-# A peer's row is called like ours, with its name behind.
+# A peer's row has our row's name, a comma and the peer's name.
 PEERS = ("PyTorch", "stock Keras")
 IMPORTS = {
     "import": "import keras, keras_wrn; keras_wrn.WideResNet",
@@ -43,9 +40,7 @@ with tempfile.TemporaryDirectory() as folder:
 print(json.dumps({{"build": built, "load weights": ours, "load weights, stock Keras": stock}}))
 """
 TORCH = """
-import json, pathlib, sys, tempfile
-sys.path.insert(0, {here!r})
-import torch, torch_peer
+import json, pathlib, tempfile, torch, torch_peer
 t = mark(); model = torch_peer.WideResNet({depth}, {width}); built = mark() - t
 with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder, "w.pt")
@@ -53,51 +48,8 @@ with tempfile.TemporaryDirectory() as folder:
     t = mark(); model.load_state_dict(torch.load(path)); loaded = mark() - t
 print(json.dumps({{"build, PyTorch": built, "load weights, PyTorch": loaded}}))
 """
-FIRST_STEP = """
-import json, numpy as np, keras
-from keras_wrn.training import model as trainer
-from keras_wrn.images.preprocessing import preprocessing_of
-from keras_wrn.training.recipe import Recipe
-recipe = Recipe(depth={depth}, width={width}, precision="mixed_bfloat16")
-t = mark()
-trainer = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10)
-images, labels = np.zeros((128, 32, 32, 3), "uint8"), np.zeros(128, "int64")
-def steps(n):
-    begin = mark()
-    for _ in range(n):
-        trainer.model.train_on_batch(images, labels)
-    return mark() - begin
-first = steps(1)
-whole = mark() - t
-then = steps(3) / 3
-print(json.dumps({{"build to first step": whole - then, "first step": first - then}}))
-"""
-STOCK_STEP = """
-import json, numpy as np, keras, keras_wrn
-keras.config.set_dtype_policy("mixed_bfloat16")
-t = mark()
-model = keras_wrn.WideResNet({depth}, {width}, classifier_activation=None)
-model.compile(keras.optimizers.SGD(0.1, 0.9, nesterov=True),
-              keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-images, labels = np.zeros((128, 32, 32, 3), "float32"), np.zeros(128, "int64")
-def steps(n):
-    begin = mark()
-    for _ in range(n):
-        model.train_on_batch(images, labels)
-    return mark() - begin
-first = steps(1)
-whole = mark() - t
-then = steps(3) / 3
-print(json.dumps({{"build to first step, stock Keras": whole - then,
-                  "first step, stock Keras": first - then}}))
-"""
-
-TORCH_STEP = """
-import json, sys
-sys.path.insert(0, {here!r})
-import torch, torch_peer
-t = mark()
-step = torch_peer.training_run({depth}, {width}, 128, 1, bfloat16=True, channels_last=True)
+# The end of the programs below, which define `step`, begin at `t` and name their `peer`.
+STEPS = """
 def steps(n):
     begin = mark()
     for _ in range(n):
@@ -106,9 +58,48 @@ def steps(n):
 first = steps(1)
 whole = mark() - t
 then = steps(3) / 3
-print(json.dumps({{"build to first step, PyTorch": whole - then,
-                  "first step, PyTorch": first - then}}))
+print(json.dumps({{"build to first step" + peer: whole - then, "first step" + peer: first - then}}))
 """
+FIRST_STEP = (
+    """
+import json, numpy as np, keras
+from keras_wrn.training import model as trainer
+from keras_wrn.images.preprocessing import preprocessing_of
+from keras_wrn.training.recipe import Recipe
+peer = ""
+recipe = Recipe(depth={depth}, width={width}, precision="mixed_bfloat16")
+t = mark()
+model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), 10).model
+images, labels = np.zeros((128, 32, 32, 3), "uint8"), np.zeros(128, "int64")
+def step():
+    model.train_on_batch(images, labels)
+"""
+    + STEPS
+)
+STOCK_STEP = (
+    """
+import json, numpy as np, keras, keras_wrn
+peer = ", stock Keras"
+keras.config.set_dtype_policy("mixed_bfloat16")
+t = mark()
+model = keras_wrn.WideResNet({depth}, {width}, classifier_activation=None)
+model.compile(keras.optimizers.SGD(0.1, 0.9, nesterov=True),
+              keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+images, labels = np.zeros((128, 32, 32, 3), "float32"), np.zeros(128, "int64")
+def step():
+    model.train_on_batch(images, labels)
+"""
+    + STEPS
+)
+TORCH_STEP = (
+    """
+import json, torch, torch_peer
+peer = ", PyTorch"
+t = mark()
+step = torch_peer.training_run({depth}, {width}, 128, 1, bfloat16=True, channels_last=True)
+"""
+    + STEPS
+)
 
 
 def measure() -> None:
@@ -119,29 +110,28 @@ def measure() -> None:
         "16-4": (OURS, TORCH, FIRST_STEP, STOCK_STEP, TORCH_STEP),
     }.items():
         depth, width = parse_network(network)
-        here = str(Path(__file__).parent)
         for i, code in enumerate(codes):
-            programs[f"WRN-{network} {i}"] = code.format(depth=depth, width=width, here=here)
+            programs[f"WRN-{network} {i}"] = code.format(depth=depth, width=width)
     found: dict[str, list[float | None]] = {}
     for number in range(flags.FLAGS.rounds):
         for name, code in programs.items():
             for what, seconds in _run(name, code).items():
-                # A round in which the program failed has a None.
-                of = found.setdefault(what, [])
-                of += [None] * (number - len(of)) + [seconds]
+                # None stands for rounds in which the program failed.
+                rounds = found.setdefault(what, [])
+                rounds += [None] * (number - len(rounds)) + [seconds]
     header = ["what", "CPU-seconds, median", "range", "n", *(f"against {peer}" for peer in PEERS)]
     print(markdown.table(header, table(found)))
     write({"cpu_seconds": found})
 
 
 def table(found: dict[str, list[float | None]]) -> list[list[object]]:
-    """A row for each: its seconds, and what they are of its peers' in the same rounds."""
+    """A row for each measurement: its seconds, and ratios to its peers in the same rounds."""
     rows: list[list[object]] = []
-    for what, of in found.items():
-        seconds = [value for value in of if value is not None]
+    for what, rounds in found.items():
+        seconds = [value for value in rounds if value is not None]
         middle, least, most = spread(seconds)
         ratios = [
-            by_pair(of, found[f"{what}, {peer}"]) if f"{what}, {peer}" in found else "-"
+            by_pair(rounds, found[f"{what}, {peer}"]) if f"{what}, {peer}" in found else "-"
             for peer in PEERS
         ]
         rows.append([what, f"{middle:.2f}", f"{least:.2f} to {most:.2f}", len(seconds), *ratios])
@@ -149,7 +139,7 @@ def table(found: dict[str, list[float | None]]) -> list[list[object]]:
 
 
 def _run(name: str, code: str) -> dict[str, float]:
-    """What one fresh process measured of itself."""
+    """The figures that a fresh process measures of itself; empty if it fails."""
     if name in IMPORTS:
         code += f"\nimport json; print(json.dumps({{{name!r}: took}}))"
     answer = in_a_fresh_process(name, SET_UP + code) or {}
@@ -158,5 +148,5 @@ def _run(name: str, code: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_integer("rounds", 5, "fresh processes of each", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "fresh processes of each program", lower_bound=1)
     run(measure)

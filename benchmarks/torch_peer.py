@@ -1,6 +1,6 @@
-"""The peer: Wide ResNet in PyTorch, written from the paper, as fast as PyTorch runs it.
+"""The peer: a Wide ResNet in PyTorch, written from the paper, with PyTorch's fastest options.
 
-Knows nothing of keras_wrn. Not a program: the benchmarks beside it use it.
+It uses nothing of keras_wrn. This file is not a program: the benchmarks import it.
 """
 
 import gc
@@ -66,14 +66,14 @@ def training_run(
     compiled: bool = False,
     mode: str = "default",
 ) -> Callable[[], object]:
-    """A function that makes so many training steps on one batch that stays where it is."""
+    """A function that makes `steps` training steps on one batch, which stays on the device."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = WideResNet(depth, width).to(device, memory_format=layout).train()
     images = torch.randn(batch, 3, 32, 32, device=device).to(memory_format=layout)
     labels = torch.randint(10, (batch,), device=device)
     network = model
     if compiled:
-        # As for inference: nothing of unknown size, and nothing eager in silence.
+        # See `inference_run`.
         network = torch.compile(model, mode=mode, dynamic=False, fullgraph=True)
     optimizer = torch.optim.SGD(
         model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
@@ -94,7 +94,7 @@ def training_run(
 def matrix_run(
     side: int, repeats: int, *, bfloat16: bool, device: str = "cpu"
 ) -> Callable[[], object]:
-    """A function that multiplies two square matrices so many times."""
+    """A function that multiplies two square matrices `repeats` times."""
     dtype = torch.bfloat16 if bfloat16 else torch.float32
     matrix = torch.randn(side, side, device=device).to(dtype)
 
@@ -108,7 +108,7 @@ def matrix_run(
 
 
 def forget() -> None:
-    """Drop what is compiled and kept: a network of other shapes would be compiled for any."""
+    """Drop compiled networks; else one of other shapes is compiled for dynamic shapes."""
     torch.compiler.reset()
     gc.collect()
     torch.cuda.empty_cache()
@@ -126,7 +126,7 @@ def inference_run(
 ) -> Callable[[], object]:
     """A function that predicts one batch.
 
-    In bfloat16 the network itself is cast, once; `autocast` casts float32 weights at each call.
+    In bfloat16, the weights are cast once; with `autocast`, float32 weights are cast at each call.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
     dtype = torch.bfloat16 if bfloat16 and not autocast else torch.float32
@@ -134,8 +134,8 @@ def inference_run(
     images = torch.randn(batch, 3, 32, 32).to(dtype=dtype, memory_format=layout)
     network = model
     if compiled:
-        # Without dynamic=False another batch would be compiled for any size; without fullgraph
-        # PyTorch would run eagerly, in silence, once it has compiled the class eight times.
+        # Without dynamic=False, another batch size is compiled for dynamic shapes. Without
+        # fullgraph, PyTorch silently runs eagerly after it has compiled the class eight times.
         network = torch.compile(model, dynamic=False, fullgraph=True, options={"freezing": True})
 
     def run() -> None:

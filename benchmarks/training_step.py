@@ -1,22 +1,21 @@
-"""How fast a training step is against PyTorch and against plain Keras, and how near the limit.
+"""The speed of a training step against PyTorch and plain Keras, and its share of the limit.
 
     python benchmarks/training_step.py --networks 16-4,40-2,40-1 --batch_sizes 128,32,1
 
-Times, in turn: ours (`model.fit` of `train`'s model over resident uint8 images: crop, flip and
-normalisation in the step, on the training clone), the same without each of the clone's two
-layers, the same network of stock layers with Keras' SGD on ready images, and PyTorch's with its
-fused SGD on one ready batch: channels last, channels first, and compiled. Augmentation is part of
-our time alone. The limits are a matrix product of the same precision, by TensorFlow or PyTorch,
-whichever is faster, and a loop of the CPU's widest multiply-adds, in the same rounds.
+Times, in turn: ours, `model.fit` of `train`'s model over uint8 images in memory, with crop, flip
+and normalisation in the step; ours without each of the training clone's two layers; the network of
+stock layers with Keras' SGD on ready images; and PyTorch's with its fused SGD on one ready batch,
+channels last, channels first, and compiled. Only our time includes augmentation. The limits are a
+matrix product of the same precision, TensorFlow's or PyTorch's, whichever is faster, and a loop of
+the CPU's widest multiply-adds, in the same rounds.
 
-Of `fit` the time is that of the steps after the first, from its end on (`fit_timed`): what `fit`
-does once before and after an epoch is nothing beside the 390 steps that an epoch has, but much
-beside the few of a timing, and PyTorch's loop has none of it. `--steps` are those of the largest
-batch; a timing of a smaller one has as many images, or 200 steps.
+Of `fit`, the steps after the first are timed (`fit_timed`). Its start and end are small beside the
+390 steps of an epoch but not beside those of a timing, and PyTorch's loop has none. `--steps` are
+those of the largest batch; a timing of a smaller batch has as many images, or 200 steps.
 
-Ratios are of wall clock, but for the column in CPU-seconds, which with several threads include
-what these wait for one another; `--threads 1` has no such thing. Keras reads its batches without
-tf.data's tuning thread (keras_wrn/untuned.py), whose end would be part of every timing.
+Ratios are of wall clock. One column is in CPU-seconds, which include the waiting of several threads
+for one another; with `--threads 1` there is none. Keras reads its batches without tf.data's tuning
+thread (`batches.untuned`), whose end would be part of every timing.
 """
 
 import contextlib
@@ -35,7 +34,8 @@ from interleaved import (
     parse_network,
     parse_sizes,
     run,
-    said,
+    training_model,
+    with_range,
     write,
 )
 
@@ -50,9 +50,9 @@ TORCH = {
     "PyTorch compiled": (True, True),
 }
 MATRIX, SIDE = "matrix product", 4096
-MATRICES = {f"{MATRIX}, {of}": of for of in ("TensorFlow", "PyTorch")}
-MOST_STEPS = 200  # of one timing, unless --steps asks for more
-Builder = Callable[[], Callable[[], object]]  # makes what is timed
+MATRICES = {f"{MATRIX}, {library}": library for library in ("TensorFlow", "PyTorch")}
+MOST_STEPS = 200  # per timing, unless --steps is more
+Builder = Callable[[], Callable[[], object]]  # makes a function to time
 
 
 def measure() -> None:
@@ -74,7 +74,7 @@ def measure() -> None:
             facts.append({**about, "limits": limits, **dataclasses.asdict(timings)})
             write({"rows": facts})
     header = ["network", "batch", "against PyTorch", "its fastest", "in CPU-seconds"]
-    header += [f"against {of}" for of in (STOCK, STOCK_NORM, STOCK_CONV)]
+    header += [f"against {other}" for other in (STOCK, STOCK_NORM, STOCK_CONV)]
     header += [f"share of the rate of the fastest {MATRIX}", f"of {PEAK}"]
     threads = f"{options.threads} thread(s)" if options.threads else "all cores"
     print(f"\n{options.precision}, {threads}, n = {options.rounds} rounds:\n")
@@ -83,19 +83,19 @@ def measure() -> None:
 
 
 def steps_of(batch: int, largest: int, steps: int) -> int:
-    """Steps of a timing: as many images as `steps` of the largest batch, within MOST_STEPS."""
+    """Steps per timing: as many images as `steps` of the largest batch, up to MOST_STEPS."""
     return max(steps, min(steps * largest // batch, MOST_STEPS))
 
 
 def _row(timings: Timings, gflop: float, limits: dict[str, float]) -> list[str]:
-    """What the table says of one network and batch size."""
+    """The cells of one network and batch size."""
     best, product = timings.fastest(TORCH), timings.fastest(MATRICES)
     return [
-        said(timings.ratio(OURS, best)) if best else "not measured",
+        with_range(timings.ratio(OURS, best)) if best else "not measured",
         best or "",
-        said(timings.ratio(OURS, best, "cpu_seconds")) if best else "not measured",
+        with_range(timings.ratio(OURS, best, "cpu_seconds")) if best else "not measured",
         *(
-            said(timings.ratio(OURS, other)) if other in timings.seconds else "-"
+            with_range(timings.ratio(OURS, other)) if other in timings.seconds else "-"
             for other in (STOCK, STOCK_NORM, STOCK_CONV)
         ),
         f"{_share(timings, gflop, product, limits)}, {MATRICES[product]}",
@@ -106,7 +106,7 @@ def _row(timings: Timings, gflop: float, limits: dict[str, float]) -> list[str]:
 def _time(
     depth: int, width: int, batch: int, steps: int
 ) -> tuple[Timings, float, dict[str, float]]:
-    """Time all variants; also the GFLOP of one of their runs, and those of the limits'."""
+    """Timings of all variants, the GFLOP of one run, and the GFLOP of each limit."""
     from keras_wrn.applications.wide_resnet import WideResNet
     from keras_wrn.training.cost import FLOP_OF_TRAINING, multiply_adds
 
@@ -114,7 +114,8 @@ def _time(
     bfloat16 = options.precision == "mixed_bfloat16"
     how = (depth, width, batch, steps, options.precision)
     builders = keras_steps(*how) | torch_steps(*how, compiled=options.compile)
-    variants = {of: build() for of, build in (builders | matrix_runs(bfloat16)).items()}
+    builders |= matrix_runs(bfloat16)
+    variants = {name: make() for name, make in builders.items()}
     limits = {name: 2 * SIDE**3 * options.products / 1e9 for name in MATRICES if name in variants}
     try:
         variants[PEAK], peak = peak_run("bfloat16" if bfloat16 else "float32", options.threads)
@@ -126,7 +127,7 @@ def _time(
 
 
 def _hold_to(threads: int) -> None:
-    """Let both frameworks have so many threads."""
+    """Limit the threads of both frameworks."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -140,15 +141,13 @@ def _hold_to(threads: int) -> None:
 def keras_steps(
     depth: int, width: int, batch: int, steps: int, precision: str
 ) -> dict[str, Builder]:
-    """Functions that build the steps of ours, ours without its faster layers, and plain Keras."""
+    """Builders of our steps, ours without its faster layers, and plain Keras'."""
     import keras
     import numpy as np
 
     from keras_wrn.applications.wide_resnet import WideResNet
-    from keras_wrn.images.preprocessing import preprocessing_of
     from keras_wrn.training import clone
     from keras_wrn.training.batches import InOrder, untuned
-    from keras_wrn.training.model import build
     from keras_wrn.training.recipe import Recipe
 
     count = batch * (steps + 1)  # the first is not timed
@@ -162,12 +161,11 @@ def keras_steps(
         return lambda: fit_timed(model, batches, shuffle=False)
 
     def ours() -> Callable[[], object]:
-        built = build(recipe, preprocessing_of("cifar10"), (32, 32, 3), steps)
-        return fit(built.model, images)
+        return fit(training_model(recipe, steps), images)
 
-    def ours_with(stock_layer: str, of_ours: str) -> Callable[[], object]:
-        """Ours, with Keras' own layer in the place of one of the training clone's."""
-        with mock.patch.object(clone, of_ours, getattr(keras.layers, stock_layer)):
+    def ours_with(stock_layer: str, clones_layer: str) -> Callable[[], object]:
+        """Ours, with Keras' layer in place of one of the training clone's."""
+        with mock.patch.object(clone, clones_layer, getattr(keras.layers, stock_layer)):
             return ours()
 
     def stock() -> Callable[[], object]:
@@ -193,7 +191,7 @@ def keras_steps(
 def torch_steps(
     depth: int, width: int, batch: int, steps: int, precision: str, compiled: bool = True
 ) -> dict[str, Builder]:
-    """Functions that build PyTorch's steps; none where it is not installed."""
+    """Builders of PyTorch's steps; empty if it is not installed."""
     try:
         import torch_peer
     except ModuleNotFoundError:
@@ -210,7 +208,7 @@ def torch_steps(
 
 
 def matrix_runs(bfloat16: bool) -> dict[str, Builder]:
-    """Functions that build products of two square matrices: TensorFlow's and PyTorch's."""
+    """Builders of TensorFlow's and PyTorch's products of square matrices."""
     import tensorflow as tf
 
     repeats = flags.FLAGS.products
@@ -229,20 +227,20 @@ def matrix_runs(bfloat16: bool) -> dict[str, Builder]:
 
 
 def _share(timings: Timings, gflop: float, limit: str, limits: dict[str, float]) -> str:
-    """Our rate over a limit's, with its range."""
+    """Our FLOP rate over a limit's, with range."""
     if limit not in limits:
         return "not measured"
-    share = [f"{ratio * gflop / limits[limit]:.0%}" for ratio in timings.ratio(OURS, limit)]
-    return f"{share[0]} ({share[1]} to {share[2]})"
+    ratios = timings.ratio(OURS, limit)
+    return with_range(tuple(ratio * gflop / limits[limit] for ratio in ratios), ".0%")
 
 
 if __name__ == "__main__":
     flags.DEFINE_list("networks", ["16-4"], "depths and widths, such as 16-4,40-2")
     flags.DEFINE_enum("precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "of all")
-    flags.DEFINE_list("batch_sizes", ["128"], "images a step, such as 128,32,1")
-    flags.DEFINE_integer("steps", 6, "steps of one timing, of the largest batch", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
-    flags.DEFINE_integer("threads", 0, "of every variant; 0 for as many as cores", lower_bound=0)
-    flags.DEFINE_integer("products", 10, "matrix products of one timing", lower_bound=1)
-    flags.DEFINE_bool("compile", True, "time PyTorch's compiled network too: minutes to compile")
+    flags.DEFINE_list("batch_sizes", ["128"], "images per step, such as 128,32,1")
+    flags.DEFINE_integer("steps", 6, "steps per timing of the largest batch", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "timings of each variant", lower_bound=1)
+    flags.DEFINE_integer("threads", 0, "threads; 0: as many as cores", lower_bound=0)
+    flags.DEFINE_integer("products", 10, "matrix products per timing", lower_bound=1)
+    flags.DEFINE_bool("compile", True, "time PyTorch compiled too; compiling takes minutes")
     run(measure)

@@ -1,14 +1,13 @@
-"""Whether another way to make the same training step would pay: batches, layout, recomputation.
+"""Other ways to make the same training step: batch sizes, layout, recomputation.
 
     python benchmarks/variants.py --networks 16-4,40-1
 
-Times, in turn, images per second of `train`'s step (`fit` over resident uint8 images) in batches of
-other sizes, ten steps a call, and compiled by XLA; with planes before rows and columns (channels
-first), against the same layers, stock ones, with planes last; and the blocks' gradients by
-TensorFlow's own operations where each block is computed again in the backward pass, against the
-same where what it needs is kept (keras.RematScope does not take layers that are told `training` in
-TensorFlow's graphs). PyTorch's layouts are in training_step.py, environment variables and threads
-in settings.py.
+Times, in turn, per image: `train`'s step (`fit` over uint8 images in memory) in batches of other
+sizes, with ten steps per call, and compiled by XLA; stock layers with channels first against stock
+layers with channels last; and the blocks' gradients with each block recomputed in the backward
+pass, against kept activations. The last uses TensorFlow's own operations, because keras.RematScope
+refuses layers that are called with `training` in TensorFlow graphs. training_step.py has PyTorch's
+layouts, settings.py has environment variables and threads.
 """
 
 import dataclasses
@@ -25,18 +24,19 @@ from interleaved import (
     parse_network,
     parse_sizes,
     run,
-    said,
+    training_model,
+    with_range,
     write,
 )
 
 from keras_wrn.system import markdown
 
-PLAIN, LAST = "as it is", "stock layers, planes last"
-XLA, FIRST = "compiled by XLA", "stock layers, planes first"
+PLAIN, LAST = "as it is", "stock layers, channels last"
+XLA, FIRST = "compiled by XLA", "stock layers, channels first"
 KEPT, RECOMPUTED = "blocks alone, kept", "blocks alone, each computed again"
 AT_ONCE = 10
 SEVERAL = f"{AT_ONCE} steps a call"
-PEERS = {FIRST: LAST, RECOMPUTED: KEPT}  # of all others the peer is PLAIN
+PEERS = {FIRST: LAST, RECOMPUTED: KEPT}  # the peer of all others is PLAIN
 
 
 def measure() -> None:
@@ -52,12 +52,12 @@ def measure() -> None:
         variants |= {way: _blocks(depth, width, way == RECOMPUTED) for way in (KEPT, RECOMPUTED)}
         timings = interleave(variants, options.rounds, may_fail={XLA, FIRST})
         every.append(timings)
-        for of in timings.seconds:
-            if of in (PLAIN, *PEERS.values()):
+        for way in timings.seconds:
+            if way in (PLAIN, *PEERS.values()):
                 continue
-            peer = PEERS.get(of, PLAIN)
-            ratios = (timings.ratio(of, peer, clock) for clock in ("seconds", "cpu_seconds"))
-            rows.append([f"WRN-{name}", of, peer, *map(said, ratios)])
+            peer = PEERS.get(way, PLAIN)
+            ratios = (timings.ratio(way, peer, clock) for clock in ("seconds", "cpu_seconds"))
+            rows.append([f"WRN-{name}", way, peer, *map(with_range, ratios)])
             print(rows[-1], flush=True)
         facts.append({"network": name, **dataclasses.asdict(timings)})
         write({"rows": facts})
@@ -68,11 +68,10 @@ def measure() -> None:
 
 
 def _steps(depth: int, width: int, batch: int, way: str) -> Callable[[], Spent]:
-    """A function that trains on --images images in one of the ways; what one image takes."""
+    """A function that trains on --images images in one of the ways; it returns time per image."""
     import numpy as np
 
-    from keras_wrn.images.preprocessing import preprocessing_of
-    from keras_wrn.training import model as trainer
+    from keras_wrn.training import model as model_file
     from keras_wrn.training.batches import InOrder, untuned
     from keras_wrn.training.clone import training_clone
     from keras_wrn.training.recipe import Recipe
@@ -81,10 +80,9 @@ def _steps(depth: int, width: int, batch: int, way: str) -> Callable[[], Spent]:
     at_once = AT_ONCE if way == SEVERAL else 1
     steps = max(1, options.images // (batch * at_once)) * at_once
     recipe = Recipe(depth=depth, width=width, precision=options.precision, batch_size=batch)
-    of_way = {FIRST: planes_first_clone, LAST: stock_clone}
-    clone = of_way.get(way, training_clone)
-    with mock.patch.object(trainer, "training_clone", clone):
-        model = trainer.build(recipe, preprocessing_of("cifar10"), (32, 32, 3), steps).model
+    clone = {FIRST: channels_first_clone, LAST: stock_clone}.get(way, training_clone)
+    with mock.patch.object(model_file, "training_clone", clone):
+        model = training_model(recipe, steps)
     model.steps_per_execution = at_once
     model.jit_compile = way == XLA
     count = batch * (steps + at_once)  # the first call is not timed
@@ -99,23 +97,23 @@ def _steps(depth: int, width: int, batch: int, way: str) -> Callable[[], Spent]:
 
 
 def _blocks(depth: int, width: int, again: bool) -> Callable[[], object]:
-    """A function that computes all blocks of the network, and their gradients, on one batch."""
+    """A function that computes all blocks of a network and their gradients on one batch."""
     import tensorflow as tf
 
     options = flags.FLAGS
     kind = tf.bfloat16 if options.precision == "mixed_bfloat16" else tf.float32
-    planes = [16, 16 * width, 32 * width, 64 * width]
+    channels = [16, 16 * width, 32 * width, 64 * width]
     blocks = []
     for group in (1, 2, 3):
         for number in range((depth - 4) // 6):
-            into, out = planes[group - (number == 0)], planes[group]
+            into, out = channels[group - (number == 0)], channels[group]
             stride = 2 if group > 1 and number == 0 else 1
             shapes = [(3, 3, into, out), (3, 3, out, out)]
             shapes += [(1, 1, into, out)] if number == 0 else []
             blocks.append(
                 (stride, [0.05 * tf.random.normal(shape, dtype=kind) for shape in shapes])
             )
-    start = tf.random.normal((options.batch_size, 32, 32, planes[0]), dtype=kind)
+    start = tf.random.normal((options.batch_size, 32, 32, channels[0]), dtype=kind)
 
     def normalised(x: Any) -> Any:
         ones = tf.ones(x.shape[-1])
@@ -134,25 +132,25 @@ def _blocks(depth: int, width: int, again: bool) -> Callable[[], object]:
 
     @tf.function(jit_compile=False)
     def gradients() -> Any:
-        kernels = [kernel for _, of_block in blocks for kernel in of_block]
+        kernels = [kernel for _, block_kernels in blocks for kernel in block_kernels]
         with tf.GradientTape() as tape:
             tape.watch(kernels)
             x = start
-            for stride, of_block in blocks:
-                x = block_of(stride)(x, *of_block)
+            for stride, block_kernels in blocks:
+                x = block_of(stride)(x, *block_kernels)
             total = tf.reduce_sum(x)
-        return [tf.reduce_sum(of) for of in tape.gradient(total, kernels)]
+        return [tf.reduce_sum(gradient) for gradient in tape.gradient(total, kernels)]
 
-    return lambda: [of.numpy() for of in gradients()]
+    return lambda: [value.numpy() for value in gradients()]
 
 
 def stock_clone(network: Any, *, precision: str, synchronized: bool) -> Any:
-    """The network again, of Keras' own layers, in a precision."""
+    """A copy of the network with Keras' own layers, in a precision."""
     return _clone(network, network.input_shape[1:], precision, {})
 
 
-def planes_first_clone(network: Any, *, precision: str, synchronized: bool) -> Any:
-    """The same with planes before rows and columns; the images are turned, once."""
+def channels_first_clone(network: Any, *, precision: str, synchronized: bool) -> Any:
+    """The same with channels first; the images are transposed once."""
     import keras
 
     height, width, channels = network.input_shape[1:]
@@ -180,8 +178,8 @@ def _clone(network: Any, shape: tuple[int, ...], precision: str, changes: dict[s
 if __name__ == "__main__":
     flags.DEFINE_list("networks", ["16-4", "40-1"], "depths and widths, such as 16-4,40-2")
     flags.DEFINE_enum("precision", "mixed_bfloat16", ["float32", "mixed_bfloat16"], "of all")
-    flags.DEFINE_integer("batch_size", 128, "images a step", lower_bound=1)
-    flags.DEFINE_list("batch_sizes", ["32", "64", "256", "512"], "images a step, to compare")
-    flags.DEFINE_integer("images", 1280, "images of one timing", lower_bound=1)
-    flags.DEFINE_integer("rounds", 5, "timings of each", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 128, "images per step", lower_bound=1)
+    flags.DEFINE_list("batch_sizes", ["32", "64", "256", "512"], "images per step, to compare")
+    flags.DEFINE_integer("images", 1280, "images per timing", lower_bound=1)
+    flags.DEFINE_integer("rounds", 5, "timings of each way", lower_bound=1)
     run(measure)

@@ -249,7 +249,7 @@ def test_the_weights_of_a_start_are_loaded_and_removed(tmp_path, bench):
 def test_the_network_that_users_get_is_what_is_imported_and_measured(bench):
     memory, code = bench("memory"), bench("start").IMPORTS["import"]
     code += "\nimport sys; assert 'keras_wrn.applications.wide_resnet' in sys.modules"
-    code += memory.PEAK.format(here=str(FOLDER), depth=10, width=1, batch=2, precision="float32")
+    code += memory.PEAK.format(depth=10, width=1, batch=2, precision="float32")
     code += memory.PROGRAMS["keras_wrn", "inference"]
     code += "assert {type(la).__module__.split('.')[0] for la in model.layers} == {'keras'}"
     imported, peak = bench("interleaved").in_a_fresh_process("inference", code + memory.END)
