@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from keras_wrn.weights.card import HISTORY_FILE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Labelled = tuple[Path, str]  # a history.csv and its label
 _COLORS = ("#1f4e9c", "#c1272d", "#2b8a3e")
 _THIN, _WIDE = "#7a8ba3", "#c1272d"
 
@@ -71,33 +72,25 @@ def _title(panel: str, scale: Scale | None) -> str:
     return ", ".join(["digits", *rest])
 
 
-def _find(curve: Curve, workdir: Path, scale: Scale | None) -> list[Drawn]:
-    """The run of median error in a list, if it has a history."""
+def _find(curve: Curve, workdir: Path, scale: Scale | None) -> list[Labelled]:
+    """The history and label of a curve's median run, in a list; empty if there is no history."""
     outcome = gather(next(row for row in ROWS if row.folder == curve.folder), workdir, scale)
     if not outcome.runs:
         return []
     run = outcome.median_run()
+    paper = "" if scale else f"; the paper {curve.error:.2f} %"
+    label = f"{curve.label} (error {run.errors[0]:.2f} %{paper})"
     history = run.folder / HISTORY_FILE
-    paper = None if scale else curve.error
-    return [Drawn(history, curve.label, run.errors[0], paper)] if history.exists() else []
-
-
-class Drawn(NamedTuple):
-    """A run in a panel: history.csv, name, final error and the paper's error in percent."""
-
-    history: Path
-    label: str
-    error: float
-    paper: float | None = None
+    return [(history, label)] if history.exists() else []
 
 
 def training_curves(
-    panels: Mapping[str, Sequence[Drawn]], png: Path, title: str, *, log_loss: bool
+    panels: Mapping[str, Sequence[Labelled]], png: Path, title: str, *, log_loss: bool
 ) -> Path:
     """Draw Figure 2 or 3: solid test error on the left axis, dashed training loss on the right.
 
     Args:
-        panels: title -> runs of each panel, from left to right.
+        panels: title -> (history.csv, label) of each run, from left to right.
         png: the picture to write.
         title: stands above the picture.
         log_loss: draw the loss on a logarithmic axis, as in Figure 3.
@@ -117,13 +110,11 @@ def training_curves(
     return pictures.save(figure, png)
 
 
-def _panel(axes: Axes, runs: Sequence[Drawn], log_loss: bool) -> None:
+def _panel(axes: Axes, runs: Sequence[Labelled], log_loss: bool) -> None:
     losses = axes.twinx()
-    for run, color in zip(runs, _COLORS, strict=False):
-        columns = read_history(run.history)
+    for (history, label), color in zip(runs, _COLORS, strict=False):
+        columns = read_history(history)
         measured = np.isfinite(columns["val_error"])
-        paper = "" if run.paper is None else f"; the paper {run.paper:.2f} %"
-        label = f"{run.label} (error {run.error:.2f} %{paper})"
         epochs = columns["epoch"]
         test = 100 * columns["val_error"][measured]
         axes.plot(epochs[measured], test, color=color, label=label)

@@ -13,16 +13,8 @@ from keras_wrn.errors import Interrupted
 from keras_wrn.training import run_folder
 from keras_wrn.training.callbacks import WeightAverage
 
-HISTORY_COLUMNS = (
-    "epoch",
-    "step",
-    "loss",
-    "error",
-    "val_loss",
-    "val_error",
-    "learning_rate",
-    "images_per_second",
-    "seconds",
+HISTORY_COLUMNS = tuple(
+    "epoch step loss error val_loss val_error learning_rate images_per_second seconds".split()
 )
 SAVE_EVERY = 600.0  # seconds between saved states
 LOG_EVERY = 60.0  # seconds between lines of the log
