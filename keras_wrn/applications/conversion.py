@@ -1,8 +1,8 @@
-"""Other people's checkpoints of wide residual networks, as Keras models.
+"""Convert other people's checkpoints of wide residual networks into Keras models.
 
-`convert` reads a file, sees from its names who wrote it (dialects.py), reads depth, width and
-classes off the shapes, builds that network with that dialect's conventions and fills it,
-strictly: every tensor of the file has its place, and every place its tensor.
+`convert` reads a file, recognises its dialect by the tensors' names (`checkpoints.dialects`) and
+its depth, width and classes by their shapes. It builds that network with the conventions of the
+dialect, and copies the weights strictly: no tensor is left over, and none is missing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ import keras
 import numpy as np
 
 from keras_wrn.applications import BUILDERS
-from keras_wrn.checkpoints.dialects import (
-    Dialect,
-    KeyMap,
-    Statistics,
-)
+from keras_wrn.checkpoints.dialects import Dialect, KeyMap, Statistics
 from keras_wrn.checkpoints.translation import translate
 from keras_wrn.errors import InputError
 from keras_wrn.networks.recognition import Weights, count_parameters
@@ -37,34 +33,33 @@ def convert(
     key_map: KeyMap | str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> keras.Model:
-    """Build the network of a checkpoint of another implementation, with its weights.
+    """Build the network of another implementation's checkpoint, with its weights.
 
-    A network that normalises its images itself (DeepMind's robust networks; RobustBench's with
-    `mu` and `sigma`) is converted with a stock Normalization layer in front, so that it takes
-    images in [0, 1] as the original does. Where a file of DeepMind's leaves out the constants,
-    they are CIFAR-10's or CIFAR-100's, by the number of classes. Every other network takes what
-    its owner fed it.
+    Some networks normalise their images themselves: DeepMind's robust networks, and RobustBench's
+    with `mu` and `sigma`. They get a stock Normalization layer in front, and take images in
+    [0, 1] as the originals do. If a file of DeepMind's lacks the constants, they are CIFAR-10's or
+    CIFAR-100's, by the number of classes. Other networks take the images that their owner used.
 
     Args:
         path: a PyTorch .pt or .pth file, .safetensors, .npz or .h5, or "hf://owner/repo/file"
-            ("hf://owner/repo@revision/file"). Pickles are read without running them.
+            ("hf://owner/repo@revision/file"). A pickle can run no code.
         dialect: "authors", "xternalz" (also TRADES and RobustBench), "deepmind" (SiLU),
-            "deepmind_relu", "torchvision" (also timm) or "uncertainty_baselines"; None to see
-            it from the names of the tensors, which cannot tell "deepmind_relu".
-        key_map: for any other: name of a layer in the checkpoint -> name of a layer of
-            `WideResNet`, None for a layer to leave out, as a dictionary, a function or the path
-            of a JSON file. {g}, {b}, {i} in a dictionary count groups, blocks and layers from
-            1, {g0}, {b0}, {i0} from 0.
-        **options: as of `WideResNet`, or of `WideResNet50_2`, except what the checkpoint says
-            itself (depth, width, block, classes). `conventions` replaces the dialect's.
-            `classifier_activation=None` gives the logits that most originals end in.
+            "deepmind_relu", "torchvision" (also timm) or "uncertainty_baselines". None:
+            recognise it by the names of the tensors, which cannot tell "deepmind_relu".
+        key_map: for other dialects: name of a layer in the checkpoint -> name of a layer of
+            `WideResNet`, or None to leave a layer out. A dictionary, a function or the path of a
+            JSON file. {g}, {b}, {i} in a dictionary count groups, blocks and layers from 1,
+            {g0}, {b0}, {i0} from 0.
+        **options: of `WideResNet` or `WideResNet50_2`, except those that the checkpoint gives
+            (depth, width, block, classes). `conventions` replaces the dialect's.
+            `classifier_activation=None` gives logits, as most originals do.
 
     Returns:
         A functional model of stock Keras layers.
 
     Raises:
-        InputError: the file cannot be read, no dialect names its tensors so, or tensors are
-            missing, unknown or of another shape; the message lists them.
+        InputError: the file cannot be read, no dialect has its names, or tensors are missing,
+            unknown or of another shape; the message lists them.
 
     Example:
         >>> model = convert("Carmon2019Unlabeled.pt")  # doctest: +SKIP
@@ -90,10 +85,10 @@ def convert_checkpoint(
     key_map: KeyMap | str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Converted:
-    """Do what `convert` does, and tell what was found. Arguments and errors are the same."""
+    """Convert as `convert` does, and return what was found. Arguments and errors are the same."""
     if given := [name for name in _READ_OFF if name in options]:
         raise InputError(
-            f"The checkpoint itself says what the network is. Received also: {', '.join(given)}"
+            f"The checkpoint gives the network and its weights. Received also: {', '.join(given)}"
         )
     found = translate(path, dialect, key_map=key_map)
     network, chosen, weights = found.network, found.dialect, dict(found.weights)
@@ -114,7 +109,7 @@ def _build(
     channels: int,
     statistics: Statistics | None,
 ) -> keras.Model:
-    """The network that the checkpoint is of, with fresh weights."""
+    """Build the checkpoint's network with fresh weights."""
     options = dict(options)
     if options.get("input_shape") is None and options.get("input_tensor") is None:
         size = 32 if builder == "WideResNet" else 224
@@ -137,7 +132,7 @@ def _fill(
     dialect: Dialect,
     path: str | os.PathLike[str],
 ) -> None:
-    """Copy the weights, if every one of the model's is there and none is left over."""
+    """Copy the weights; raise an InputError before that if any is missing or left over."""
     places = {layer.name: layer for layer in model.layers if layer.weights}
     missing, misshapen = [], []
     left = {(layer, name) for layer, tensors in weights.items() for name in tensors}
@@ -170,15 +165,14 @@ _MODEL, _WEIGHTS = ".keras", ".weights.h5"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Converted:
-    """A converted network, and how to build it again.
+    """A converted network.
 
     Attributes:
         model: the network with the checkpoint's weights.
         dialect: whose names the checkpoint has.
         builder: the function of keras_wrn that builds the network.
-        arguments: what that function was given.
-        statistics: mean and std of images in [0, 1] where the model begins by normalising them,
-            else None.
+        arguments: of that function.
+        statistics: mean and std of images in [0, 1] if the model normalises them, else None.
     """
 
     model: keras.Model
@@ -188,13 +182,13 @@ class Converted:
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None
 
     def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the model, or its weights, to a file that is there whole or not at all.
+        """Write the model or its weights; the file appears when it is complete.
 
         Args:
             path: ends in .keras for the model, in .weights.h5 for the weights alone.
 
         Returns:
-            What was written, for a person: the network, and what a weights file does not say.
+            Sentences for a person: the network, and what a weights file leaves out.
 
         Raises:
             InputError: another ending.
@@ -204,44 +198,47 @@ class Converted:
             wide_resnet28_10, 36,479,194 parameters named as by 'xternalz', is in wrn.keras.
         """
         target = check_target(path)
-        whole = target.name.endswith(_MODEL)
-        write_whole(target, self.model.save if whole else self.model.save_weights)
+        is_model = target.name.endswith(_MODEL)
+        write_whole(target, self.model.save if is_model else self.model.save_weights)
         count = count_parameters(self.model)
-        told = (
+        text = (
             f"{self.model.name}, {count:,} parameters named as by {self.dialect!r}, is in {target}."
         )
-        if whole:
-            return told
-        told += f"\nLoad it into {self._call()}"
+        if is_model:
+            return text
+        text += f"\nLoad it into {self._call()}"
         if self.statistics is not None:
-            mean, std = (tuple(round(value, 6) for value in of) for of in self.statistics)
-            told += f"\nIts images are (x - mean) / std of [0, 1] with mean {mean}, std {std};"
-            told += f" a {_MODEL} file does that itself."
-        return told
+            mean, std = (tuple(round(v, 6) for v in values) for values in self.statistics)
+            text += f"\nIts images are (x - mean) / std of [0, 1] with mean {mean}, std {std};"
+            text += f" a {_MODEL} file does that itself."
+        return text
 
     def _call(self) -> str:
-        """The Python that builds the network again."""
+        """Write the Python that builds the network."""
         arguments = dict(self.arguments)
         conventions = arguments.pop("conventions", None)
         given = [f"{name}={value!r}" for name, value in arguments.items()]
-        of = dataclasses.fields(conventions) if conventions else ()
-        ours = ((field.name, getattr(conventions, field.name), field.default) for field in of)
-        if differences := [f"{name}={value!r}" for name, value, paper in ours if value != paper]:
+        differences = [
+            f"{field.name}={getattr(conventions, field.name)!r}"
+            for field in (dataclasses.fields(conventions) if conventions else ())
+            if getattr(conventions, field.name) != field.default
+        ]
+        if differences:
             given.append(f"conventions=keras_wrn.Conventions({', '.join(differences)})")
         return f"keras_wrn.{self.builder}({', '.join(given)})"
 
 
 def check_target(path: str | os.PathLike[str]) -> Path:
-    """The path of a file to write a model to, if it says in which format.
+    """Check the ending of a file to write a model to.
 
     Args:
-        path: a path.
+        path: must end in .keras or .weights.h5.
 
     Returns:
         The path.
 
     Raises:
-        InputError: it ends otherwise.
+        InputError: the path has another ending.
     """
     target = Path(path)
     if not target.name.endswith((_MODEL, _WEIGHTS)):

@@ -1,13 +1,9 @@
-"""What every keras.applications network shares: how it opens, and how it closes.
-
-`open_input` and `close_model` give `input_tensor`, `input_shape`, `include_top`, `pooling`,
-`classes` and `classifier_activation` the meaning they have in keras.applications, for the
-CIFAR networks and the ImageNet networks alike.
-"""
+"""The arguments that every network shares with keras.applications."""
 
 import numbers
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -17,149 +13,157 @@ from keras_wrn.errors import InputError
 from keras_wrn.networks.blocks import positive_integer
 from keras_wrn.weights.files import is_keyword
 
-KerasTensor = Any  # keras.KerasTensor, for which Keras ships no useful type
-# The authors' linear layer: uniform in +-1/sqrt(fan_in), which is variance scaling by 1/3
+KerasTensor = Any  # keras.KerasTensor, which has no useful type
+Activation = str | Callable[..., Any] | None
+# The authors' linear layer is uniform in +-1/sqrt(fan_in), which is variance scaling by 1/3
 # (PAPER.md 1.12, Torch's default).
 CLASSIFIER_SCALE = 1.0 / 3.0
-MANY_BLOCKS = 200  # residual blocks, from which on Keras may need a deeper stack of Python's
+MANY_BLOCKS = 200  # from this number of residual blocks on, Keras may need a deeper Python stack
 
 
-def check_arguments(
-    *,
-    weights: object,
-    include_top: bool,
-    pooling: str | None,
-    classes: int,
-    classifier_activation: str | Callable[..., Any] | None,
-) -> None:
-    """Refuse what no network of this package accepts, before any layer is made."""
-    positive_integer("classes", classes)
-    if pooling not in (None, "avg", "max"):
-        raise InputError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}")
-    if weights is not None and not isinstance(weights, str) and not hasattr(weights, "__fspath__"):
-        raise InputError(
-            "`weights` must be None, the name of a data set or the path of a weights file. "
-            f"Received: weights={weights!r}"
-        )
-    received = f"Received: classifier_activation={classifier_activation!r}"
-    try:
-        activation = keras.activations.get(classifier_activation)
-    except ValueError as error:
-        raise InputError(
-            "`classifier_activation` must be the name of a Keras activation, a function or None. "
-            + received
-        ) from error
-    linear_or_softmax = (keras.activations.linear, keras.activations.softmax)
-    if include_top and weights is not None and activation not in linear_or_softmax:
-        raise InputError(
-            "With pretrained weights and a classifier, `classifier_activation` must be None or "
-            f"'softmax'. {received}"
-        )
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """How a network begins and ends. The arguments are those of `WideResNet`."""
 
+    include_top: bool = True
+    weights: str | None = None
+    input_tensor: KerasTensor | None = None
+    input_shape: tuple[int | None, ...] | None = None
+    pooling: str | None = None
+    classes: int = 10
+    classifier_activation: Activation = "softmax"
+    name: str | None = None
 
-def open_input(
-    input_tensor: KerasTensor | None,
-    input_shape: tuple[int | None, ...] | None,
-    *,
-    include_top: bool,
-    weights: object,
-    default_size: int,
-    min_size: int,
-) -> KerasTensor:
-    """The symbolic input of a network: (batch, height, width, channels).
+    def open(self, *, default_size: int, min_size: int, blocks: int) -> KerasTensor:
+        """Check the arguments and make the symbolic input.
 
-    Args:
-        input_tensor: a Keras tensor to build on, or None.
-        input_shape: (height, width, channels); height and width may be None.
-        include_top: with a classifier, the default size is `default_size`; without, any size.
-        weights: what is going to be loaded; published weights have 3 input channels.
-        default_size: height and width in pixels where nothing else is said.
-        min_size: the smallest height and width in pixels that the network can take.
+        Args:
+            default_size: height and width in pixels of a network with a classifier.
+            min_size: the smallest height and width in pixels that the network can take.
+            blocks: how many residual blocks will follow.
 
-    Raises:
-        InputError: no Keras tensor, or a shape that is not three numbers, too small, or has the
-            wrong channels.
-    """
-    shape: tuple[Any, ...]
-    if input_tensor is not None:
-        if not keras.backend.is_keras_tensor(input_tensor):
+        Returns:
+            The input: (batch, height, width, channels).
+
+        Raises:
+            InputError: an argument that no network of this package accepts.
+        """
+        self._check()
+        shape = self._shape(default_size)
+        if len(shape) != 3 or not all(
+            side is None or isinstance(side, numbers.Integral) for side in shape
+        ):
             raise InputError(
-                "`input_tensor` must be a Keras tensor, such as keras.Input((32, 32, 3)). "
-                f"Received: input_tensor of type {type(input_tensor).__name__}"
+                "`input_shape` must be (height, width, channels), three numbers. "
+                f"Received: input_shape={shape}"
             )
-        shape = tuple(input_tensor.shape[1:])
-    elif input_shape is not None:
-        shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
-    else:
-        size = default_size if include_top else None
-        shape = (size, size, 3)
-    if len(shape) != 3 or not all(
-        side is None or isinstance(side, numbers.Integral) for side in shape
-    ):
-        raise InputError(
-            "`input_shape` must be (height, width, channels), three numbers. "
-            f"Received: input_shape={shape}"
-        )
-    height, width, channels = shape
-    if channels is None or channels < 1:
-        raise InputError(
-            f"`input_shape` must say how many channels there are. Received: input_shape={shape}"
-        )
-    if any(side is not None and side < min_size for side in (height, width)):
-        raise InputError(
-            f"Images must be at least {min_size}x{min_size} pixels. Received: input_shape={shape}"
-        )
-    if is_keyword(weights) and channels != 3:
-        raise InputError(
-            f"Published weights take images of 3 channels. Received: input_shape={shape} "
-            f"with weights={weights!r}. Use weights=None for {channels} channels."
-        )
-    return keras.Input(shape=shape) if input_tensor is None else input_tensor
+        height, width, channels = shape
+        if channels is None or channels < 1:
+            raise InputError(
+                f"`input_shape` must give the number of channels. Received: input_shape={shape}"
+            )
+        if any(side is not None and side < min_size for side in (height, width)):
+            raise InputError(
+                f"Images must be at least {min_size}x{min_size} pixels. "
+                f"Received: input_shape={shape}"
+            )
+        if is_keyword(self.weights) and channels != 3:
+            raise InputError(
+                f"Published weights take images of 3 channels. Received: input_shape={shape} "
+                f"with weights={self.weights!r}. Use weights=None for {channels} channels."
+            )
+        _allow_depth(blocks)
+        return keras.Input(shape=shape) if self.input_tensor is None else self.input_tensor
+
+    def _check(self) -> None:
+        positive_integer("classes", self.classes)
+        if self.pooling not in (None, "avg", "max"):
+            raise InputError(
+                f"`pooling` must be None, 'avg' or 'max'. Received: pooling={self.pooling!r}"
+            )
+        if not isinstance(self.weights, str | None) and not hasattr(self.weights, "__fspath__"):
+            raise InputError(
+                "`weights` must be None, the name of a data set or the path of a weights file. "
+                f"Received: weights={self.weights!r}"
+            )
+        received = f"Received: classifier_activation={self.classifier_activation!r}"
+        try:
+            activation = keras.activations.get(self.classifier_activation)
+        except ValueError as error:
+            raise InputError(
+                "`classifier_activation` must be the name of a Keras activation, a function or "
+                f"None. {received}"
+            ) from error
+        linear_or_softmax = (keras.activations.linear, keras.activations.softmax)
+        if self.include_top and self.weights is not None and activation not in linear_or_softmax:
+            raise InputError(
+                "With pretrained weights and a classifier, `classifier_activation` must be None or "
+                f"'softmax'. {received}"
+            )
+
+    def _shape(self, default_size: int) -> tuple[Any, ...]:
+        if self.input_tensor is not None:
+            if not keras.backend.is_keras_tensor(self.input_tensor):
+                raise InputError(
+                    "`input_tensor` must be a Keras tensor, such as keras.Input((32, 32, 3)). "
+                    f"Received: input_tensor of type {type(self.input_tensor).__name__}"
+                )
+            return tuple(self.input_tensor.shape[1:])
+        if self.input_shape is not None:
+            is_row = isinstance(self.input_shape, Iterable)
+            return tuple(self.input_shape) if is_row else (self.input_shape,)
+        size = default_size if self.include_top else None
+        return (size, size, 3)
+
+    def close(self, x: KerasTensor, inputs: KerasTensor, default_name: str) -> keras.Model:
+        """Add the head, make the model and load its weights.
+
+        The classifier has the variables' dtype: in mixed precision its output is float32.
+
+        Args:
+            x: the last feature map: (batch, height, width, planes).
+            inputs: what `open` returned.
+            default_name: of the model.
+
+        Returns:
+            The model.
+
+        Raises:
+            InputError: there are no such weights, or they do not fit.
+        """
+        if self.include_top:
+            x = layers.GlobalAveragePooling2D(data_format="channels_last", name="avg_pool")(x)
+            x = layers.Dense(
+                int(self.classes),
+                activation=self.classifier_activation,
+                kernel_initializer=keras.initializers.VarianceScaling(
+                    CLASSIFIER_SCALE, mode="fan_in", distribution="uniform"
+                ),
+                dtype=keras.config.dtype_policy().variable_dtype,
+                name="predictions",
+            )(x)
+        elif self.pooling == "avg":
+            x = layers.GlobalAveragePooling2D(data_format="channels_last", name="avg_pool")(x)
+        elif self.pooling == "max":
+            x = layers.GlobalMaxPooling2D(data_format="channels_last", name="max_pool")(x)
+        # An input tensor may be the output of other layers; the model starts at their source.
+        sources = keras.utils.get_source_inputs(inputs)
+        # Keras warns at each call of a model that has a list of one input.
+        source = sources[0] if len(sources) == 1 else sources
+        model = keras.Model(source, x, name=self.name or default_name)
+        if self.weights is not None:
+            from keras_wrn.weights.loading import load_pretrained
+
+            load_pretrained(model, self.weights, include_top=self.include_top)
+        return model
 
 
-def close_model(
-    x: KerasTensor,
-    inputs: KerasTensor,
-    *,
-    include_top: bool,
-    pooling: str | None,
-    classes: int,
-    classifier_activation: str | Callable[..., Any] | None,
-    name: str,
-) -> keras.Model:
-    """Add the head and make the model; the last step of every network of the package.
-
-    The classifier is kept in the variables' dtype, so that under mixed precision the
-    probabilities are float32.
-    """
-    if include_top:
-        x = layers.GlobalAveragePooling2D(data_format="channels_last", name="avg_pool")(x)
-        x = layers.Dense(
-            int(classes),
-            activation=classifier_activation,
-            kernel_initializer=keras.initializers.VarianceScaling(
-                CLASSIFIER_SCALE, mode="fan_in", distribution="uniform"
-            ),
-            dtype=keras.config.dtype_policy().variable_dtype,
-            name="predictions",
-        )(x)
-    elif pooling == "avg":
-        x = layers.GlobalAveragePooling2D(data_format="channels_last", name="avg_pool")(x)
-    elif pooling == "max":
-        x = layers.GlobalMaxPooling2D(data_format="channels_last", name="max_pool")(x)
-    # An input tensor may itself come out of other layers; the model starts at their source.
-    sources = keras.utils.get_source_inputs(inputs)
-    # A list of one would make Keras warn at each call with a single tensor.
-    return keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
-
-
-def allow_depth(blocks: int) -> None:
+def _allow_depth(blocks: int) -> None:
     """Let Keras walk a graph of this many residual blocks.
 
-    Keras maps a functional model by recursion, and Python stops at 1,000 frames. Along the
-    shortcuts, which stand first in each addition, that is about a frame a block: with a program
-    around it, a ResNet-1001 of 333 comes near the limit, and a deeper one passes it. The limit
-    stays raised, because cloning and loading such a model walk it in the same way.
+    Keras maps a functional model by recursion, about one frame a block, and Python stops at 1,000
+    frames: near a ResNet-1001 of 333 blocks with a program around it. The limit stays raised,
+    because cloning and loading such a model walk it again.
     """
     if blocks > MANY_BLOCKS:
         sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 4 * blocks))

@@ -12,14 +12,12 @@ models/wide-resnet.lua).
 Every layer is a stock Keras layer: a saved `.keras` file loads where keras_wrn is not installed.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 from keras import layers
 
-from keras_wrn.applications import frame
-from keras_wrn.applications.frame import KerasTensor
+from keras_wrn.applications.frame import Activation, Frame, KerasTensor
 from keras_wrn.networks.blocks import (
     GROUPS,
     PAPER,
@@ -32,8 +30,8 @@ from keras_wrn.networks.blocks import (
     parse_block,
 )
 
-STEM_PLANES = 16  # "16 in all experiments": never multiplied by the width
-MIN_SIZE = 8  # pixels: the last group then sees 2x2
+STEM_PLANES = 16  # "16 in all experiments", whatever the width
+MIN_SIZE = 8  # pixels; the last group then has 2x2
 
 
 def WideResNet(
@@ -50,31 +48,31 @@ def WideResNet(
     input_shape: tuple[int | None, ...] | None = None,
     pooling: str | None = None,
     classes: int = 10,
-    classifier_activation: str | Callable[..., Any] | None = "softmax",
+    classifier_activation: Activation = "softmax",
     name: str | None = None,
     conventions: Conventions = PAPER,
 ) -> keras.Model:
     """Build WRN-`depth`-`width` with blocks B(M), as a functional Keras model.
 
-    Two rules stand in the paper for the blocks per group N. The default is Table 3's,
-    `depth = 3 * N * len(M) + 4`, so that WRN-40-2 has 2,243,546 parameters with B(3), B(3,3),
-    B(3,3,3) and B(3,3,3,3) alike. Table 2 keeps N = 6, 6, 6, 6, 4, 3 for its rows whatever the
-    block: pass `blocks_per_group` to build those (the depth is then a label only).
-    "bottleneck" is the thin pre-activation ResNet of Table 5: `depth = 9 * N + 2`.
+    The paper has two rules for the blocks per group N. The default is Table 3's,
+    `depth = 3 * N * len(M) + 4`: WRN-40-2 has 2,243,546 parameters with B(3), B(3,3), B(3,3,3)
+    and B(3,3,3,3) alike. Table 2 has N = 6, 6, 6, 6, 4, 3 in its rows: pass `blocks_per_group`
+    to build those; the depth is then only a label. "bottleneck" is the thin pre-activation
+    ResNet of Table 5: `depth = 9 * N + 2`.
 
     Args:
-        depth: the paper's n, convolutions on the longest path, projections counted.
+        depth: the paper's n: convolutions on the longest path, with the projections.
         width: the widening factor k > 0; may be fractional. Planes are rounded down.
         block: B(M) for any M of 1s and 3s, as "B(3,1,3)" or (3, 1, 3), or "bottleneck".
         dropout: drop rate in [0, 1) before every convolution of a block but its first.
-        blocks_per_group: N, where it shall not follow from the depth.
-        stochastic_depth: drop rate in [0, 1) of the last block's residual branch, per image,
-            growing linearly from the first block (Huang et al. 2016, Table 5's rival). What
-            survives in training is scaled up, so that inference is the plain sum.
+        blocks_per_group: N; None: it follows from the depth.
+        stochastic_depth: drop rate in [0, 1) of the last block's residual branch, per image; the
+            rate grows linearly from the first block (Huang et al. 2016, compared in Table 5).
+            Training scales up the branches that stay, so that inference is the plain sum.
         include_top: whether to add average pooling and the classifier.
-        weights: None; the data set of published weights ("cifar10", "cifar100", "svhn"; see
-            `keras_wrn.list_weights`) of exactly this network, dropout aside; or the path of a
-            .weights.h5 or .safetensors file or of a run folder ("./run": a bare word is a name).
+        weights: None; the data set of published weights for exactly this network, dropout aside
+            ("cifar10"; see `keras_wrn.list_weights`); or the path of a .weights.h5 or
+            .safetensors file or of a run folder ("./run", because a bare word is a data set).
         input_tensor: a Keras tensor (batch, height, width, channels) to build on.
         input_shape: (height, width, channels), at least 8x8 pixels. Default (32, 32, 3), or
             (None, None, 3) without top.
@@ -83,44 +81,39 @@ def WideResNet(
         classes: number of classes.
         classifier_activation: "softmax", or None for logits.
         name: the model's name.
-        conventions: what other implementations do differently; the paper's by default.
+        conventions: for the networks of other implementations; default the paper's.
 
     Returns:
-        A functional model of stock Keras layers: float images, normalised as the data set's
-        `preprocess_input` does, to (batch, classes).
+        A functional model of stock Keras layers: float images, normalised as by
+        `preprocess_input`, to float32 (batch, classes).
 
     Raises:
-        InputError: an argument that describes no network; the sentence names what would.
+        InputError: an argument describes no network; the message names one that does.
 
     Example:
         >>> model = WideResNet(16, 4, dropout=0.3, classes=100)
         >>> sum(np.prod(v.shape) for v in model.trainable_variables).item()
         2772020
 
-    Source: Table 1, sections 2 and 3; dropout section 2.4. Differs: BN scales start at 1, not
-    at uniform(0, 1) (the authors' ImageNet model does the same).
+    Source: Table 1, sections 2 and 3; dropout section 2.4. Differs: batch normalisation's scale
+    starts at 1, not at uniform(0, 1), as in the authors' ImageNet model.
     """
     shape = parse_block(block)
     blocks = count_blocks(depth, shape, blocks_per_group)
     planes = group_planes(width, shape)
     dropout = drop_rate("dropout", dropout)
     stochastic_depth = drop_rate("stochastic_depth", stochastic_depth)
-    frame.check_arguments(
-        weights=weights,
-        include_top=include_top,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-    )
-    inputs = frame.open_input(
+    frame = Frame(
+        include_top,
+        weights,
         input_tensor,
         input_shape,
-        include_top=include_top,
-        weights=weights,
-        default_size=32,
-        min_size=MIN_SIZE,
+        pooling,
+        classes,
+        classifier_activation,
+        name,
     )
-    frame.allow_depth(len(GROUPS) * blocks)
+    inputs = frame.open(default_size=32, min_size=MIN_SIZE, blocks=len(GROUPS) * blocks)
 
     x = conv(STEM_PLANES, 3, name="stem_conv")(inputs)
     drop_step = stochastic_depth / (len(GROUPS) * blocks)
@@ -139,20 +132,7 @@ def WideResNet(
             )
     x = batch_norm("head_bn", conventions)(x)
     x = layers.Activation(conventions.activation, name="head_relu")(x)
-    model = frame.close_model(
-        x,
-        inputs,
-        include_top=include_top,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name or default_name(depth, width, shape),
-    )
-    if weights is not None:
-        from keras_wrn.weights.loading import load_pretrained
-
-        load_pretrained(model, weights, include_top=include_top)
-    return model
+    return frame.close(x, inputs, default_name(depth, width, shape))
 
 
 def _block(
@@ -191,7 +171,7 @@ def _block(
             name=f"{name}_conv{i}",
         )(residual)
     if drop_block > 0:
-        # One draw an image for the whole branch is what makes dropout stochastic depth.
+        # One draw for each image and the whole branch makes dropout stochastic depth.
         residual = layers.Dropout(
             drop_block, noise_shape=(None, 1, 1, 1), name=f"{name}_depth_drop"
         )(residual)
@@ -199,10 +179,9 @@ def _block(
 
 
 def conv(planes: int, kernel: int, *, stride: int = 1, name: str) -> layers.Conv2D:
-    """A convolution as the authors make it: no bias, he-normal over the fan-in, untruncated.
+    """A convolution as the authors make it: no bias, He-normal over the fan-in, not truncated.
 
-    A strided one is "valid": what pads it is a layer of its own, because "same" would pad
-    (0, 1) where Torch pads (1, 1).
+    A strided one is "valid", because "same" pads (0, 1) and Torch (1, 1): a layer pads before it.
     """
     return layers.Conv2D(
         planes,

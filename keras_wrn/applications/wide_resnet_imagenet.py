@@ -1,19 +1,17 @@
 """Wide residual networks for ImageNet: Tables 7 and 8 of the paper.
 
-These are the original, post-activation ResNets, widened: WRN-18 and WRN-34 of basic blocks
-whose planes are all multiplied by k, and WRN-50-2 and WRN-101-2 of bottlenecks whose inner
-planes alone are doubled (the authors' pretrained/ folder; torchvision's wide_resnet50_2 is the
-same network). The stem stays 64 planes wide; the stride of a bottleneck is in its 3x3.
+These are the post-activation ResNets, widened. WRN-18 and WRN-34 have basic blocks, and all
+their planes are multiplied by k. WRN-50-2 and WRN-101-2 have bottlenecks, and only the inner
+planes are doubled (the authors' pretrained/ folder; torchvision's wide_resnet50_2 is the same
+network). The stem has 64 planes; the stride of a bottleneck is in its 3x3 convolution.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 from keras import layers
 
-from keras_wrn.applications import frame
-from keras_wrn.applications.frame import KerasTensor
+from keras_wrn.applications.frame import Frame, KerasTensor
 from keras_wrn.applications.wide_resnet import batch_norm, conv
 from keras_wrn.networks.blocks import IMAGENET_GROUPS as GROUPS
 from keras_wrn.networks.blocks import check_width
@@ -36,7 +34,7 @@ def WideResNet18(width: float = 1.0, **options: Any) -> keras.Model:
 
     Options are those of `WideResNet50_2`.
     """
-    return _wide_resnet((2, 2, 2, 2), width, False, "wide_resnet18", **options)
+    return _wide_resnet((2, 2, 2, 2), width, False, "wide_resnet18", options)
 
 
 def WideResNet34(width: float = 1.0, **options: Any) -> keras.Model:
@@ -44,7 +42,7 @@ def WideResNet34(width: float = 1.0, **options: Any) -> keras.Model:
 
     Options are those of `WideResNet50_2`.
     """
-    return _wide_resnet((3, 4, 6, 3), width, False, "wide_resnet34", **options)
+    return _wide_resnet((3, 4, 6, 3), width, False, "wide_resnet34", options)
 
 
 def WideResNet50_2(**options: Any) -> keras.Model:
@@ -56,25 +54,28 @@ def WideResNet50_2(**options: Any) -> keras.Model:
             keras.applications. Images are (height, width, channels), at least 32x32 pixels,
             224x224x3 by default, normalised by `preprocess_input(images, "imagenet")`.
             `weights` are "imagenet-v1" or "imagenet-v2" of torchvision, "imagenet-racm" of timm
-            (at its best, and by default, with 288x288 pixels), "imagenet" for the best of them,
-            or a path. They are fetched from their owners and converted on first use.
+            (with 288x288 pixels by default), "imagenet" for the best of them, or a path. They
+            are downloaded from their owners and converted on first use.
 
     Returns:
         A functional model of stock Keras layers.
+
+    Raises:
+        InputError: an argument describes no network, or there are no such weights.
 
     Example:
         >>> WideResNet50_2(include_top=False, pooling="avg").output_shape
         (None, 2048)
     """
-    return _wide_resnet((3, 4, 6, 3), 2, True, "wide_resnet50_2", **options)
+    return _wide_resnet((3, 4, 6, 3), 2, True, "wide_resnet50_2", options)
 
 
 def WideResNet101_2(**options: Any) -> keras.Model:
     """WRN-101-2-bottleneck: 126,886,696 trainable parameters.
 
-    Options as `WideResNet50_2`, but of `weights` there are "imagenet-v1" and "imagenet-v2" only.
+    Options are those of `WideResNet50_2`; `weights` are only "imagenet-v1" and "imagenet-v2".
     """
-    return _wide_resnet((3, 4, 23, 3), 2, True, "wide_resnet101_2", **options)
+    return _wide_resnet((3, 4, 23, 3), 2, True, "wide_resnet101_2", options)
 
 
 def _wide_resnet(
@@ -82,39 +83,21 @@ def _wide_resnet(
     width: float,
     bottleneck: bool,
     default_name: str,
-    *,
-    include_top: bool = True,
-    weights: str | None = None,
-    input_tensor: KerasTensor | None = None,
-    input_shape: tuple[int | None, ...] | None = None,
-    pooling: str | None = None,
-    classes: int = 1000,
-    classifier_activation: str | Callable[..., Any] | None = "softmax",
-    name: str | None = None,
+    options: dict[str, Any],
 ) -> keras.Model:
     check_width(width, GROUPS[0][0])
-    frame.check_arguments(
-        weights=weights,
-        include_top=include_top,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-    )
-    inputs = frame.open_input(
-        input_tensor,
-        input_shape,
-        include_top=include_top,
-        weights=weights,
-        default_size=_default_size(default_name, weights),
+    frame = Frame(**{"classes": 1000, **options})
+    inputs = frame.open(
+        default_size=_default_size(default_name, frame.weights),
         min_size=MIN_SIZE,
+        blocks=sum(blocks_per_group),
     )
-    frame.allow_depth(sum(blocks_per_group))
 
     x = _pad(inputs, 3, "stem_pad")
     x = conv(STEM_PLANES, 7, stride=2, name="stem_conv")(x)
     x = batch_norm("stem_bn")(x)
     x = layers.Activation("relu", name="stem_relu")(x)
-    # Zeros are as good as minus infinity here: nothing is below 0 after a ReLU.
+    # After a ReLU nothing is below 0, so that zeros do not change a maximum.
     x = _pad(x, 1, "stem_pool_pad")
     x = layers.MaxPooling2D(3, strides=2, data_format="channels_last", name="stem_pool")(x)
     for group, (blocks, (base, group_stride)) in enumerate(
@@ -133,24 +116,12 @@ def _wide_resnet(
             else:
                 convolutions = (_Convolution(planes, 3, stride), _Convolution(planes, 3, 1))
             x = _block(x, convolutions, stride=stride, name=f"group{group}_block{number}")
-    model = frame.close_model(
-        x,
-        inputs,
-        include_top=include_top,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        name=name or (default_name if bottleneck else f"{default_name}_{width:g}"),
-    )
-    if weights is not None:
-        from keras_wrn.weights.loading import load_pretrained
-
-        load_pretrained(model, weights, include_top=include_top)
-    return model
+    name = default_name if bottleneck else f"{default_name}_{width:g}"
+    return frame.close(x, inputs, name)
 
 
 def _default_size(model_name: str, weights: object) -> int:
-    """Pixels: those at which published weights were measured, else the paper's."""
+    """Height and width at which published weights were measured, else the paper's."""
     if not is_keyword(weights):
         return SIZE
     from keras_wrn.weights.owners import input_size
