@@ -98,9 +98,9 @@ def WideResNet(
     Source: Table 1, sections 2 and 3; dropout section 2.4. Differs: batch normalisation's scale
     starts at 1, not at uniform(0, 1), as in the authors' ImageNet model.
     """
-    shape = parse_block(block)
-    blocks = count_blocks(depth, shape, blocks_per_group)
-    planes = group_planes(width, shape)
+    block_type = parse_block(block)
+    blocks = count_blocks(depth, block_type, blocks_per_group)
+    planes = group_planes(width, block_type)
     dropout = drop_rate("dropout", dropout)
     stochastic_depth = drop_rate("stochastic_depth", stochastic_depth)
     frame = Frame(
@@ -117,22 +117,21 @@ def WideResNet(
 
     x = conv(STEM_PLANES, 3, name="stem_conv")(inputs)
     drop_step = stochastic_depth / (len(GROUPS) * blocks)
-    for group, (width_out, (_, stride)) in enumerate(zip(planes, GROUPS, strict=True), start=1):
+    for group, (planes_out, (_, stride)) in enumerate(zip(planes, GROUPS, strict=True), start=1):
         for number in range(1, blocks + 1):
-            position = (group - 1) * blocks + number
             x = _block(
                 x,
-                shape,
-                width_out,
+                block_type,
+                planes_out,
                 stride=stride if number == 1 else 1,
                 dropout=dropout,
-                drop_block=position * drop_step,
+                drop_block=((group - 1) * blocks + number) * drop_step,
                 conventions=conventions,
                 name=f"group{group}_block{number}",
             )
     x = batch_norm("head_bn", conventions)(x)
     x = layers.Activation(conventions.activation, name="head_relu")(x)
-    return frame.close(x, inputs, default_name(depth, width, shape))
+    return frame.close(x, inputs, default_name(depth, width, block_type))
 
 
 def _block(
@@ -147,14 +146,12 @@ def _block(
     name: str,
 ) -> KerasTensor:
     """One pre-activation residual block (Figure 1 (a) to (d))."""
-    raw, residual = x, x
-    shortcut = x
+    shortcut = residual = x
     for i, kernel in enumerate(block.kernels, start=1):
-        last = i == len(block.kernels)
         residual = batch_norm(f"{name}_bn{i}", conventions)(residual)
         residual = layers.Activation(conventions.activation, name=f"{name}_relu{i}")(residual)
-        if i == 1 and raw.shape[-1] != planes:
-            source = residual if conventions.projection_input == "activated" else raw
+        if i == 1 and x.shape[-1] != planes:
+            source = residual if conventions.projection_input == "activated" else x
             shortcut = conv(planes, 1, stride=stride, name=f"{name}_proj")(source)
         if i > 1 and dropout > 0:
             residual = layers.Dropout(dropout, name=f"{name}_drop{i}")(residual)
@@ -165,7 +162,7 @@ def _block(
                 pad, data_format="channels_last", name=f"{name}_pad{i}"
             )(residual)
         residual = conv(
-            planes if last else planes // block.expansion,
+            planes if i == len(block.kernels) else planes // block.expansion,
             kernel,
             stride=step,
             name=f"{name}_conv{i}",
