@@ -7,17 +7,14 @@ CIFAR (the same numbers for CIFAR-10 and CIFAR-100), division by 255 for SVHN.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.images.whitening import check_images, fit_whitening
-
-if TYPE_CHECKING:
-    from keras_wrn.images.whitening import Whitening
+from keras_wrn.images.whitening import Whitening, check_images, fit_whitening, read_whitening
 
 
 @dataclass(frozen=True)
@@ -111,13 +108,7 @@ def preprocessing_of(dataset: AnyPreprocessing) -> Preprocessing:
     if isinstance(dataset, Preprocessing):
         return dataset
     if isinstance(dataset, Mapping):
-        row = from_card(dataset)
-        if dataset["preprocessing"].get("whitening") is None:
-            return row
-        raise InputError(
-            "The card of a network of whitened images is not enough: the whitening is in a file "
-            "beside it. Give keras_wrn.load_trained(FOLDER).preprocessing in its place."
-        )
+        return from_card(dataset)
     if not isinstance(dataset, str) or dataset not in PREPROCESSING:
         raise InputError(
             f"`dataset` must be one of {', '.join(PREPROCESSING)}, or for your own classes a "
@@ -127,14 +118,22 @@ def preprocessing_of(dataset: AnyPreprocessing) -> Preprocessing:
     return PREPROCESSING[dataset]
 
 
-def from_card(card: Mapping[str, Any]) -> Preprocessing:
-    """Read the preprocessing in a card, without a whitening, which is in a file beside it."""
+def from_card(card: Mapping[str, Any], folder: Path | None = None) -> Preprocessing:
+    """Read the preprocessing in a card.
+
+    Args:
+        card: the content of card.json.
+        folder: the folder of the card, where the file of a whitening is.
+
+    Raises:
+        InputError: the card or the whitening is damaged, or there is a whitening and no `folder`.
+    """
     try:
         values = card["preprocessing"]
         resize, interpolation = values.get("resize"), values.get("interpolation", "bilinear")
         if interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation={interpolation!r}")
-        return Preprocessing(
+        row = Preprocessing(
             mean=tuple(float(value) for value in values["mean"]),
             std=tuple(float(value) for value in values["std"]),
             size=int(values["size"]),
@@ -143,7 +142,16 @@ def from_card(card: Mapping[str, Any]) -> Preprocessing:
             interpolation=interpolation,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"The preprocessing in the card cannot be read: {error}.") from error
+        place = f" of {folder}" if folder else ""
+        raise InputError(f"The preprocessing in the card{place} is damaged: {error!r}.") from error
+    if (entry := values.get("whitening")) is None:
+        return row
+    if folder is None:
+        raise InputError(
+            "The card of a network of whitened images is not enough: the whitening is in a file "
+            "beside it. Give keras_wrn.load_trained(FOLDER).preprocessing in its place."
+        )
+    return replace(row, whitening=read_whitening(entry, folder))
 
 
 def measure_preprocessing(
@@ -256,4 +264,4 @@ def preprocess_input(images: Any, dataset: AnyPreprocessing = "cifar10") -> Any:
         return pixels
     from keras import ops
 
-    return (ops.cast(images, "float32") - mean) / std
+    return ops.divide(ops.subtract(ops.cast(images, "float32"), mean), std)

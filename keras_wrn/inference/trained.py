@@ -1,29 +1,29 @@
-"""A trained network on disk: the folder that training leaves, and how to use it again.
+"""Load a trained network from a run folder, from published weights or from a weights file.
 
-A run folder, and each folder of published weights, holds `model.weights.h5` and `card.json`;
-where the images were whitened, `whitening.npz` as well.
-The card says what the network is, how its images are normalised and what the weights' sha256
-is, so that a folder is all that evaluation, prediction and export need.
+A run folder and a folder of published weights hold `model.weights.h5` and `card.json`, and
+`whitening.npz` if the images were whitened. The card describes the network, its preprocessing and
+the SHA-256 of the weights, so evaluation, prediction and export need this folder only.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.applications import build_network
 from keras_wrn.errors import InputError
+from keras_wrn.images.preprocessing import Preprocessing, from_card, preprocessing_of
 from keras_wrn.networks.names import architecture_name, find_network
 from keras_wrn.system.files import check_sha256
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, read_card
 from keras_wrn.weights.files import is_keyword
+from keras_wrn.weights.finding import find
+from keras_wrn.weights.loading import load_exactly
 
 if TYPE_CHECKING:
     import keras
-
-    from keras_wrn.images.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +32,9 @@ class Trained:
 
     Attributes:
         model: takes normalised images and ends in a softmax.
-        card: what the card says; "name", "network" and "dataset" always.
-        preprocessing: the statistics, size and class names that it was trained with.
-        path: the folder or weights file that it was read from.
+        card: the content of card.json; "name", "network" and "dataset" at least.
+        preprocessing: the statistics, size and class names that the model was trained with.
+        path: the folder or weights file that the model was read from.
     """
 
     model: keras.Model
@@ -44,17 +44,16 @@ class Trained:
 
 
 def load_trained(path: str | os.PathLike[str]) -> Trained:
-    """Load what a training run left, or a folder of published weights.
+    """Load a run folder or a folder of published weights.
 
     Args:
-        path: the folder that holds card.json and model.weights.h5.
+        path: a folder with card.json and model.weights.h5.
 
     Returns:
         The network with its weights, its card and its preprocessing.
 
     Raises:
-        InputError: the folder is none of a finished run, or is damaged; the file that is
-            missing or wrong is named.
+        InputError: the folder is not of a finished run, or is damaged; the message names the file.
 
     Example:
         >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
@@ -69,17 +68,7 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
             f"{folder} has a {CARD_FILE} but no {WEIGHTS_FILE}: its weights are missing."
         )
     check_sha256(weights, card["weights_sha256"], f"It is not the one of {CARD_FILE}.")
-    from keras_wrn.images.preprocessing import from_card
-    from keras_wrn.weights.loading import load_exactly
-
-    try:
-        preprocessing = from_card(card)
-    except InputError as error:
-        raise InputError(f"{folder / CARD_FILE} is damaged: {error}") from error
-    if (entry := card["preprocessing"].get("whitening")) is not None:
-        from keras_wrn.images.whitening import read_whitening
-
-        preprocessing = replace(preprocessing, whitening=read_whitening(entry, folder))
+    preprocessing = from_card(card, folder)
     model = _build(card["network"], str(folder / CARD_FILE))
     load_exactly(model, weights)
     return Trained(model, card, preprocessing, folder)
@@ -90,20 +79,21 @@ def load_model(
     weights: str | os.PathLike[str] = "cifar10",
     dataset: str | Preprocessing = "cifar10",
 ) -> Trained:
-    """Load a network by its name in the literature, with published weights or a file's.
+    """Load a network by its name, with published weights or those of a file.
 
     Args:
         name: depth and width, such as "16-4" or "WRN-28-10", or a function of
             keras_wrn.applications, such as "WideResNet16_4".
         weights: the data set that published weights were trained on, or a .weights.h5 or
             .safetensors file.
-        dataset: for a weights file only: the data set whose classes and statistics it has.
+        dataset: of a weights file, the data set that it was trained on: a name ("cifar10") or a
+            `Preprocessing`.
 
     Returns:
         The network with its weights and its preprocessing.
 
     Raises:
-        InputError: there is no such network, no such weights, or they do not fit.
+        InputError: no such network, no such weights, or they do not fit.
 
     Example:
         >>> load_model("16-4", "my.weights.h5", dataset="cifar100")  # doctest: +SKIP
@@ -111,19 +101,14 @@ def load_model(
     """
     file = Path(weights)
     if is_keyword(weights):
-        from keras_wrn.weights.finding import find
-
         title, network = find_network(name, str(weights))
         published = find(architecture_name(title, network["builder"]), str(weights))
         return load_trained(published.weights_file().parent)
     title, network = find_network(name, dataset)
     if not file.is_file():
         raise InputError(f"`weights` must be a file that exists. Received: {file}.")
-    from keras_wrn.images.preprocessing import preprocessing_of
-    from keras_wrn.weights.loading import load_exactly
-
     preprocessing = preprocessing_of(dataset)
-    # ImageNet's thousand names are not kept in the table.
+    # `preprocessing` has no class names for ImageNet.
     network["classes"] = len(preprocessing.class_names) or 1000
     network["input_shape"] = [preprocessing.size, preprocessing.size, len(preprocessing.mean)]
     model = _build(network, "`name`")

@@ -156,7 +156,7 @@ def test_a_card_says_what_its_network_was_trained_with():
 def test_a_damaged_card_is_refused(change):
     whole = vars(PREPROCESSING["cifar10"])
     for card in ({}, {"preprocessing": 3}, {"preprocessing": whole | change}):
-        with pytest.raises(InputError, match="The preprocessing in the card cannot be read"):
+        with pytest.raises(InputError, match="The preprocessing in the card is damaged: "):
             preprocessing_of(card)
 
 

@@ -50,7 +50,7 @@ def test_a_run_comes_back_with_its_weights_softmax_card_and_preprocessing(run):
         ),
         (
             lambda run: change_card(run, preprocessing={"mean": [0]}),
-            "card.json is damaged: The preprocessing",
+            "The preprocessing in the card of .*run is damaged: ",
         ),
         (
             lambda run: change_card(run, weights_sha256="0" * 63),
