@@ -1,21 +1,21 @@
-"""Test error against the arithmetic that a training run took, beside the public records.
+"""Test error against the FLOP of the training run, beside public records.
 
     python benchmarks/accuracy_per_flop.py runs/seed1 runs/seed2 saved_models/wrn-16-4-cifar10
     python benchmarks/accuracy_per_flop.py runs/* --predict 28-10 --pflop 30,67
 
-Reads the cards of finished runs or published weights; runs that differ in the seed alone are one
-row, with n and the standard deviation. Operations are those of convolutions and dense layers,
-forward and backward. The records are other networks, most of them with tricks of architecture that
-a WRN of the paper's shape cannot use; they are as their authors publish them. Those of airbench
-are averages over moved and mirrored test images; --mirror adds the error of the runs' weights
-over each image and its mirror image, which is the nearest to it that costs twice the inference.
+Reads the cards of finished runs or published weights. Runs that differ only in the seed are one
+row, with n and the standard deviation. FLOP are those of convolutions and dense layers, forward and
+backward. The records are of other networks, as their authors published them; most use changes of
+architecture that a WRN of the paper's shape cannot have. airbench's are averages over moved and
+mirrored test images. --mirror adds the runs' error averaged over each image and its mirror image,
+the closest comparison at twice the cost of inference.
 
---predict asks what the curve through the runs promises another network. The curve is least squares
-through every run: the error's logarithm is linear in those of the network's operations an image
-and of the images that it was shown, those of fewer pixels counted by what they cost. It knows no
-floor, so far from its runs it promises too much; the range is what it says without one of its rows.
-Where the paper trained that network and one of the runs', the error that the run's would have by
-the curve in as many images, times the ratio of the paper's errors, stands beside it.
+--predict extrapolates a curve through the runs to another network. The curve is a least-squares fit
+to every run: the logarithm of the error is linear in the logarithms of the network's FLOP per image
+and of the number of training images; smaller images count by their FLOP. The curve has no floor, so
+far from the runs it is too optimistic. The printed range is its prediction without one of the rows.
+A second estimate is printed if the paper trained both that network and a run's network: the run's
+error, moved along the curve to as many images, times the ratio of the paper's errors.
 """
 
 import dataclasses
@@ -56,8 +56,8 @@ def measure(folders: list[str]) -> None:
     lines = [
         [
             row["name"],
-            said_errors(row["errors"]),
-            said_errors(row["mirrored"]) if "mirrored" in row else "",
+            summary(row["errors"]),
+            summary(row["mirrored"]) if "mirrored" in row else "",
             len(row["errors"]),
             f"{row['pflop']:.3g}",
             f"{statistics.mean(row['hours']):.2f}",
@@ -83,10 +83,10 @@ def measure(folders: list[str]) -> None:
 
 
 def mirrored_error(folder: str) -> float:
-    """Test error in percent by the mean of the probabilities of an image and of its mirror image.
+    """Test error in percent, with probabilities averaged over each image and its mirror image.
 
     Raises:
-        InputError: the folder cannot be loaded, or its data set is not here.
+        InputError: the folder cannot be loaded, or its data set is missing.
     """
     from keras_wrn import load_trained
     from keras_wrn.inference.classifier import class_probabilities
@@ -96,45 +96,44 @@ def mirrored_error(folder: str) -> float:
     trained = load_trained(folder)
     images, labels = images_of(trained, "test").test
     both = [
-        class_probabilities(trained.model, seen, trained.preprocessing)
-        for seen in (images, images[:, :, ::-1])
+        class_probabilities(trained.model, view, trained.preprocessing)
+        for view in (images, images[:, :, ::-1])
     ]
     return 100 * top_k_error(sum(both), labels, 1)
 
 
 def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[str, Any]:
-    """What the curve through runs of several networks and lengths promises another one.
+    """Predict the error of a network by the curve through runs of several networks and lengths.
 
     Args:
         rows: of `measured`.
         network: depth and width; images are 32x32.
-        pflop: of its training.
+        pflop: PFLOP of its training.
 
     Returns:
-        "pflop"; "epochs" of 50,000 images that they would be; the test "error" in percent, and the
-        "least" and "most" that the curve says without one of its rows; how far it is "off" the
-        worst run, relatively; "by_ratio", name of a row to the error that follows from it by the
-        ratio of the paper's errors.
+        "pflop"; "epochs", of 50,000 images; "error", the test error in percent; "least" and "most",
+        the predictions without one of the rows; "off", the largest relative error of the curve on
+        the runs; "by_ratio", name of a row -> the error by the ratio of the paper's errors.
 
     Raises:
-        InputError: there are no four rows, or they do not differ in both network and length.
+        InputError: there are fewer than four rows, or they do not differ in network and length.
     """
     card = {"builder": "WideResNet", "depth": network[0], "width": network[1], "classes": 10}
-    of_image = FLOP_OF_TRAINING * multiply_adds_of({**card, "input_shape": [32, 32, 3]})
-    images = pflop * 1e15 / of_image
-    at = _point(of_image, images)
+    flop_of_an_image = FLOP_OF_TRAINING * multiply_adds_of({**card, "input_shape": [32, 32, 3]})
+    images = pflop * 1e15 / flop_of_an_image
+    point = _point(flop_of_an_image, images)
     without_one = [_curve([row for row in rows if row is not left]) for left in rows]
     curve = _curve(rows)
-    of_others = [np.exp(at @ coefficients) for coefficients in without_one]
+    others = [np.exp(point @ coefficients) for coefficients in without_one]
     off = [
         abs(np.exp(_point_of(row) @ curve) / error - 1) for row in rows for error in row["errors"]
     ]
     return {
         "pflop": pflop,
         "epochs": images / 50_000,
-        "error": float(np.exp(at @ curve)),
-        "least": float(min(of_others)),
-        "most": float(max(of_others)),
+        "error": float(np.exp(point @ curve)),
+        "least": float(min(others)),
+        "most": float(max(others)),
         "off": float(max(off)),
         "by_ratio": _by_ratio(rows, network, images, curve[2]),
     }
@@ -143,7 +142,7 @@ def predict(rows: list[dict], network: tuple[int, int], pflop: float) -> dict[st
 def _by_ratio(
     rows: list[dict], network: tuple[int, int], images: float, slope: float
 ) -> dict[str, float]:
-    """The error after so many images by the paper's ratio to each row's network that it trained."""
+    """The error after `images` images, by the paper's ratio to each row's network."""
     known = {
         (row.recipe.depth, row.recipe.width): row.errors[0]
         for row in tables.ROWS
@@ -154,15 +153,15 @@ def _by_ratio(
     }
     found = {}
     for row in rows:
-        of_row = row["recipe"]["depth"], row["recipe"]["width"]
-        if row["recipe"]["dataset"] == "cifar10" and network in known and of_row in known:
-            factor = known[network] / known[of_row] * (images / _images_of(row)) ** slope
+        base = row["recipe"]["depth"], row["recipe"]["width"]
+        if row["recipe"]["dataset"] == "cifar10" and network in known and base in known:
+            factor = known[network] / known[base] * (images / _images_of(row)) ** slope
             found[row["name"]] = float(statistics.mean(row["errors"]) * factor)
     return found
 
 
 def budgets_of(texts: list[str]) -> list[float]:
-    """PFLOP as given on the command line."""
+    """The numbers of --pflop."""
     try:
         budgets = [float(text) for text in texts]
     except ValueError:
@@ -173,13 +172,13 @@ def budgets_of(texts: list[str]) -> list[float]:
 
 
 def _images_of(row: dict) -> float:
-    """How many images of full size cost what a run took."""
+    """Training images of full size that cost as many FLOP as the run."""
     return row["pflop"] * 1e15 / row["flop_of_an_image"]
 
 
-def _point(of_image: float, images: float) -> np.ndarray:
-    """What the curve is linear in: the logarithms of an image's operations and of the images."""
-    return np.array([1.0, np.log(of_image), np.log(images)])
+def _point(flop_of_an_image: float, images: float) -> np.ndarray:
+    """The terms that the curve is linear in."""
+    return np.array([1.0, np.log(flop_of_an_image), np.log(images)])
 
 
 def _point_of(row: dict) -> np.ndarray:
@@ -197,15 +196,15 @@ def _curve(rows: list[dict]) -> np.ndarray:
     return np.linalg.lstsq(where, np.log(errors), rcond=None)[0]
 
 
-def said_errors(errors: list[float]) -> str:
-    """Mean, standard deviation (of two or more) and each: "5.10 ± 0.14 (5.00, 5.20)"."""
+def summary(errors: list[float]) -> str:
+    """Mean, standard deviation (from two) and each error: "5.10 ± 0.14 (5.00, 5.20)"."""
     deviation = f" ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
     each = ", ".join(f"{error:.2f}" for error in errors)
     return f"{statistics.mean(errors):.2f}{deviation} ({each})"
 
 
 def measured(folders: list[str]) -> list[dict]:
-    """The runs in folders, those of one recipe together, in the order of their operations."""
+    """A row for the runs of each recipe, in the order of their FLOP."""
     rows: dict[Recipe, dict] = {}
     for folder in folders:
         card = read_card(Path(folder)).to_dict()
@@ -213,11 +212,11 @@ def measured(folders: list[str]) -> list[dict]:
         flop = card.get("training_flop") or training_flop(card)
         if flop is None:
             raise InputError(f"{folder} does not say how many steps it was trained for.")
-        of = card.get("metrics_of", TEST_SET)
+        measured_on = card.get("metrics_of", TEST_SET)
         if recipe not in rows:
             rows[recipe] = {
                 "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"
-                + ("" if of == TEST_SET else f", error of {of}"),
+                + ("" if measured_on == TEST_SET else f", error of {measured_on}"),
                 "folders": [],
                 "errors": [],
                 "hours": [],
@@ -234,7 +233,7 @@ def measured(folders: list[str]) -> list[dict]:
 
 
 def _recipe_of(card: dict, folder: str) -> Recipe:
-    """The recipe without its seed; cards of older versions leave out what they did not know."""
+    """The recipe without its seed; options that an older card lacks have their defaults."""
     try:
         recipe = Recipe.from_dict(card["recipe"])
     except (KeyError, TypeError, AttributeError):
@@ -246,6 +245,6 @@ def _recipe_of(card: dict, folder: str) -> Recipe:
 
 if __name__ == "__main__":
     flags.DEFINE_string("predict", None, "depth and width of a network to predict, such as 28-10")
-    flags.DEFINE_bool("mirror", False, "measure with mirror images too: twice the test set each")
+    flags.DEFINE_bool("mirror", False, "also average over mirror images: twice the inference")
     flags.DEFINE_list("pflop", ["30"], "PFLOP of its training, such as 30,67")
     run(measure, takes_arguments=True)

@@ -31,10 +31,10 @@ def test_a_card_of_an_older_version_and_a_new_one_are_runs_of_one_recipe(tmp_pat
     old = _card(tmp_path / "old", {"width": 1, "seed": 1}, 0.10)
     new = {"width": 1.0, "seed": 2, "held_out": 0, "evaluate_every": 2}
     rows = accuracy.measured([old, _card(tmp_path / "new", new, 0.12)])
-    assert [accuracy.said_errors(row["errors"]) for row in rows] == ["11.00 ± 1.41 (10.00, 12.00)"]
+    assert [accuracy.summary(row["errors"]) for row in rows] == ["11.00 ± 1.41 (10.00, 12.00)"]
     other = _card(tmp_path / "other", new | {"held_out": 100}, 0.13)
     rows = accuracy.measured([old, other])
-    assert [accuracy.said_errors(row["errors"]) for row in rows] == [
+    assert [accuracy.summary(row["errors"]) for row in rows] == [
         "10.00 (10.00)",
         "13.00 (13.00)",
     ]
