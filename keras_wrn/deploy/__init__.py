@@ -1,1 +1,1 @@
-"""Write a trained network for serving: SavedModel, LiteRT, ONNX, OpenVINO."""
+"""Export a network for serving: SavedModel, LiteRT, ONNX, OpenVINO."""

@@ -1,7 +1,7 @@
-"""A trained network as one file for an inference engine: LiteRT, ONNX Runtime or OpenVINO.
+"""Export a network as a file for LiteRT, ONNX Runtime or OpenVINO, with its preprocessing.
 
-The preprocessing is inside, as in the SavedModel. Weights and activations can be brought to 8 bits,
-which is worth 2 to 4 times the speed on CPUs; docs/inference.md has what it costs in accuracy.
+Weights and activations can be quantised to 8 bits, which is 2 to 4 times as fast on CPUs.
+docs/inference.md has the cost in accuracy.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_wrn.deploy.saved_model import require_tensorflow
 from keras_wrn.errors import InputError
-from keras_wrn.inference.classifier import with_preprocessing
+from keras_wrn.inference.classifier import checked_images, with_preprocessing
 from keras_wrn.system.console import quiet_stderr
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from keras_wrn.images.preprocessing import Preprocessing
 
-# What each format's file ends with, what it can be quantised to, and the packages that write it.
+# Of each format: the suffix of its file, its quantisations, and the packages that write it.
 FORMATS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "litert": (".tflite", ("dynamic", "int8"), ("tensorflow",)),
     "onnx": (".onnx", ("int8",), ("tensorflow", "tf2onnx", "onnx")),
@@ -44,29 +45,28 @@ def export_file(
     quantize: str | None = None,
     calibration: np.ndarray | None = None,
 ) -> Path:
-    """Write a network for an inference engine: `images` in, `probabilities` out.
+    """Write a network for an inference engine.
 
-    `images` are uint8 (n, height, width, channels) as stored, for any n; `probabilities` float32
-    (n, classes).
+    The exported network takes `images`, uint8 (n, height, width, channels) for any n, and returns
+    `probabilities`, float32 (n, classes).
 
     Args:
         model: a classifier that ends in a softmax and takes normalised images.
-        path: the file to write, which must not exist: .tflite, .onnx, or .xml (OpenVINO writes a
-            .bin with the weights beside it, which must not exist either).
+        path: a new file: .tflite, .onnx, or .xml (OpenVINO writes the weights into a new .bin
+            beside it).
         preprocessing: the statistics and size that the model was trained with.
         file_format: "litert", "onnx" or "openvino".
-        quantize: None for float32; "dynamic" (LiteRT alone) for 8-bit weights, and activations
-            that are measured as they come; "int8" for 8-bit weights and activations whose ranges
-            are measured once on `calibration`.
-        calibration: uint8 training images, (n, height, width, channels), some hundreds; needed for
-            "int8" alone.
+        quantize: None for float32; "dynamic" (LiteRT only) for 8-bit weights, with the ranges of
+            activations measured in every run; "int8" for 8-bit weights and activations, with
+            ranges measured once on `calibration`.
+        calibration: for "int8", some hundred training images, uint8 (n, height, width, channels).
 
     Returns:
         The file.
 
     Raises:
-        InputError: a format or quantisation that does not exist, no calibration images where they
-            are needed, a path that exists or ends otherwise, or a missing package.
+        InputError: an unknown format or quantisation, missing or wrong calibration images, a path
+            that exists or has another suffix, or a missing package.
 
     Example:
         >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
@@ -77,21 +77,26 @@ def export_file(
     path = Path(path)
     check(path, file_format, quantize)
     classifier = _classifier(model, preprocessing)
-    calibration = _checked(calibration, classifier) if quantize == "int8" else None
+    if quantize != "int8":
+        calibration = None
+    elif calibration is None:
+        raise InputError("`quantize` to int8 needs `calibration`: some hundred training images.")
+    else:
+        calibration = checked_images(calibration, model, preprocessing, name="calibration")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as beside:
-        part = Path(beside, path.name)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as temporary:
+        part = Path(temporary, path.name)
         with quiet_stderr(), warnings.catch_warnings():
-            # Keras looks for an attribute of old NumPy before it converts to ONNX.
+            # Keras reads an attribute of old NumPy before it converts to ONNX.
             warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
             _WRITERS[file_format](classifier, part, quantize, calibration)
-        for written in sorted(Path(beside).iterdir()):  # .bin before .xml
+        for written in sorted(Path(temporary).iterdir()):  # .bin before .xml
             written.replace(path.with_name(written.name))
     return path
 
 
 def check(path: Path, file_format: str, quantize: str | None) -> None:
-    """Raise InputError where `export_file` cannot do what it is asked for."""
+    """Raise InputError if `export_file` cannot write this file."""
     if file_format not in FORMATS:
         raise InputError(
             f"The format must be one of {', '.join(FORMATS)}. Received: {file_format!r}."
@@ -104,8 +109,8 @@ def check(path: Path, file_format: str, quantize: str | None) -> None:
     if path.suffix != suffix:
         raise InputError(f"A file of {file_format} must end in {suffix}. Received: {path}.")
     files = [path, path.with_suffix(".bin")] if file_format == "openvino" else [path]
-    if there := [file for file in files if file.exists()]:
-        raise InputError(f"{there[0]} exists. Give a new name, or delete it.")
+    if existing := [file for file in files if file.exists()]:
+        raise InputError(f"{existing[0]} exists. Give a new name, or delete it.")
     if quantize == "int8" and file_format != "litert":
         packages = (*packages, "onnxruntime", "tf2onnx", "onnx")
     missing = sorted({name for name in packages if importlib.util.find_spec(name) is None})
@@ -114,24 +119,18 @@ def check(path: Path, file_format: str, quantize: str | None) -> None:
             f"Writing {file_format} needs {', '.join(missing)}, not installed here. Run: "
             'pip install "keras-wide-resnet[tf-cpu,engines]"'
         )
-    import keras
-
-    if keras.config.backend() != "tensorflow":
-        raise InputError(
-            "These files can be written with KERAS_BACKEND=tensorflow; the weights are the same. "
-            f"Received: KERAS_BACKEND={keras.config.backend()}."
-        )
+    require_tensorflow(f"A file of {file_format}")
 
 
 def _classifier(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
-    """`with_preprocessing`, with outputs by name."""
+    """`with_preprocessing` with a named output."""
     import keras
 
     full = with_preprocessing(model, preprocessing)
     images = keras.Input(full.input_shape[1:], dtype="uint8", name="images")
     if preprocessing.whitening is None:
-        # The same arithmetic by a layer whose numbers become constants of the graph; ONNX takes
-        # those of keras.layers.Normalization for further inputs.
+        # Rescaling does the same arithmetic with constants in the graph. Normalization's weights
+        # would become inputs of an ONNX graph.
         mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
         scale = keras.layers.Rescaling(
             (1 / std).tolist(), (-mean / std).tolist(), dtype="float32", name="normalization"
@@ -140,19 +139,6 @@ def _classifier(model: keras.Model, preprocessing: Preprocessing) -> keras.Model
     else:
         probabilities = full(images)
     return keras.Model(images, {"probabilities": probabilities}, name="classifier")
-
-
-def _checked(calibration: np.ndarray | None, classifier: keras.Model) -> np.ndarray:
-    if calibration is None or not len(calibration):
-        raise InputError("`quantize` to int8 needs `calibration`: some hundred training images.")
-    calibration = np.asarray(calibration)
-    shape = classifier.input_shape[1:]
-    if calibration.dtype != np.uint8 or calibration.shape[1:] != tuple(shape):
-        raise InputError(
-            f"`calibration` must be uint8 images of shape (n, {', '.join(map(str, shape))}). "
-            f"Received: {calibration.dtype} of shape {calibration.shape}."
-        )
-    return calibration
 
 
 def _write_litert(
@@ -179,14 +165,14 @@ def _write_onnx(
     if calibration is None:
         _export_onnx(classifier, path)
     else:
-        # ONNX Runtime has 8-bit kernels for operations whose outputs are of 8 bits too.
+        # ONNX Runtime's 8-bit kernels have 8-bit outputs.
         _write_int8_onnx(classifier, path, calibration, products_alone=False)
 
 
 def _write_int8_onnx(
     classifier: keras.Model, path: Path, calibration: np.ndarray, *, products_alone: bool
 ) -> None:
-    """Write pairs of quantise and dequantise around all operations, or what goes into products."""
+    """Write pairs of quantise and dequantise around all operations, or the inputs of products."""
     import onnx
     from onnxruntime import quantization
 
@@ -194,7 +180,7 @@ def _write_int8_onnx(
     batches = [calibration[i : i + _CALIBRATION_BATCH] for i in starts]
 
     class Reader(quantization.CalibrationDataReader):
-        """The calibration images, batch by batch."""
+        """The calibration images in batches."""
 
         def __init__(self) -> None:
             self.batches = iter(batches)
@@ -207,7 +193,7 @@ def _write_int8_onnx(
     with tempfile.TemporaryDirectory() as scratch:
         plain, folded = Path(scratch, "plain.onnx"), Path(scratch, "folded.onnx")
         _export_onnx(classifier, plain)
-        # Folds batch normalisation into the convolutions that it follows.
+        # This folds batch normalisation into the convolution before it.
         quantization.quant_pre_process(plain, folded, skip_symbolic_shape=True)
         options: dict[str, Any] = {}
         if products_alone:
@@ -246,10 +232,10 @@ def _write_openvino(
     import openvino
 
     with tempfile.TemporaryDirectory() as scratch:
-        # OpenVINO reads the ranges from ONNX' pairs of quantise and dequantise. What goes into a
-        # convolution follows a ReLU, so its 8 bits need no zero point; the sums of the residual
-        # branches would, and stay in floating point: faster, and closer (docs/inference.md). So
-        # does the stem: OpenVINO 2026.4 adds wrongly to one of 8 bits whose output is a shortcut.
+        # OpenVINO reads the ranges from ONNX' pairs of quantise and dequantise. The input of a
+        # convolution follows a ReLU, so its 8 bits need no zero point. The sums of residual
+        # branches need one and stay in floating point: faster and more exact (docs/inference.md).
+        # The stem stays too: OpenVINO 2026.4 adds wrongly to an 8-bit one with a shortcut.
         ranges = Path(scratch, "int8.onnx")
         _write_int8_onnx(classifier, ranges, calibration, products_alone=True)
         openvino.save_model(openvino.convert_model(ranges), path, compress_to_fp16=False)

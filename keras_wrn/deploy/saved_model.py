@@ -60,17 +60,22 @@ def export(
         >>> keras_wrn.export(run.model, "served/wrn", run.preprocessing)  # doctest: +SKIP
         PosixPath('served/wrn/1')
     """
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise InputError(
-            "A SavedModel can be written with TensorFlow only: pip install "
-            "'keras-wide-resnet[tf-cpu]', set KERAS_BACKEND=tensorflow and export again; the "
-            f"weights are the same. Received: KERAS_BACKEND={keras.backend.backend()}."
-        )
+    require_tensorflow("A SavedModel")
     target = version_folder(Path(directory), version)
     write_version(_archive(model, preprocessing_of(preprocessing)), target)
     return target
+
+
+def require_tensorflow(file: str) -> None:
+    """Raise InputError if Keras does not run on TensorFlow, which writes `file`."""
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        raise InputError(
+            f"{file} can be written with TensorFlow only: pip install "
+            "'keras-wide-resnet[tf-cpu]', set KERAS_BACKEND=tensorflow and export again; the "
+            f"weights are the same. Received: KERAS_BACKEND={keras.config.backend()}."
+        )
 
 
 def write_version(archive: keras.export.ExportArchive, target: Path) -> None:

@@ -136,7 +136,7 @@ def test_calibration_must_be_images_of_the_networks_size(trained, tmp_path):
 
     with pytest.raises(InputError, match="needs `calibration`"):
         export(None)
-    with pytest.raises(InputError, match=r"uint8 images of shape \(n, 32, 32, 3\)"):
+    with pytest.raises(InputError, match=r"`calibration` must be uint8 of shape \(n, 32, 32, 3\)"):
         export(random_images(4, size=16))
     assert not list(tmp_path.iterdir())
 

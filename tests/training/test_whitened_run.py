@@ -174,6 +174,6 @@ def test_a_damaged_run_is_refused_in_a_sentence(run, tmp_path, damage, sentence)
 def test_what_a_card_alone_cannot_do_is_said(run, tmp_path):
     with pytest.raises(InputError, match=r"Give keras_wrn.load_trained\(FOLDER\).preprocessing"):
         preprocess_input(np.zeros((1, SIZE, SIZE, 3), np.uint8), read_card(run[0]).to_dict())
-    with pytest.raises(InputError, match=r"sees whitened images\. .* Use the run folder itself"):
+    with pytest.raises(InputError, match=r"on whitened images\. .* Use the run folder itself"):
         keras_wrn.publish(run[0], tmp_path)
     assert list(tmp_path.iterdir()) == []
