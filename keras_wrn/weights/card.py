@@ -26,82 +26,47 @@ _NULLABLE = ("metrics_before_rounding", "training_flop")  # null in a published 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Card:
-    """The schema of card.json. What is not known is None, and stays out of the file.
+    """The schema of card.json. What is not known is None, and stays out of the file."""
 
-    Attributes:
-        name: the network as the paper writes it, such as "WRN-16-4".
-        network: "builder", a function of keras_wrn, and its arguments.
-        dataset: what it was trained on.
-        preprocessing: how images are normalised, see `Preprocessing.to_card`.
-        metrics: "n" images, and "error", "top5_error", "nll" and "ece" from 0 to 1.
-        metrics_of: the images of the metrics, TEST_SET (the default) or HELD_OUT.
-        parameters: how many are trainable.
-        weights_sha256: of model.weights.h5; owners' weights have it once they are converted.
-        recipe: the options of `Recipe`, or a sentence.
-        seed: of the run.
-        epochs: of the run.
-        steps: of the optimiser.
-        hours: the wall clock of the training.
-        cpu_hours: the processor time of the training.
-        versions: package -> version, while training or converting.
-        hardware: in words.
-        kept: which weights were kept, such as "the last epoch".
-        chosen_by: what they were chosen by.
-        architecture: the network as `recognition.architecture` names it.
-        weights: what `weights=` takes; default the data set.
-        measured_by: who measured the metrics, and how.
-        measured_on: the date.
-        measured_with: package -> version, while measuring.
-        metrics_before_rounding: of the float32 weights; null if on other images.
-        runs: of which the metrics are the mean.
-        weights_dtype: of the stored numbers.
-        weights_bytes: of the file.
-        multiply_adds: for one image.
-        training_flop: operations of the training; null if the recipe does not tell.
-        licence: of the weights.
-        intended_use: in sentences.
-        known_failures: sentences.
-        owner: who published the original file.
-        owners_file: its address.
-        owners_sha256: its SHA-256, or the first digits.
-        source: the content as read; its order, nulls and unknown keys are kept.
-    """
-
-    name: str
-    network: dict
-    dataset: str
-    preprocessing: dict
-    metrics: dict | None = None
-    metrics_of: str | None = None
-    parameters: int | float | None = None
-    weights_sha256: str | None = None
-    recipe: dict | str | None = None
+    name: str  # as the paper writes it, such as "WRN-16-4"
+    network: dict  # "builder", a function of keras_wrn, and its arguments
+    dataset: str  # that it was trained on
+    preprocessing: dict  # see `Preprocessing.to_card`
+    metrics: dict | None = None  # "n" images; "error", "top5_error", "nll", "ece": 0 to 1
+    metrics_of: str | None = None  # TEST_SET (if None) or HELD_OUT
+    parameters: int | float | None = None  # how many are trainable
+    weights_sha256: str | None = None  # of model.weights.h5; only None until it exists
+    # The run.
+    recipe: dict | str | None = None  # the options of `Recipe`, or a sentence
     seed: int | None = None
     epochs: int | None = None
     steps: int | None = None
-    hours: int | float | None = None
+    hours: int | float | None = None  # by the clock
     cpu_hours: int | float | None = None
-    versions: dict | None = None
-    hardware: str | None = None
-    kept: str | None = None
+    versions: dict | None = None  # package -> version
+    hardware: str | None = None  # in words
+    kept: str | None = None  # which weights were stored, such as "the last epoch"
     chosen_by: str | None = None
-    architecture: str | None = None
-    weights: str | None = None
-    measured_by: str | None = None
-    measured_on: str | None = None
-    measured_with: dict | None = None
-    metrics_before_rounding: dict | None = None
+    # Published weights.
+    architecture: str | None = None  # as `recognition.architecture` names it
+    weights: str | None = None  # what `weights=` takes; the data set if None
+    measured_by: str | None = None  # who measured the metrics, and how
+    measured_on: str | None = None  # date
+    measured_with: dict | None = None  # package -> version
+    metrics_before_rounding: dict | None = None  # of the float32 weights
     runs: int | None = None
     weights_dtype: str | None = None
     weights_bytes: int | None = None
-    multiply_adds: int | None = None
-    training_flop: int | float | None = None
+    multiply_adds: int | None = None  # for one image
+    training_flop: int | float | None = None  # operations of the whole training
     licence: str | None = None
     intended_use: str | None = None
-    known_failures: list | None = None
+    known_failures: list | None = None  # sentences
+    # Owners' weights.
     owner: str | None = None
-    owners_file: str | None = None
-    owners_sha256: str | None = None
+    owners_file: str | None = None  # address
+    owners_sha256: str | None = None  # or its first digits
+    # The content as read: its order, nulls and unknown keys are written again.
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Weights on disk by layer name: Keras' `.weights.h5`, and `.safetensors`."""
+"""Read and write weights by layer name: Keras' `.weights.h5`, and `.safetensors`."""
 
 import re
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from keras_wrn.checkpoints.files import read_safetensors, widen
 from keras_wrn.checkpoints.hdf5 import numbers, visit_datasets
 from keras_wrn.errors import InputError
 
-# Where Keras 3 keeps the variables of a layer; a model inside a model has layers of its own.
-# Beside them lie the states of random generators, of optimizers and of metrics.
+# Where Keras 3 stores the variables of a layer, also of a model inside a model. Elsewhere in the
+# file are the states of random generators, optimizers and metrics.
 _LAYER = re.compile(r"(layers/[^/]+/)+vars")
-# Per layer name its tensors: by number ("0", "1", ...) in `.weights.h5`, by the names of the
-# variables ("kernel", "gamma", ...) in `.safetensors`.
+# Layer -> tensors, by number ("0", "1", ...) from `.weights.h5`, by the names of the variables
+# ("kernel", "gamma", ...) from `.safetensors`.
 Layers = dict[str, dict[str, np.ndarray]]
 
 
@@ -24,14 +24,14 @@ def read_weights(path: Path) -> Layers:
     """Read a file of weights.
 
     Args:
-        path: ends in `.h5` (as Keras 3 writes it, float16 to float64) or in `.safetensors`
-            (tensors named layer/variable).
+        path: ends in `.h5` (as Keras 3 writes it) or in `.safetensors` (tensors named
+            layer/variable).
 
     Returns:
-        Per layer name its tensors.
+        Layer -> tensors, float16 to float64; bfloat16 becomes float32.
 
     Raises:
-        InputError: no such file, another format, or damaged.
+        InputError: there is no such file, it has another format, or it is damaged.
     """
     if not path.is_file():
         raise InputError(f"`weights` must be a file that exists. Received: {path}.")
@@ -60,8 +60,8 @@ def _read_h5(path: Path) -> Layers:
         layer = item.parent.attrs.get("name")
         if not isinstance(layer, str):
             raise InputError(
-                f"{path} stores no layer names; it was written by a Keras that is too old. Load it "
-                "there with model.load_weights, and save it with Keras 3.10 or later."
+                f"{path} stores no layer names; a Keras before 3.10 wrote it. Load it with "
+                "model.load_weights, and save it with Keras 3.10 or later."
             )
         tensors = layers.setdefault(layer, {})
         if place.name in tensors:
@@ -86,11 +86,11 @@ def _read_safetensors(path: Path) -> Layers:
 
 
 def write_float16(source: Path, target: Path) -> None:
-    """Copy a `.weights.h5` file with its weights rounded to float16, and nothing else in it.
+    """Copy the weights of a `.weights.h5` file, rounded to float16, without anything else.
 
     Args:
         source: as Keras 3 writes it.
-        target: the copy, which Keras loads as it loads the source.
+        target: the copy, which Keras loads like the source.
 
     Raises:
         InputError: a weight is not finite as float16, whose largest number is 65,504.
@@ -117,13 +117,11 @@ def write_float16(source: Path, target: Path) -> None:
 
 
 def write_weights(path: Path, layers: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Write tensors by layer and variable ("kernel", "gamma", ...), as `read_weights` reads them.
-
-    Keras' own `load_weights` does not read the file: it wants the layers in a model's order.
+    """Write weights for `read_weights`; Keras' own `load_weights` needs a model's order.
 
     Args:
         path: the `.weights.h5` file to write.
-        layers: per layer name its tensors by the names of its variables; stored as float32.
+        layers: layer -> variable ("kernel", "gamma", ...) -> array; stored as float32.
     """
     import h5py
 
@@ -135,12 +133,12 @@ def write_weights(path: Path, layers: Mapping[str, Mapping[str, np.ndarray]]) ->
                 group.create_dataset(name, data=np.asarray(values, np.float32))
 
 
-SUFFIXES = (".h5", ".safetensors")  # of weights files that are read by layer name
+SUFFIXES = (".h5", ".safetensors")  # of the files that are read by layer name
 OTHERS_SUFFIXES = (".keras", ".npz", ".pt", ".pth", ".bin", ".ckpt")  # of other programs' files
 
 
 def is_keyword(source: object) -> bool:
-    """Whether this names published weights: a bare word. A path has a folder or a suffix."""
+    """Whether this names published weights: a word without a folder or a file's suffix."""
     if not isinstance(source, str):
         return False
     path = Path(source)

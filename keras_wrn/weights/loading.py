@@ -1,9 +1,9 @@
-"""Weights into a model, strictly and by layer name.
+"""Load weights into a model, strictly and by layer name.
 
-Keras' own `load_weights` reads a `.weights.h5` file by class and ordinal: WRN-16-2's file put
-into WRN-22-2 with `skip_mismatch=True` fills four layers with another layer's weights and says
-nothing. Here a layer takes what was stored under its name, and all is checked before anything
-is copied.
+Keras' own `load_weights` reads a `.weights.h5` file by class and order: with
+`skip_mismatch=True`, WRN-16-2's file fills four layers of WRN-22-2 with other layers' weights,
+in silence. Here a layer takes what was stored under its name, and everything is checked before
+anything is copied.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from keras_wrn.weights.finding import find
 if TYPE_CHECKING:
     import keras
 
-HEAD = "predictions"  # the classifier, the one layer that another number of classes changes
+HEAD = "predictions"  # the classifier, the only layer whose shape depends on the classes
 _SHOWN = 3  # layers named in a message
 
 
 class LoadReport(NamedTuple):
-    """What became of each layer, by name.
+    """What became of each layer.
 
     Attributes:
-        loaded: layers that have their weights from the file.
-        missing: layers of the model that the file had nothing for; they are as they were.
-        unused: layers of the file that the model had no place for.
+        loaded: names of the layers that were filled from the file.
+        missing: names of the model's layers that the file lacks; they keep their weights.
+        unused: names of the file's layers that the model lacks.
     """
 
     loaded: tuple[str, ...]
@@ -45,24 +45,24 @@ class LoadReport(NamedTuple):
 def load_weights(
     model: keras.Model, source: str | os.PathLike[str], *, strict: bool = True
 ) -> LoadReport:
-    """Copy weights into the layers that they are stored for, or change nothing.
+    """Copy weights into the layers of the same names, or change nothing.
 
-    The classifier is left out where the model has none (`include_top=False`) or has another
-    number of classes; the report says so, and a line on the screen.
+    If the model has no classifier (`include_top=False`) or another number of classes, the
+    classifier is left out; the report and a line on the screen say so.
 
     Args:
-        model: a network of keras_wrn; with a path any model whose layers have the names.
+        model: a network of keras_wrn; with a path, any model whose layers have these names.
         source: the data set of published weights, such as "cifar10", or a path: a `.weights.h5`
-            or `.safetensors` file, or a run folder ("./run": a bare word is a name).
-        strict: whether layers other than the classifier that are only in the model or only in
-            the file are refused; False leaves them out and reports them.
+            or `.safetensors` file, or a run folder ("./run", because a bare word is a data set).
+        strict: refuse layers, other than the classifier, that only the model or only the file
+            has. False: leave them out and report them.
 
     Returns:
         The names of the layers loaded, missing and unused.
 
     Raises:
         InputError: there are no such weights, they are damaged, or they do not fit; the model
-            is as it was.
+            is unchanged.
 
     Example:
         >>> model = keras_wrn.WideResNet16_4(classes=7)
@@ -80,10 +80,15 @@ def load_weights(
 def load_pretrained(
     model: keras.Model, source: str | os.PathLike[str], *, include_top: bool
 ) -> None:
-    """Do as a builder does with its `weights`: a classifier is never left out.
+    """Load a builder's `weights`; here the classifier is never left out.
+
+    Args:
+        model: the new network.
+        source: as for `load_weights`.
+        include_top: whether the model has a classifier.
 
     Raises:
-        InputError: as `load_weights`, or a model with a classifier of other classes.
+        InputError: as by `load_weights`, or the classifier has another number of classes.
     """
     path = _path(source)
     if path is None:
@@ -99,7 +104,7 @@ def load_pretrained(
 
 
 def load_exactly(model: keras.Model, path: Path) -> None:
-    """Load a file that has every layer of the model, and no other."""
+    """Load a file that has exactly the layers of the model. Raises InputError otherwise."""
     report = _load(model, path)
     if report.missing or report.unused:
         raise InputError(
@@ -108,10 +113,10 @@ def load_exactly(model: keras.Model, path: Path) -> None:
 
 
 def _path(source: str | os.PathLike[str]) -> Path | None:
-    """The file that is meant, or None for the name of published weights."""
-    path = Path(source)
+    """The weights file of a path, or None for the keyword of published weights."""
     if is_keyword(source):
         return None
+    path = Path(source)
     return path / WEIGHTS_FILE if path.is_dir() else path
 
 
@@ -123,7 +128,7 @@ def _load(model: keras.Model, path: Path, *, strict: bool = True) -> LoadReport:
 
 
 def _say(report: LoadReport, model: keras.Model, path: Path) -> None:
-    """Tell a person what was left out, if anything."""
+    """Show what was left out, if anything."""
     parts = ((report.missing, "left as the model had it"), (report.unused, "of the file not used"))
     left_out = [f"{', '.join(names)} {what}" for names, what in parts if names]
     if left_out:
@@ -151,7 +156,8 @@ def _match(
         elif name == HEAD and _without_classes(ours) == _without_classes(theirs):
             missing.append(name)
         else:
-            wrong.append(f"{name} is {_shapes(theirs)} there and {_shapes(ours)} in the model")
+            shapes = (", ".join(map(str, layer.values())) for layer in (theirs, ours))
+            wrong.append(f"{name} is {' there and '.join(shapes)} in the model")
     unused = sorted(name for name in stored if name not in places or name in missing)
     report = LoadReport(tuple(loaded), tuple(missing), tuple(unused))
     if not wrong and strict:
@@ -169,10 +175,6 @@ def _match(
 
 def _without_classes(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     return {key: shape[:-1] for key, shape in shapes.items()}
-
-
-def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
-    return ", ".join(str(tuple(shape)) for shape in shapes.values())
 
 
 def _other_classes(source: object, model: keras.Model, what: str) -> str:

@@ -163,7 +163,8 @@ def _owners_file(owned: OwnersFile, temporary: Path) -> Path:
             file = hub_file(owned.repository, owned.file, owned.revision)
             _check(file, owned, f"It came from {owned.url}.")
         else:
-            downloads.download(owned.url, file, sha256=owned.sha256 or None, size=owned.exact_size)
+            size = None if owned.sha256 else owned.size
+            downloads.download(owned.url, file, sha256=owned.sha256 or None, size=size)
     except InputError as error:
         raise InputError(
             f"The {owned.keyword} weights of {owned.architecture} belong to {owned.owner} and are "

@@ -62,11 +62,6 @@ class OwnersFile:
         return f"{host}/{self.repository}/resolve/{self.revision}/{self.file}"
 
     @property
-    def exact_size(self) -> int | None:
-        """The length in bytes that the file must have; None if its hash is known."""
-        return None if self.sha256 else self.size
-
-    @property
     def owner(self) -> str:
         """Who published it."""
         return "timm" if self.repository else "torchvision"
@@ -75,35 +70,18 @@ class OwnersFile:
 # github.com/pytorch/vision/pull/912 and github.com/pytorch/vision/issues/3995.
 _V1 = "256 epochs, cosine with warm restarts"
 _V2 = "600 epochs, cosine, TrivialAugment, mixup, cutmix, EMA"
-# Accuracies, sizes, resizing and crops: torchvision/models/resnet.py; timm/models/resnet.py (test
-# crop 0.95 of 288, so that the shorter side is 303) and its results/results-imagenet.csv.
+# Accuracies, sizes, resizing and crops: torchvision/models/resnet.py; timm/models/resnet.py (with a
+# test crop of 0.95, the shorter side is 303) and its results/results-imagenet.csv.
 OWNERS_FILES = (
+    OwnersFile("50-2", "imagenet-v1", 138_223_000, 78.468, 94.086, _V1, "95faca4d"),
+    OwnersFile("50-2", "imagenet-v2", 275_905_000, 81.602, 95.758, _V2, "9ba9bcbe", resize=232),
     OwnersFile(
-        network="50-2",
-        keyword="imagenet-v1",
-        size=138_223_000,
-        top1=78.468,
-        top5=94.086,
-        recipe=_V1,
-        sha256="95faca4d",
-    ),
-    OwnersFile(
-        network="50-2",
-        keyword="imagenet-v2",
-        size=275_905_000,
-        top1=81.602,
-        top5=95.758,
-        recipe=_V2,
-        sha256="9ba9bcbe",
-        resize=232,
-    ),
-    OwnersFile(
-        network="50-2",
-        keyword="imagenet-racm",
-        size=275_835_296,
-        top1=82.260,
-        top5=96.062,
-        recipe="racm, a RandAugment recipe of timm",
+        "50-2",
+        "imagenet-racm",
+        275_835_296,
+        82.260,
+        96.062,
+        "racm, a RandAugment recipe of timm",
         resize=303,
         crop=288,
         interpolation="bicubic",
@@ -111,23 +89,6 @@ OWNERS_FILES = (
         repository="timm/wide_resnet50_2.racm_in1k",
         revision="30f73aceaaa1911830a9795b83ab1908dba18719",
     ),
-    OwnersFile(
-        network="101-2",
-        keyword="imagenet-v1",
-        size=254_695_000,
-        top1=78.848,
-        top5=94.284,
-        recipe=_V1,
-        sha256="32ee1156",
-    ),
-    OwnersFile(
-        network="101-2",
-        keyword="imagenet-v2",
-        size=508_294_000,
-        top1=82.510,
-        top5=96.020,
-        recipe=_V2,
-        sha256="d733dc28",
-        resize=232,
-    ),
+    OwnersFile("101-2", "imagenet-v1", 254_695_000, 78.848, 94.284, _V1, "32ee1156"),
+    OwnersFile("101-2", "imagenet-v2", 508_294_000, 82.510, 96.020, _V2, "d733dc28", resize=232),
 )
