@@ -52,6 +52,7 @@ _HOMES = {
     "inference.evaluation": ("evaluate",),
     "inference.prediction": ("predict",),
     "inference.trained": ("load_trained",),
+    "insight.assessment": ("assess",),
     "insight.ensembles": ("ensemble",),
     "networks.blocks": ("Conventions",),
     "release.publishing": ("publish",),

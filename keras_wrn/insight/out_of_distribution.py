@@ -94,6 +94,18 @@ def fit_nearest_neighbours(features: np.ndarray, k: int = NEIGHBOURS) -> Score:
     return score
 
 
+def neighbours(images: int) -> int:
+    """Choose k for so many images: the paper's 50, at most one image in a hundred.
+
+    In a smaller set the 50th neighbour would be of another class.
+
+    Example:
+        >>> neighbours(50_000), neighbours(500)
+        (50, 5)
+    """
+    return max(1, min(NEIGHBOURS, images // 100))
+
+
 def fit_mahalanobis(features: np.ndarray, labels: np.ndarray) -> Score:
     """Make Mahalanobis' score: minus the squared distance to the nearest class.
 
@@ -153,7 +165,9 @@ def fit_vim(train: Outputs, head: Head) -> Score:
     def virtual(features: np.ndarray) -> np.ndarray:
         return np.linalg.norm((np.asarray(features, np.float64) - origin) @ rest, axis=1)
 
-    scale = max_logit(train.logits).mean() / virtual(train.features).mean()
+    usual = virtual(train.features).mean()
+    # Without a part outside the space nothing can be scaled to the logits.
+    scale = max_logit(train.logits).mean() / usual if usual > 0 else 0.0
     return lambda outputs: energy(outputs.logits) - scale * virtual(outputs.features)
 
 

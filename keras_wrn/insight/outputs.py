@@ -135,7 +135,11 @@ def read(reader: Reader, images: np.ndarray) -> Outputs:
     Raises:
         InputError: images and model do not fit each other, or the network diverged in training.
     """
-    images = checked_images(images, reader.classifier, reader.preprocessing)
+    return read_pixels(reader, checked_images(images, reader.classifier, reader.preprocessing))
+
+
+def read_pixels(reader: Reader, images: np.ndarray) -> Outputs:
+    """Run a classifier as `read` does, over images that may be float, on 0..255."""
     passes = [
         run_batches(reader.features, view, reader.preprocessing, reader.batch_size)
         for view in ([images, images[:, :, ::-1]] if reader.flip else [images])

@@ -1,0 +1,206 @@
+"""Assess a classifier: one call, one dictionary of figures, one page."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_wrn.errors import InputError
+from keras_wrn.inference.evaluation import checked_labels
+from keras_wrn.inference.trained import Trained
+from keras_wrn.insight import sections
+from keras_wrn.insight.calibration import calibration, reliability, softmax
+from keras_wrn.insight.out_sets import load_out_sets
+from keras_wrn.insight.outputs import open_reader, read
+from keras_wrn.insight.page import write_page
+from keras_wrn.insight.result import Assessment
+from keras_wrn.insight.selective import conformal_figures
+from keras_wrn.system.files import write_json
+from keras_wrn.system.machine import conditions
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing
+
+Labelled = tuple[np.ndarray, np.ndarray]
+LEAST = 20  # images, so that each half can be fitted to
+
+
+def assess(
+    model: Any,
+    data: Labelled,
+    preprocessing: AnyPreprocessing | None = None,
+    *,
+    out: Sequence[str] | Mapping[str, np.ndarray] = (),
+    held_out: Labelled | None = None,
+    train: Labelled | None = None,
+    corruptions: Sequence[str] = (),
+    attacks: Sequence[str] = (),
+    epsilon: float = 8.0,
+    robustness_images: int = 1000,
+    label_errors: bool = False,
+    flip: bool = False,
+    dropout_passes: int = 0,
+    odin_epsilon: float = 0.0,
+    batch_size: int = 250,
+    seed: int = 0,
+    name: str = "",
+    json: str | os.PathLike[str] | None = None,
+    html: str | os.PathLike[str] | None = None,
+) -> Assessment:
+    """Measure a classifier: error, calibration, abstention, out-of-distribution, robustness.
+
+    Nothing is reported on data that it was fitted to. What needs data to be fitted to, and is
+    given none, is fitted to each half of `data` and measured on the other.
+
+    Args:
+        model: a classifier that ends in a linear layer and a softmax, an ensemble
+            (`keras_wrn.ensemble`) or what `keras_wrn.load_trained` returns.
+        data: uint8 images (n, height, width, channels) and integer labels (n,), n from 20.
+        preprocessing: the statistics that the model was trained with: by name ("cifar10"), by
+            the card of a network or as a `Preprocessing`; None for what `load_trained` returned.
+        out: sets of other images: names, folders or files as `insight.out_sets.load_out_sets`
+            reads them, or uint8 images by name.
+        held_out: images and labels that the network was not trained on, and that are not
+            `data`: for the temperature and the thresholds of conformal sets.
+        train: images and labels of the training set: for the scores "mahalanobis", "knn" and "vim".
+        corruptions: names of `insight.corruptions.CORRUPTIONS`, each at 5 severities.
+        attacks: names of `insight.attacks.ATTACKS`.
+        epsilon: the largest change by an attack, in pixel values of 255 (L-infinity).
+        robustness_images: how many of the images are corrupted and attacked, the first.
+        label_errors: look for wrong labels by cleanlab, which must be installed.
+        flip: average over each image and its mirror image.
+        dropout_passes: average over so many passes with dropout; 0: no dropout.
+        odin_epsilon: ODIN's change of the images, in pixel values of 255 (the paper's is 0.357);
+            0 leaves its temperature alone, without the three passes of a gradient.
+        batch_size: images a step.
+        seed: of the halves, of dropout, corruptions and attacks.
+        name: what the page calls the model; the model's own name by default.
+        json: a file to write the figures to.
+        html: a file to write the page to, which needs no other file and no network.
+
+    Returns:
+        The figures, and what the page is drawn of.
+
+    Raises:
+        InputError: model, images, labels and preprocessing do not fit each other, or a set or a
+            package is missing.
+
+    Example:
+        >>> images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), "uint8")
+        >>> found = keras_wrn.assess(
+        ...     keras_wrn.WideResNet(10, 1), (images, np.arange(40) % 10), "cifar10", out=["noise"]
+        ... )
+        >>> list(found.figures)[3:8]
+        ['classification', 'calibration', 'temperature', 'selective', 'conformal']
+    """
+    started = time.perf_counter()
+    for file in (json, html):
+        if file is not None and not Path(file).parent.is_dir():
+            raise InputError(f"The folder of a file must exist. Received: {file}.")
+    network, statistics, own_name = _model_and_statistics(model, preprocessing)
+    images, labels = _checked_data(data, network)
+    sets = out
+    if not isinstance(sets, Mapping):
+        sets = load_out_sets(sets, statistics, len(labels))
+    reader = open_reader(
+        network,
+        statistics,
+        batch_size=batch_size,
+        flip=flip,
+        dropout_passes=dropout_passes,
+        seed=seed,
+    )
+    order = np.random.default_rng(seed).permutation(len(labels))
+    halves = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
+    names = statistics.class_names or tuple(str(i) for i in range(network.output_shape[-1]))
+
+    outputs = read(reader, images)
+    probabilities = softmax(outputs.logits)
+    held = None
+    if held_out is not None:
+        held_images, held_labels = _checked_data(held_out, network, "held_out")
+        held = read(reader, held_images).logits, held_labels
+    held_probabilities = None if held is None else (softmax(held[0]), held[1])
+    bars = [bar._asdict() for bar in reliability(probabilities, labels)]
+    figures: dict[str, Any] = {
+        "model": name or own_name,
+        "members": len(reader.heads),
+        "averaged_over": {"flip": flip, "dropout_passes": dropout_passes},
+        "classification": sections.classification(probabilities, labels, names),
+        "calibration": {**calibration(probabilities, labels), "reliability": bars},
+        "temperature": sections.temperature(outputs.logits, labels, held, halves),
+        "selective": sections.selective(probabilities, labels),
+        "conformal": conformal_figures(probabilities, labels, held_probabilities, halves=halves),
+    }
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    if sets:
+        fitted = None
+        if train is not None:
+            train_images, train_labels = _checked_data(train, network, "train")
+            fitted = read(reader, train_images), train_labels
+        figures["out_of_distribution"], scores = sections.out_of_distribution(
+            reader,
+            images,
+            outputs,
+            labels,
+            sets,
+            train=fitted,
+            halves=halves,
+            odin_epsilon=odin_epsilon,
+            class_names=names,
+        )
+    few = images[:robustness_images], labels[:robustness_images]
+    if corruptions:
+        figures["corruptions"] = sections.corruptions(
+            network, few, statistics, corruptions, seed=seed, batch_size=batch_size
+        )
+    if attacks:
+        figures["attacks"] = sections.attacks(
+            network, few, statistics, attacks, epsilon=epsilon, seed=seed
+        )
+    if label_errors:
+        figures["label_errors"] = sections.label_errors(probabilities, labels)
+    figures["seconds"] = round(time.perf_counter() - started, 1)
+    assessment = Assessment(figures | conditions(), images, labels, probabilities, scores)
+    if json is not None:
+        write_json(Path(json), assessment.figures)
+    if html is not None:
+        write_page(assessment, Path(html))
+    return assessment
+
+
+def _model_and_statistics(
+    model: Any, preprocessing: AnyPreprocessing | None
+) -> tuple[keras.Model, Preprocessing, str]:
+    """The network, its statistics and its name."""
+    from keras_wrn.images.preprocessing import preprocessing_of
+
+    if isinstance(model, Trained):
+        statistics = model.preprocessing if preprocessing is None else preprocessing
+        return model.model, preprocessing_of(statistics), model.card["name"]
+    if preprocessing is None:
+        raise InputError(
+            '`preprocessing` must say what the model was trained with, such as "cifar10", unless '
+            "the model is what keras_wrn.load_trained returned. Received: None."
+        )
+    return model, preprocessing_of(preprocessing), model.name
+
+
+def _checked_data(data: Labelled, model: keras.Model, name: str = "data") -> Labelled:
+    """Images and labels as arrays; raises InputError where they are few or no pair."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise InputError(
+            f"`{name}` must be a pair of images and labels, such as "
+            f'keras_wrn.datasets.load("cifar10").test. Received: {type(data).__name__}.'
+        )
+    images = np.asarray(data[0])
+    if len(images) < LEAST:
+        raise InputError(f"`{name}` must be {LEAST} images or more. Received: {len(images)}.")
+    return images, checked_labels(data[1], len(images), model.output_shape[-1])
