@@ -1,4 +1,4 @@
-"""Data augmentation: layers on uint8 batches, and policies on single images."""
+"""Data augmentation: layers on batches, policies on single images, mixtures of two images."""
 
 from keras_wrn.augment.colour import ColorJitter, Lighting
 from keras_wrn.augment.geometry import Cutout, RandomCropFlip

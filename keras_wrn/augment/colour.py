@@ -1,10 +1,10 @@
-"""Colour augmentation of ImageNet as Keras layers: jitter and lighting, drawn for each image.
+"""ImageNet's colour augmentation as Keras layers: jitter and lighting, drawn for each image.
 
-Both work on pixels of 0 to 255 in float32 and do nothing outside training. As in the authors'
-pipeline, what leaves the range 0 to 255 stays outside it.
+Both layers work in float32 and do nothing outside training. As in the authors' pipeline, values
+outside 0 to 255 are not clipped.
 
-Source: fb.resnet.torch, datasets/transforms.lua and datasets/imagenet.lua, with which the
-paper's ImageNet networks were trained.
+Source: fb.resnet.torch, datasets/transforms.lua and datasets/imagenet.lua, which trained the
+paper's ImageNet networks.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from keras import ops
 
 from keras_wrn.errors import InputError
 
-GREY = np.array([0.299, 0.587, 0.114], np.float32)  # shares of red, green and blue in grey
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # weights of red, green and blue
 BRIGHTNESS, CONTRAST, SATURATION = range(3)
-# Principal axes of ImageNet's colours (columns) and the variance along them, on 0..1.
+# Principal axes of ImageNet's colours (columns) and their variances, for pixels on 0..1.
 EIGENVALUES = np.array([0.2175, 0.0188, 0.0045], np.float32)
 EIGENVECTORS = np.array(
     [
@@ -31,18 +31,18 @@ EIGENVECTORS = np.array(
 
 @keras.saving.register_keras_serializable(package="keras_wrn")
 class ColorJitter(keras.layers.Layer):
-    """Change brightness, contrast and saturation of each image, in an order of its own.
+    """Change brightness, contrast and saturation of each image, in a random order.
 
-    Each is a mixture `factor * image + (1 - factor) * other` with a factor drawn evenly from
-    1 - amount to 1 + amount: brightness with black, contrast with the mean grey of the image as
-    it then is, saturation with its grey version.
+    Each change is `factor * image + (1 - factor) * other`, with a factor drawn uniformly from
+    1 - amount to 1 + amount. `other` is black for brightness, the mean grey of the image for
+    contrast, and the image in grey for saturation.
 
     Args:
         amount: largest distance of a factor from 1, above 0 and at most 1.
         seed: of the draws; an int repeats them.
         **options: of `keras.layers.Layer`.
 
-    Input: (batch, height, width, 3), 0 to 255, any number type. Output: float32.
+    Input: RGB (batch, height, width, 3), 0 to 255, any number type. Output: float32, same shape.
 
     Example:
         >>> images = keras.ops.full((2, 8, 8, 3), 100, "uint8")
@@ -67,29 +67,29 @@ class ColorJitter(keras.layers.Layer):
         factors = keras.random.uniform(
             (count, 3), 1 - self.amount, 1 + self.amount, dtype="float32", seed=self.draws
         )
-        # Three draws in the order of their size are a permutation, each as likely as another.
+        # The order of three uniform draws is a uniform permutation.
         order = ops.argsort(keras.random.uniform((count, 3), dtype="float32", seed=self.draws))
         return jitter(images, factors, order)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape that came in."""
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this layer again."""
+        """Return the arguments of the layer."""
         return {**super().get_config(), "amount": self.amount, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="keras_wrn")
 class Lighting(keras.layers.Layer):
-    """Add one colour to each image, drawn along the principal axes of ImageNet's colours.
+    """Add a colour to each image, drawn along the principal axes of ImageNet's colours.
 
     Args:
-        std: standard deviation of the draws, which the axes' variances multiply; above 0.
+        std: standard deviation of the draws, which are multiplied by the axes' variances; above 0.
         seed: of the draws; an int repeats them.
         **options: of `keras.layers.Layer`.
 
-    Input: (batch, height, width, 3), RGB of 0 to 255, any number type. Output: float32.
+    Input: RGB (batch, height, width, 3), 0 to 255, any number type. Output: float32, same shape.
 
     Example:
         >>> images = keras.ops.full((2, 8, 8, 3), 100, "uint8")
@@ -118,21 +118,21 @@ class Lighting(keras.layers.Layer):
         return lit(images, alphas)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape that came in."""
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this layer again."""
+        """Return the arguments of the layer."""
         return {**super().get_config(), "std": self.std, "seed": self.seed}
 
 
 def jitter(images: Any, factors: Any, order: Any) -> Any:
-    """What `ColorJitter` does for given draws.
+    """Apply `ColorJitter` with given draws.
 
     Args:
         images: float32 (batch, height, width, 3).
         factors: float32 (batch, 3), of brightness, contrast and saturation.
-        order: integers (batch, 3): a permutation of 0, 1 and 2, the first is done first.
+        order: integers (batch, 3), permutations of 0, 1 and 2 from the first change to the last.
     """
     for turn in range(3):
         operation = order[:, turn, None, None, None]
@@ -146,6 +146,6 @@ def jitter(images: Any, factors: Any, order: Any) -> Any:
 
 
 def lit(images: Any, alphas: Any) -> Any:
-    """What `Lighting` does for given draws: float32 images, and alphas (batch, 3)."""
+    """Apply `Lighting` with given draws: float32 images, and alphas (batch, 3)."""
     colours = ops.matmul(alphas * EIGENVALUES, EIGENVECTORS.T) * 255
     return images + colours[:, None, None, :]

@@ -1,8 +1,7 @@
-"""Augmentation as Keras layers on uint8 images, inside the training step.
+"""Geometric augmentation as Keras layers: crop, flip and cutout, drawn for each image.
 
-Images stay uint8 until they are on the device: a quarter of the bytes to ship, and the
-same code for every backend. Every layer draws anew for each image of a batch (Keras' own
-RandomCrop draws one window for all of them) and does nothing outside training.
+The layers run inside the training step, on every backend, and do nothing outside training. Keras'
+own RandomCrop draws one window for a whole batch.
 """
 
 from typing import Any
@@ -15,19 +14,18 @@ from keras_wrn.errors import InputError
 
 @keras.saving.register_keras_serializable(package="keras_wrn")
 class RandomCropFlip(keras.layers.Layer):
-    """Reflect-pad, crop back to the old size at a random place, and mirror half of the images.
+    """Pad by reflection, crop a random window of the old size, and mirror half of the images.
 
-    The padded image is never made: the window's rows and columns are gathered from the image,
-    with the reflection folded into the indices (the edge pixel is not repeated).
+    The edge pixel is not repeated. The padded image is never made: rows and columns of the window
+    are gathered from the image, with reflected indices.
 
     Args:
         pad: pixels added on each side before cropping, >= 0 and below height and width.
-        flip: whether to mirror left to right with probability 1/2.
+        flip: mirror left to right with probability 1/2.
         seed: of the draws; an int repeats them.
         **options: of `keras.layers.Layer`.
 
-    Input and output: (batch, height, width, channels), any dtype, kept as it is. The layer
-    does nothing when called with `training=False`.
+    Input and output: (batch, height, width, channels), any dtype, which is kept.
 
     Example:
         >>> images = keras.ops.zeros((2, 32, 32, 3), "uint8")
@@ -43,7 +41,7 @@ class RandomCropFlip(keras.layers.Layer):
     ) -> None:
         if pad < 0:
             raise InputError(f"`pad` must be 0 pixels or more. Received: pad={pad}")
-        # The layer moves pixels, it does not compute: no policy may cast them.
+        # The layer only moves pixels: no dtype policy may cast them.
         super().__init__(**{"autocast": False, **options})
         self.pad = pad
         self.flip = flip
@@ -51,7 +49,7 @@ class RandomCropFlip(keras.layers.Layer):
         self.draws = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Refuse images whose reflection is smaller than the padding."""
+        """Raise InputError for images that are too small to be reflected."""
         sides = [side for side in input_shape[1:3] if side is not None]
         if any(self.pad >= side for side in sides):
             raise InputError(
@@ -61,7 +59,7 @@ class RandomCropFlip(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, images: Any, training: bool | None = None) -> Any:
-        """Crop and mirror, one draw an image."""
+        """Crop and mirror each image."""
         if not training:
             return images
         shape = ops.shape(images)
@@ -79,26 +77,26 @@ class RandomCropFlip(keras.layers.Layer):
         return _take(images, rows, columns)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape that came in."""
+        """Return the input's shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this layer again."""
+        """Return the arguments of the layer."""
         return {**super().get_config(), "pad": self.pad, "flip": self.flip, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="keras_wrn")
 class Cutout(keras.layers.Layer):
-    """Set a square of each normalised image to 0, which is the data set's mean.
+    """Set a square of each normalised image to 0, the data set's mean.
 
-    The square's centre is anywhere in the image, so that part of it may lie outside.
+    The square's centre is anywhere in the image, so part of the square may lie outside.
 
     Args:
         size: side of the square in pixels, >= 1.
         seed: of the draws; an int repeats them.
         **options: of `keras.layers.Layer`.
 
-    Input and output: float (batch, height, width, channels). Nothing happens outside training.
+    Input and output: float (batch, height, width, channels).
 
     Example:
         >>> cut = Cutout(8, seed=1)(keras.ops.ones((2, 32, 32, 3)), training=True)
@@ -128,30 +126,30 @@ class Cutout(keras.layers.Layer):
         return images * ops.cast(kept, images.dtype)
 
     def _inside(self, centres: Any, length: int) -> Any:
-        """1.0 where a row or column is within the square, (batch, length)."""
+        """1.0 for rows or columns inside the square, 0.0 for the others: (batch, length)."""
         first = ops.floor(centres * length) - self.size // 2
-        places = ops.arange(length, dtype="float32")[None, :]
-        return ops.cast((places >= first) & (places < first + self.size), "float32")
+        indices = ops.arange(length, dtype="float32")[None, :]
+        return ops.cast((indices >= first) & (indices < first + self.size), "float32")
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs to make this layer again."""
+        """Return the arguments of the layer."""
         return {**super().get_config(), "size": self.size, "seed": self.seed}
 
 
 def _reflect(indices: Any, size: int) -> Any:
-    """Fold indices of a reflect-padded axis back into 0..size-1."""
+    """Map indices of an axis padded by reflection to 0..size-1."""
     indices = ops.abs(indices)
     return (size - 1) - ops.abs((size - 1) - indices)
 
 
 def _take(images: Any, rows: Any, columns: Any) -> Any:
-    """Take rows and columns of each image, (batch, rows) and (batch, columns), pixel by pixel."""
+    """Gather rows and columns, (batch, rows) and (batch, columns), of each image."""
     count, height, width, channels = ops.shape(images)
     first = ops.arange(count)[:, None] * height
-    places = (first + rows)[:, :, None] * width + columns[:, None, :]
+    indices = (first + rows)[:, :, None] * width + columns[:, None, :]
     pixels = ops.reshape(images, (-1, channels))
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.gather(pixels, places)  # ops.take looks for negative places first
-    return ops.take(pixels, places, axis=0)
+        return tf.gather(pixels, indices)  # ops.take looks for negative indices first
+    return ops.take(pixels, indices, axis=0)

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: two images in one, with both labels in their shares."""
+"""Mixup and CutMix: mix two images and their labels."""
 
 import numpy as np
 
@@ -6,20 +6,20 @@ import numpy as np
 def mixup(
     images: np.ndarray, labels: np.ndarray, classes: int, alpha: float, draws: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Blend each image with another of the batch, all in one proportion.
+    """Blend each image with another one of the batch, in the same proportion.
 
     Args:
         images: uint8 (n, height, width, channels).
         labels: integers (n,).
-        classes: how many there are.
-        alpha: > 0; the proportion is drawn from Beta(alpha, alpha), once a batch.
-        draws: the source of chance.
+        classes: the number of classes.
+        alpha: > 0; the proportion is drawn from Beta(alpha, alpha), once per batch.
+        draws: the random generator.
 
     Returns:
-        uint8 images and float32 labels (n, classes) whose rows sum to 1.
+        Images, uint8 of the same shape, and labels, float32 (n, classes), whose rows sum to 1.
 
-    Source: Zhang et al. 2018, arXiv:1710.09412, and the authors' code. Differs: pixels are
-    blended before the crop, rounded to whole numbers.
+    Source: Zhang et al. 2018, arXiv:1710.09412, and the authors' code. Differs: pixels are blended
+    before the crop and rounded.
     """
     share = draws.beta(alpha, alpha)
     other = draws.permutation(len(images))
@@ -30,16 +30,15 @@ def mixup(
 def cutmix(
     images: np.ndarray, labels: np.ndarray, classes: int, alpha: float, draws: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paste a rectangle of another image of the batch into each, at one place for all.
+    """Paste a rectangle of another image of the batch into each, at the same place.
 
-    Arguments and return values are those of `mixup`. The labels' shares are those of the pixels
-    that were really pasted, where the border cuts the rectangle off.
+    Arguments and return values are those of `mixup`. The shares of the labels are those of the
+    pasted pixels inside the image.
 
-    Source: Yun et al. 2019, arXiv:1905.04899, algorithm A1. Differs: pasted before the crop, of
-    which the labels know nothing. Its reflection doubles some pixels and others are cut off, so
-    that a label's share and that of the pixels a network is shown are 0.043 apart (mean absolute
-    difference after `augment.RandomCropFlip(pad=4)`, 5,000 draws of the rectangle with alpha 1,
-    each for 128 images of 32x32).
+    Source: Yun et al. 2019, arXiv:1905.04899, algorithm A1. Differs: pasted before the crop, which
+    the labels ignore. The crop doubles some pixels by reflection and cuts others off, so the share
+    of a label differs from that of the shown pixels by 0.043 (mean absolute difference after
+    `augment.RandomCropFlip(pad=4)`; 5,000 rectangles with alpha 1, each for 128 images of 32x32).
     """
     height, width = images.shape[1:3]
     side = np.sqrt(1 - draws.beta(alpha, alpha))
@@ -55,5 +54,5 @@ def cutmix(
 
 
 def _mixed_labels(labels: np.ndarray, other: np.ndarray, share: float, classes: int) -> np.ndarray:
-    certain = np.eye(classes, dtype=np.float32)
-    return (share * certain[labels] + (1 - share) * certain[labels[other]]).astype(np.float32)
+    one_hot = np.eye(classes, dtype=np.float32)
+    return (share * one_hot[labels] + (1 - share) * one_hot[labels[other]]).astype(np.float32)

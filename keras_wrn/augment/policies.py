@@ -1,14 +1,14 @@
-"""TrivialAugment and RandAugment: operations of random kind, another one for each image.
+"""TrivialAugment and RandAugment: random operations, drawn for each image.
 
-Both draw from the same fourteen operations, at strengths of their own. They are applied by Pillow,
-as their authors did; Keras' RandAugment draws its operations once for a whole batch.
+Both draw from the same fourteen operations, with different strengths. Pillow applies them, as in
+the authors' code. Keras' RandAugment draws its operations once for a whole batch.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-LEVELS = 31  # of strength, 0 the weakest
+LEVELS = 31  # of strength, from 0, the weakest
 OPERATIONS = (
     "identity",
     "autocontrast",
@@ -29,14 +29,14 @@ OPERATIONS = (
 
 @dataclass(frozen=True)
 class Strengths:
-    """What each operation does at level 1; at level 0 it does nothing.
+    """The strengths of the operations at level 1; at level 0 they do nothing.
 
     Attributes:
         degrees: of rotation.
-        shear: pixels sideways a pixel down.
+        shear: pixels sideways per pixel down.
         shift: share of the image's width or height.
-        enhance: change of the factor of colour, contrast, brightness and sharpness, from 1.
-        bits: that posterising takes away, of 8.
+        enhance: distance from 1 of the factor of colour, contrast, brightness and sharpness.
+        bits: removed by posterising, of 8.
     """
 
     degrees: float
@@ -46,22 +46,21 @@ class Strengths:
     bits: int
 
 
-# Mueller & Hutter 2021, arXiv:2103.10158, Table 1, "wide"; 32 pixels of 32.
+# Mueller & Hutter 2021, arXiv:2103.10158, Table 1, "wide"; shifts of 32 pixels in 32.
 TRIVIAL_WIDE = Strengths(degrees=135, shear=0.99, shift=1.0, enhance=0.99, bits=6)
-# Cubuk et al. 2019, arXiv:1909.13719, in the ranges of AutoAugment; 150 pixels of ImageNet's 331.
+# Cubuk et al. 2019, arXiv:1909.13719, with AutoAugment's ranges; shifts of 150 pixels in 331.
 RAND_AUGMENT = Strengths(degrees=30, shear=0.3, shift=150 / 331, enhance=0.9, bits=4)
 
 
 def trivial_augment(images: np.ndarray, draws: np.random.Generator) -> np.ndarray:
-    """Apply one operation to each image, of a strength drawn evenly; nothing is to be tuned.
+    """Apply one operation to each image, with a strength drawn uniformly.
 
     Args:
         images: uint8 (n, height, width, 3).
-        draws: the source of chance.
+        draws: the random generator.
 
     Returns:
-        uint8 images of the same shape; the fill of what is moved in is black, as in the
-        authors' code.
+        uint8 images of the same shape; empty areas are black, as in the authors' code.
 
     Source: Mueller & Hutter 2021, arXiv:2103.10158, algorithm 1.
     """
@@ -72,20 +71,20 @@ def trivial_augment(images: np.ndarray, draws: np.random.Generator) -> np.ndarra
 def rand_augment(
     images: np.ndarray, operations: int, magnitude: int, draws: np.random.Generator
 ) -> np.ndarray:
-    """Apply so many operations to each image, one after the other, all of one strength.
+    """Apply several operations to each image, one after the other, with the same strength.
 
     Args:
         images: uint8 (n, height, width, 3).
-        operations: N of the paper, >= 1, drawn with replacement.
-        magnitude: M of the paper, 0 to 30. The paper has N = 3, M = 5 for WRN-28-10 on CIFAR-10
+        operations: the paper's N, >= 1, drawn with replacement.
+        magnitude: the paper's M, 0 to 30. The paper has N = 3, M = 5 for WRN-28-10 on CIFAR-10
             and N = 2, M = 14 on CIFAR-100.
-        draws: the source of chance.
+        draws: the random generator.
 
     Returns:
-        uint8 images of the same shape, filled with black.
+        uint8 images of the same shape; empty areas are black.
 
     Source: Cubuk et al. 2019, arXiv:1909.13719, section 3. Differs: autocontrast, equalize and
-    identity have no strength; what has a direction takes either, by chance.
+    identity have no strength; the direction of the others is random.
     """
     levels = np.full(len(images), magnitude / (LEVELS - 1))
     for _ in range(operations):
@@ -96,7 +95,7 @@ def rand_augment(
 def _apply(
     images: np.ndarray, levels: np.ndarray, strengths: Strengths, draws: np.random.Generator
 ) -> np.ndarray:
-    """Apply an operation drawn for each image."""
+    """Draw and apply one operation for each image."""
     operations = draws.integers(len(OPERATIONS), size=len(images))
     signs = draws.choice((-1.0, 1.0), size=len(images))
     return np.stack(
@@ -116,8 +115,11 @@ def apply_operation(
         image: uint8 (height, width, 3).
         operation: one of `OPERATIONS`.
         level: strength in [0, 1].
-        sign: 1 or -1, for what has a direction.
-        strengths: what level 1 is.
+        sign: 1 or -1, for operations with a direction.
+        strengths: the strengths at level 1.
+
+    Returns:
+        uint8 (height, width, 3).
     """
     from PIL import Image, ImageEnhance, ImageOps
 
@@ -148,7 +150,7 @@ def apply_operation(
 def _affine(
     operation: str, amount: float, strengths: Strengths, size: tuple[int, int]
 ) -> tuple[float, ...]:
-    """The coefficients (a, b, c, d, e, f) of Pillow's affine map."""
+    """Return the coefficients (a, b, c, d, e, f) of Pillow's affine transform."""
     shear = strengths.shear * amount
     right, down = (strengths.shift * amount * side for side in size)
     return {

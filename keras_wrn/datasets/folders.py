@@ -84,19 +84,19 @@ def scan(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass]:
 
 
 def _separate_test_folder(folder: Path) -> tuple[tuple[str, ...], PerClass, PerClass] | None:
-    beside = [folder / name for name in _TEST_FOLDERS if (folder / name).is_dir()]
-    if not ((folder / "train").is_dir() and beside):
+    candidates = [folder / name for name in _TEST_FOLDERS if (folder / name).is_dir()]
+    if not ((folder / "train").is_dir() and candidates):
         return None
     names = _class_names(folder / "train")
-    for tests in beside:
+    for tests in candidates:
         annotated = tests / _ANNOTATIONS
         if annotated.is_file() or _sub_folders(tests) == names:
             train = [_files(folder / "train" / name) for name in names]
             if annotated.is_file():
                 return names, train, _annotated(annotated, names)
             return names, train, [_files(tests / name) for name in names]
-    # An unlabelled test/ may lie beside a val/ that is nearer to what is wanted.
-    nearest = max(beside, key=lambda tests: len(set(names) & set(_sub_folders(tests))))
+    # The message is about the most likely folder: an unlabelled test/ may lie beside val/.
+    nearest = max(candidates, key=lambda tests: len(set(names) & set(_sub_folders(tests))))
     if not _sub_folders(nearest):
         raise InputError(
             f"{nearest} must have a sub-folder for each class, as {folder / 'train'} has, but has "
@@ -151,7 +151,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _files(class_folder: Path) -> list[Path]:
-    # Tiny ImageNet keeps a text file with boxes beside images/; only images/ is looked into.
+    # Tiny ImageNet has a text file with boxes beside images/, so only images/ is read.
     images = class_folder / "images"
     found = []
     for parent, folders, files in os.walk(

@@ -27,8 +27,8 @@ class Dataset:
     """A data set in memory; unpacks as `(x_train, y_train), (x_test, y_test) = dataset`.
 
     Attributes:
-        name: as `preprocessing` knows it, or the folder's name.
-        train: the training images and labels.
+        name: the name in `PREPROCESSING`, or the folder's name.
+        train: the training images, uint8 (n, height, width, 3), and labels, int64 (n,).
         test: the test images and labels.
         class_names: the name of each label.
     """

@@ -71,7 +71,9 @@ def test_the_axes_are_orthonormal():
 
 def test_factors_and_orders_of_a_batch(monkeypatch):
     drawn = []
-    monkeypatch.setattr(photometric, "jitter", lambda *of: drawn.extend(map(_numpy, of[1:])))
+    monkeypatch.setattr(
+        photometric, "jitter", lambda *arguments: drawn.extend(map(_numpy, arguments[1:]))
+    )
     ColorJitter(0.4, seed=1)(np.zeros((3000, 1, 1, 3), "uint8"), training=True)
     factors, orders = drawn
     assert factors.shape == orders.shape == (3000, 3)
