@@ -20,6 +20,8 @@ from absl import flags
 
 from keras_wrn.cli import program
 from keras_wrn.errors import InputError
+from keras_wrn.system.files import write_json
+from keras_wrn.system.machine import conditions
 
 FOLDER = Path(__file__).parent
 # A function for programs in fresh processes: the peak of their memory, in MB.
@@ -267,11 +269,6 @@ def write(facts: dict[str, Any]) -> None:
     path = flags.FLAGS.json
     if path is None:
         return
-    from keras_wrn.system.files import write_json
-    from keras_wrn.system.machine import hardware, versions
-
-    measured = time.strftime("%Y-%m-%d")
     own = flags.FLAGS.get_flags_for_module(sys.argv[0])
     options = {flag.name: flag.value for flag in own if flag.name != "json"}
-    about = {"measured": measured, "hardware": hardware(), "versions": versions()}
-    write_json(Path(path), {**about, "options": options, **facts})
+    write_json(Path(path), {**conditions(), "options": options, **facts})

@@ -56,9 +56,9 @@ def steps(n):
         step()
     return mark() - begin
 first = steps(1)
-whole = mark() - t
+total = mark() - t
 then = steps(3) / 3
-print(json.dumps({{"build to first step" + peer: whole - then, "first step" + peer: first - then}}))
+print(json.dumps({{"build to first step" + peer: total - then, "first step" + peer: first - then}}))
 """
 FIRST_STEP = (
     """
