@@ -18,17 +18,12 @@ if TYPE_CHECKING:
 
 CALIBRATION_IMAGES = 512  # training images that int8 activations are measured on
 MODEL = "a run folder, or --model 16-4 --weights cifar10 in its place"
-DATASET = "data set whose statistics and classes a .weights.h5 file has (cifar10)"
 
 
 def add_evaluate(commands: Any) -> None:
     """Add `evaluate` to the command line."""
     parser = _add_model_command(commands, "evaluate", "[run]", "measure a model on a test set")
     parser.description = "Measure top-1 and top-5 error, NLL and calibration on a test set."
-    parser.add_argument(
-        "--dataset",
-        help=f"{DATASET}; test set, or a folder of class sub-folders (the model's own data set)",
-    )
     parser.add_argument("--data_dir", help="folder of the data set's files")
     parser.add_argument("--batch_size", type=int, default=250, help="images per step (250)")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -64,7 +59,6 @@ def add_predict(commands: Any) -> None:
         commands, "predict", "[run] image [image ...]", "classify image files"
     )
     parser.description = "Name the most probable classes of image files."
-    parser.add_argument("--dataset", help=DATASET)
     parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(answer=_predict)
@@ -102,7 +96,6 @@ def add_export(commands: Any) -> None:
         "Write folder/version/saved_model.pb for TF Serving, or one file for LiteRT (.tflite), "
         "ONNX Runtime (.onnx) or OpenVINO (.xml), with the preprocessing inside."
     )
-    parser.add_argument("--dataset", help=DATASET)
     parser.add_argument("--version", type=int, help="a new number (default: the next free one)")
     parser.add_argument(
         "--format", default="saved_model", help="saved_model (default), litert, onnx or openvino"
@@ -177,6 +170,10 @@ def _add_model_command(commands: Any, name: str, paths: str, summary: str) -> An
     parser.add_argument(
         "--weights", help="published weights, such as cifar10, or a .weights.h5 file"
     )
+    data = "data set whose statistics and classes a .weights.h5 file has (cifar10)"
+    if name == "evaluate":
+        data += "; test set, or a folder of class sub-folders (the model's own data set)"
+    parser.add_argument("--dataset", help=data)
     return parser
 
 

@@ -57,12 +57,10 @@ def read(url: str, limit: int = 1 << 20) -> bytes:
         url: the address.
         limit: bytes that the file may have.
     """
-    content = b""
-    with _open(url) as response:
-        for chunk in _chunks(response, url):
-            content += chunk
-            if len(content) > limit:
-                raise InputError(f"{url} must be a short file, of {limit:,} bytes at most.")
+    with _open(url) as response, _sentences(url):
+        content = response.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(f"{url} must be a short file, of {limit:,} bytes at most.")
     return content
 
 
@@ -78,7 +76,7 @@ def _write(part: Path, response: Any, url: str, sha256: str | None, size: int | 
     expected = size or int(response.headers.get("Content-Length") or 0)
     say(f"Downloading {url}" + (f", {expected / 1e6:,.1f} MB" if expected else ""))
     with part.open("wb") as file, _progress(expected) as show:
-        for chunk in _chunks(response, url):
+        while chunk := _chunk(response, url):
             file.write(chunk)
             show(file.tell())
     if expected and (length := part.stat().st_size) != expected:
@@ -95,20 +93,15 @@ def _open(url: str) -> Iterator[Any]:
     """The response to a request for a file."""
     agent = {"User-Agent": f"keras_wrn/{keras_wrn.__version__}"}
     with _sentences(url):
-        response = urllib.request.urlopen(
-            urllib.request.Request(url, headers=agent), timeout=TIMEOUT
-        )
+        request = urllib.request.Request(url, headers=agent)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
     with response:
         yield response
 
 
-def _chunks(response: Any, url: str) -> Iterator[bytes]:
-    while True:
-        with _sentences(url):
-            chunk = response.read(_CHUNK)
-        if not chunk:
-            return
-        yield chunk
+def _chunk(response: Any, url: str) -> bytes:
+    with _sentences(url):
+        return response.read(_CHUNK)
 
 
 @contextlib.contextmanager
