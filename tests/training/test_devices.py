@@ -89,7 +89,9 @@ def loss_and_weights(folder):
 
 def test_two_devices_train_as_one_does(found):
     (one, ours), (two, theirs) = (loss_and_weights(found[0] / count) for count in ("1", "2"))
-    assert two == pytest.approx(one, abs=2e-3) and two != one
+    assert two == pytest.approx(one, abs=2e-3)
+    # Sums over two devices round differently: these were not both runs on one.
+    assert any((theirs[name] != array).any() for name, array in ours.items())
     for name, array in ours.items():
         if "moving" not in name:
             np.testing.assert_allclose(theirs[name], array, atol=0.02, err_msg=name)
