@@ -118,7 +118,7 @@ def out_of_distribution(
             for fitted, measured in (halves, halves[::-1])
         ]
     k = neighbours(min(len(fitted[1]) for fitted in folds))
-    found = {"": outputs} | {name: read(reader, others) for name, others in sets.items()}
+    found = {name: read(reader, others) for name, others in sets.items()}
     perturbed: Scores = {}
     if odin_epsilon:
         for name, pixels in {"": images, **sets}.items():
@@ -128,11 +128,12 @@ def out_of_distribution(
     scores: dict[str, Scores] = {}
     for fitted, fitted_labels, measured in folds:
         functions = fit_scores(fitted, fitted_labels, reader.head, k)
-        for name, seen in found.items():
-            scores[name] = {score: function(seen) for score, function in functions.items()}
-            if perturbed:
-                scores[name]["odin"] = perturbed[name]
-        scores[""] = {score: values[measured] for score, values in scores[""].items()}
+        seen = {"": Outputs(outputs.logits[measured], outputs.features[measured]), **found}
+        for name, others in seen.items():
+            scores[name] = {score: function(others) for score, function in functions.items()}
+        if perturbed:
+            for name, values in perturbed.items():
+                scores[name]["odin"] = values[measured] if not name else values
         for name in sets:
             inside, outside = scores[""], scores[name]
             figures[name].append({s: separation(inside[s], outside[s]) for s in functions})
