@@ -1,14 +1,13 @@
-"""How other people's wide residual networks name their tensors, and what they do differently.
+"""How other people name the layers of wide residual networks, and what they do differently.
 
-One table, `DIALECTS`. A row maps the name of a layer in a checkpoint to the name of that layer
-here, and says which `Conventions` the network is built with. In the names `{g}`, `{b}` and `{i}`
-stand for the group, the block and the layer in the block, counted from 1; `{g0}`, `{b0}` and
-`{i0}` for the same counted from 0.
+An entry of `DIALECTS` maps the names of a checkpoint's layers to ours, and has the `Conventions`
+that the network is built with. In the names `{g}`, `{b}` and `{i}` stand for the group, the block
+and the layer in the block, counted from 1; `{g0}`, `{b0}` and `{i0}` are counted from 0.
 
-Names of tensors do not tell everything. FixMatch's PyTorch ports have xternalz' names and another
-network (leaky ReLU, raw shortcuts), the networks of uncertainty-baselines have the same names in
-their post-activation version 1, and DeepMind's are the same with ReLU and with SiLU. Where a
-checkpoint comes from is the caller's to know.
+Names do not tell everything, so the caller must know where a checkpoint comes from. FixMatch's
+PyTorch ports have xternalz' names and another network (leaky ReLU, raw shortcuts). The networks of
+uncertainty-baselines have the same names in their post-activation version 1. DeepMind's names are
+the same with ReLU and with SiLU.
 """
 
 import re
@@ -28,19 +27,18 @@ KeyMap = Mapping[str, str | None] | Callable[[str], str | None]
 
 @dataclass(frozen=True, eq=False)
 class Dialect:
-    """A way to write down a wide residual network.
+    """One implementation's names and conventions.
 
     Attributes:
-        name: what `convert(dialect=...)` calls it.
-        source: who writes so.
-        names: layer in the checkpoint -> layer here; None for a layer to leave out.
-        numbered: the names say nothing but an order, see `number_layers`.
-        conventions: what the network is built with.
-        statistics: the names of mean and std, where the network normalises its images itself.
-        default_statistics: classes -> mean and std, for networks that always normalise and for
-            files that leave out the constants.
-        ignored: layers that no image ever passes through.
-        aliases: other names for it.
+        name: for `convert(dialect=...)`.
+        source: the repositories that use it.
+        names: their layer -> our layer, or None for a layer to leave out.
+        numbered: their names only count, see `number_layers`.
+        conventions: of the network.
+        statistics: the names of mean and std, if the network normalises its images itself.
+        default_statistics: classes -> mean and std, if a file lacks the constants.
+        ignored: a pattern of layers that the network never uses.
+        aliases: other names for the dialect.
     """
 
     name: str
@@ -54,7 +52,7 @@ class Dialect:
     aliases: tuple[str, ...] = ()
 
     def translate(self, layers: Layers) -> dict[str, str]:
-        """Layer here -> layer of the checkpoint, for the layers that this dialect knows."""
+        """Map our layers to the checkpoint's, for the layers that this dialect knows."""
         rename = self.names if callable(self.names) else Renamer(self.names)
         theirs_to_ours = (
             number_layers(layers) if self.numbered else {layer: rename(layer) for layer in layers}
@@ -65,8 +63,8 @@ class Dialect:
                 continue
             if not isinstance(ours, str) or not OUR_LAYER.fullmatch(ours):
                 raise InputError(
-                    "The names that a key map leads to must be those of WideResNet's layers, such "
-                    "as stem_conv, group1_block1_bn1, group2_block1_proj, head_bn, predictions. "
+                    "The new names in a key map must be those of WideResNet's layers: stem_conv, "
+                    "group1_block1_bn1, group2_block1_proj, head_bn, predictions. "
                     f"Received: {ours!r} for {theirs!r}"
                 )
             if ours in translated:
@@ -77,16 +75,16 @@ class Dialect:
         return translated
 
     def ignores(self, layer: str) -> bool:
-        """Whether this layer of a checkpoint is none of the network's, by the table or the map."""
+        """Whether the table or the key map leaves this layer of a checkpoint out."""
         if re.fullmatch(self.ignored, layer) or layer in (self.statistics or ()):
             return True
         if callable(self.names):
             return self.names(layer) is None
-        nothing = [theirs for theirs, ours in self.names.items() if ours is None]
-        return any(pattern_of(theirs).fullmatch(layer) for theirs in nothing)
+        left_out = [theirs for theirs, ours in self.names.items() if ours is None]
+        return any(pattern_of(theirs).fullmatch(layer) for theirs in left_out)
 
     def their_name(self, ours: str) -> str | None:
-        """What this dialect would call a layer, for messages; None where no rule says it."""
+        """This dialect's name of our layer, for messages; None if no rule gives it."""
         if callable(self.names):
             return None
         for theirs, template in self.names.items():
@@ -97,23 +95,22 @@ class Dialect:
 
 
 def key_map_dialect(key_map: KeyMap, base: Dialect | None) -> Dialect:
-    """A dialect of the caller's own; what `base` says besides names holds for it too."""
+    """Make a dialect from a key map; all but the names come from `base`."""
     if not callable(key_map) and not isinstance(key_map, Mapping):
         raise InputError(
             "`key_map` must map names of layers to names of layers, as a dictionary, a function "
             f"or a JSON file. Received: key_map of type {type(key_map).__name__}"
         )
-    if not callable(key_map) and not all(
-        isinstance(theirs, str) and isinstance(ours, str | None) for theirs, ours in key_map.items()
-    ):
-        raise InputError("The names in `key_map` must be strings, or None for nothing.")
+    names = [] if callable(key_map) else [*key_map.items()]
+    if not all(isinstance(theirs, str) and isinstance(ours, str | None) for theirs, ours in names):
+        raise InputError("The names in `key_map` must be strings, or None to leave a layer out.")
     if base is None:
         return Dialect("key_map", "the caller's key map", key_map)
     return replace(base, names=key_map, numbered=False)
 
 
 def dialect_called(name: str) -> Dialect:
-    """The row of the table with this name."""
+    """Find a dialect by its name or alias. Raises InputError if there is none."""
     for dialect in DIALECTS:
         if name in (dialect.name, *dialect.aliases):
             return dialect
@@ -123,14 +120,21 @@ def dialect_called(name: str) -> Dialect:
 
 _CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
 _CIFAR100 = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
-_DEEPMIND_NAMES = {
-    "init_conv": "stem_conv",
-    "layer.{g0}.block.{b0}.batchnorm_{i0}": "group{g}_block{b}_bn{i}",
-    "layer.{g0}.block.{b0}.conv_{i0}": "group{g}_block{b}_conv{i}",
-    "layer.{g0}.block.{b0}.shortcut": "group{g}_block{b}_proj",
-    "batchnorm": "head_bn",
-    "logits": "predictions",
-}
+_DEEPMIND = Dialect(
+    "deepmind",
+    "DeepMind's robust networks with SiLU, RobustBench's DMWideResNet",
+    {
+        "init_conv": "stem_conv",
+        "layer.{g0}.block.{b0}.batchnorm_{i0}": "group{g}_block{b}_bn{i}",
+        "layer.{g0}.block.{b0}.conv_{i0}": "group{g}_block{b}_conv{i}",
+        "layer.{g0}.block.{b0}.shortcut": "group{g}_block{b}_proj",
+        "batchnorm": "head_bn",
+        "logits": "predictions",
+    },
+    conventions=Conventions(activation="silu", strided_padding=(0, 1)),
+    statistics=("mean", "std"),
+    default_statistics={10: _CIFAR10, 100: _CIFAR100},
+)
 DIALECTS = (
     Dialect(
         "authors",
@@ -156,25 +160,16 @@ DIALECTS = (
             "fc": "predictions",
         },
         statistics=("mu", "sigma"),
-        # TRADES makes a second first group and never calls it.
+        # TRADES makes a second copy of the first group and never uses it.
         ignored=r"sub_block1\..*",
         aliases=("trades", "robustbench"),
     ),
-    Dialect(
-        "deepmind",
-        "DeepMind's robust networks with SiLU, RobustBench's DMWideResNet",
-        _DEEPMIND_NAMES,
-        conventions=Conventions(activation="silu", strided_padding=(0, 1)),
-        statistics=("mean", "std"),
-        default_statistics={10: _CIFAR10, 100: _CIFAR100},
-    ),
-    Dialect(
-        "deepmind_relu",
-        "the same with ReLU, which the names do not tell",
-        _DEEPMIND_NAMES,
+    _DEEPMIND,
+    replace(
+        _DEEPMIND,
+        name="deepmind_relu",
+        source="DeepMind's robust networks with ReLU",
         conventions=Conventions(strided_padding=(0, 1)),
-        statistics=("mean", "std"),
-        default_statistics={10: _CIFAR10, 100: _CIFAR100},
     ),
     Dialect(
         "torchvision",

@@ -1,4 +1,4 @@
-"""What names of layers and tensors in a checkpoint say: whose they are, which, and in what order.
+"""Parse tensor names: layer, variable, order.
 
 Torch writes "module.block1.layer.0.bn1.running_mean", Keras "conv2d_3/kernel:0", TensorFlow
 "model/layer_with_weights-3/kernel/.ATTRIBUTES/VARIABLE_VALUE".
@@ -13,11 +13,11 @@ import numpy as np
 
 from keras_wrn.errors import InputError
 
-# What wraps a network leaves its own name in front of every other: DataParallel, Lightning and
-# normalising wrappers, torch.compile.
+# Wrappers put their name in front of every other: DataParallel, Lightning and normalising wrappers,
+# torch.compile.
 WRAPPERS = ("module.", "model.", "_orig_mod.", "net.")
-# Suffix of a tensor's name -> what Keras calls it, for batch normalisation and for the rest.
-# Torch keeps planes out first, and calls that a weight; Keras keeps them last, in a kernel.
+# Suffix of a tensor's name -> Keras' variable, in batch normalisation and in other layers.
+# Torch's "weight" has the output planes first, Keras' "kernel" has them last.
 BATCH_NORM_TENSORS = {
     "weight": "gamma",
     "bias": "beta",
@@ -30,7 +30,7 @@ BATCH_NORM_TENSORS = {
 }
 OTHER_TENSORS = {"weight": "kernel", "kernel": "kernel", "bias": "bias"}
 SUFFIXES = {*BATCH_NORM_TENSORS, *OTHER_TENSORS}
-TORCH_LAYOUT = "weight"  # the suffix whose tensors are to be transposed
+TORCH_LAYOUT = "weight"  # the suffix of tensors that need transposing
 _COUNT = r"\{([gbi]0?)\}"
 Layers = Mapping[str, Mapping[str, np.ndarray]]  # layer -> suffix -> tensor
 
@@ -38,7 +38,18 @@ Layers = Mapping[str, Mapping[str, np.ndarray]]  # layer -> suffix -> tensor
 def sort_by_layer(
     tensors: Mapping[str, np.ndarray], source: object
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Sort tensors by their layers: names without wrappers, suffix -> tensor."""
+    """Sort tensors by layer.
+
+    Args:
+        tensors: name -> tensor.
+        source: the file, for messages.
+
+    Returns:
+        Layer, without wrappers -> suffix -> tensor.
+
+    Raises:
+        InputError: two tensors have one name without wrappers.
+    """
     layers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for key, tensor in tensors.items():
         layer, suffix = _split(key)
@@ -46,14 +57,14 @@ def sort_by_layer(
             continue
         if suffix in layers[layer]:
             raise InputError(
-                f"{source} has two tensors for {layer}, its name and {key} without what wraps it."
+                f"{source} has two tensors for {layer}: one of that name, and {key} in a wrapper."
             )
         layers[layer][suffix] = tensor
     return {layer: found for layer, found in layers.items() if found}
 
 
 def _split(key: str) -> tuple[str, str]:
-    """Layer and suffix in a tensor's name, written as Torch, Keras or TensorFlow write it."""
+    """Split the name that Torch, Keras or TensorFlow gave a tensor into layer and suffix."""
     if "/" in key:
         # "model_weights/conv2d_1/conv2d_1/kernel:0", "model/.../kernel/.ATTRIBUTES/VARIABLE_VALUE"
         parts = key.partition("/.ATTRIBUTES")[0].split("/")
@@ -63,16 +74,21 @@ def _split(key: str) -> tuple[str, str]:
     layer, _, suffix = key.rpartition(".")
     if layer and suffix in {*SUFFIXES, "num_batches_tracked"}:
         return layer, suffix
-    # The authors' convolutions and anybody's constants have names of their own.
+    # The authors' convolutions and normalising constants have no suffix.
     return key, TORCH_LAYOUT
 
 
 def number_layers(layers: Layers) -> dict[str, str]:
-    """Name the layers of a network whose names only say in which order they were made.
+    """Name layers whose names only count: conv2d, conv2d_1, batch_normalization, dense, ...
 
-    Keras calls them conv2d, conv2d_1, batch_normalization, batch_normalization_1, dense; a
-    TensorFlow checkpoint calls them layer_with_weights-0, -1, ... In either, the 3x3 convolutions
-    come in the order of the blocks, the 1x1 projections in the order of the groups.
+    A TensorFlow checkpoint calls them layer_with_weights-0, -1, ... In both, the 3x3 convolutions
+    come in the order of the blocks, and the 1x1 projections in the order of the groups.
+
+    Args:
+        layers: layer -> suffix -> tensor.
+
+    Returns:
+        Their layer -> our layer.
     """
     kinds: dict[str, list[str]] = {"conv": [], "projection": [], "bn": [], "dense": []}
     for layer in sorted(layers, key=_ordinal):
@@ -93,7 +109,7 @@ def number_layers(layers: Layers) -> dict[str, str]:
     ]
     convs = ["stem_conv", *(place.format("conv") for place in places)]
     norms = [*(place.format("bn") for place in places), "head_bn"]
-    # Without widening the first group has no projection.
+    # With width 1 the first group has no projection.
     groups = (1, 2, 3)[max(0, 3 - len(kinds["projection"])) :]
     projections = [f"group{g}_block1_proj" for g in groups]
     pairs = (
@@ -106,45 +122,40 @@ def number_layers(layers: Layers) -> dict[str, str]:
 
 
 class Renamer:
-    """A mapping of names with counts in them, such as {g}, as a function."""
+    """Translate names by rules with counts in them, such as {g}."""
 
     def __init__(self, names: Mapping[str, str | None]) -> None:
         self.rules = [(pattern_of(theirs), ours) for theirs, ours in names.items()]
 
     def __call__(self, layer: str) -> str | None:
-        """The new name of a layer, or None where there is none."""
+        """The new name of a layer, or None if no rule gives one."""
         for pattern, ours in self.rules:
-            match = pattern.fullmatch(layer)
-            if not match:
-                continue
-            if ours is None:
-                return None
-            renamed = fill(ours, match)
-            if renamed is None:
-                raise InputError(
-                    "A name in a key map may use the counts {g}, {b} and {i} that the name "
-                    f"that it replaces has. Received: {ours!r} for {layer!r}"
-                )
-            return renamed
+            if match := pattern.fullmatch(layer):
+                renamed = None if ours is None else fill(ours, match)
+                if ours is not None and renamed is None:
+                    raise InputError(
+                        "A new name in a key map may use only the counts {g}, {b} and {i} of the "
+                        f"old name. Received: {ours!r} for {layer!r}"
+                    )
+                return renamed
         return None
 
 
 @functools.lru_cache
 def pattern_of(template: str) -> re.Pattern[str]:
-    """A regular expression for "layer{g0}.block.{b0}.conv_{i0}"."""
-    pieces = re.split(_COUNT, template)  # text, the name of a count, text, ...
-    seen: set[str] = set()
-    for at in range(0, len(pieces), 2):
-        pieces[at] = re.escape(pieces[at])
-    for at in range(1, len(pieces), 2):
-        name = pieces[at]
-        pieces[at] = f"(?P={name})" if name in seen else rf"(?P<{name}>\d+)"
+    """Make a regular expression of "layer{g0}.block.{b0}.conv_{i0}"."""
+    text, *rest = re.split(_COUNT, template)  # text, the name of a count, text, ...
+    pattern, seen = re.escape(text), set()
+    for name, text in zip(rest[::2], rest[1::2], strict=True):
+        # A count that comes again must have the same value.
+        pattern += f"(?P={name})" if name in seen else rf"(?P<{name}>\d+)"
+        pattern += re.escape(text)
         seen.add(name)
-    return re.compile("".join(pieces))
+    return re.compile(pattern)
 
 
 def fill(template: str, match: re.Match[str]) -> str | None:
-    """The template with the counts of a match; None where it asks for one that is not there."""
+    """Put the counts of a match into a template; None if the match lacks one of them."""
     counts: dict[str, int] = {}
     for name, digits in match.groupdict().items():
         from_one = int(digits) + name.endswith("0")

@@ -27,19 +27,19 @@ from keras_wrn.checkpoints.layer_names import (
 from keras_wrn.errors import InputError
 from keras_wrn.networks.recognition import Recognised, Weights, read_network
 
-_FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}  # dimensions -> where Keras has each axis
+_FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}  # dimensions -> Torch's axes in Keras' order
 
 
 @dataclass(frozen=True)
 class Translation:
-    """A checkpoint's network in our names.
+    """A checkpoint in our names.
 
     Attributes:
-        network: what to build.
-        dialect: whose names the checkpoint has.
-        weights: layer -> variable -> array, in Keras' layout.
-        unknown: names of tensors that have no place.
-        statistics: mean and std of images in [0, 1], where the network normalises its images.
+        network: the network to build.
+        dialect: the checkpoint's.
+        weights: our layer -> variable -> array, in Keras' layout.
+        unknown: names of tensors without a place in the network.
+        statistics: mean and std of images in [0, 1], if the network normalises its images.
     """
 
     network: Recognised
@@ -55,7 +55,19 @@ def translate(
     *,
     key_map: KeyMap | str | os.PathLike[str] | None = None,
 ) -> Translation:
-    """Read a checkpoint and translate its names; arguments and errors are those of `convert`."""
+    """Read a checkpoint and translate its names.
+
+    Args:
+        path: the checkpoint, as for `convert`.
+        dialect: its dialect, or None to recognise it.
+        key_map: names in place of a dialect's, as for `convert`.
+
+    Returns:
+        The network and its weights.
+
+    Raises:
+        InputError: the file cannot be read, or no dialect has its names.
+    """
     chosen = dialect_called(dialect) if dialect is not None else None
     if isinstance(key_map, str | os.PathLike):
         key_map = _read_key_map(Path(key_map))
@@ -78,7 +90,7 @@ def _read_key_map(path: Path) -> KeyMap:
 
 
 def _recognise(layers: dict[str, dict[str, np.ndarray]], path: object) -> Dialect:
-    """The dialect that knows the most of these names; the first one of equals."""
+    """Find the dialect that knows the most of these names; of equals, the first."""
     known = {dialect: len(dialect.translate(layers)) for dialect in DIALECTS}
     best = max(DIALECTS, key=lambda dialect: known[dialect])
     if 2 * known[best] >= len(layers):
@@ -93,7 +105,7 @@ def _recognise(layers: dict[str, dict[str, np.ndarray]], path: object) -> Dialec
 def _translate_weights(
     layers: dict[str, dict[str, np.ndarray]], theirs: dict[str, str], dialect: Dialect
 ) -> tuple[Weights, list[str]]:
-    """Tensors by our names and in Keras' layout, and the names that have no place."""
+    """Translate tensors into our names and Keras' layout; list those without a place."""
     weights: Weights = {}
     unknown = []
     for layer in set(layers) - set(theirs.values()):
@@ -115,11 +127,11 @@ def _translate_weights(
 def _read_statistics(
     layers: dict[str, dict[str, np.ndarray]], dialect: Dialect, network: Recognised
 ) -> Statistics | None:
-    """Mean and std that the network normalises its images with."""
+    """Find the mean and std with which the network normalises its images."""
     names, classes, channels = dialect.statistics or (), network.classes, network.channels
     found = [layers[name] for name in names if name in layers]
     if len(found) == 2:
-        mean, std = (tuple(map(float, of[TORCH_LAYOUT].ravel())) for of in found)
+        mean, std = (tuple(map(float, layer[TORCH_LAYOUT].ravel())) for layer in found)
         if not len(mean) == len(std) == channels:
             raise InputError(
                 f"{' and '.join(names)} must be one for each of {channels} channels. "

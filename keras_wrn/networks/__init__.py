@@ -1,1 +1,1 @@
-"""What a Wide ResNet is, without building one: blocks, names, recognition."""
+"""Knowledge of Wide ResNets without building one: blocks, names, recognition."""

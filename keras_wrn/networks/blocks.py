@@ -1,7 +1,4 @@
-"""What a network is made of: the groups of Table 1, the block types B(M), depth, conventions.
-
-Two rules stand in the paper for the number of blocks per group; `count_blocks` is Table 3's.
-"""
+"""The parts of a network: the groups of Table 1, the block types B(M), depth, conventions."""
 
 import math
 import numbers
@@ -13,24 +10,24 @@ from keras_wrn.errors import InputError
 
 
 def positive_integer(name: str, value: object) -> int:
-    """A count, as Python's int; NumPy's integers count too."""
+    """Check a count and return it as Python's int; NumPy's integers are accepted."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise InputError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
     return int(value)
 
 
 def check_width(width: object, base: int) -> None:
-    """A widening factor is finite and leaves the first group, of `base` planes, at least one."""
+    """Check a widening factor: finite, and at least one of `base` planes is left."""
     number = float(width) if isinstance(width, numbers.Real) else math.nan
     if isinstance(width, bool) or not math.isfinite(number) or int(base * number) < 1:
         raise InputError(
-            f"`width` must be a number of 1/{base} or more, which leaves one of {base} planes. "
+            f"`width` must be a number of 1/{base} or more, so that one of {base} planes is left. "
             f"Received: width={width!r}"
         )
 
 
 def drop_rate(name: str, rate: object) -> float:
-    """A probability below 1, as Python's float; NumPy's numbers count too."""
+    """Check a probability below 1 and return it as Python's float."""
     number = float(rate) if isinstance(rate, numbers.Real) else math.nan
     if not 0 <= number < 1:
         raise InputError(f"`{name}` must be in [0, 1). Received: {name}={rate!r}")
@@ -44,16 +41,15 @@ IMAGENET_GROUPS = ((64, 1), (128, 2), (256, 2), (512, 2))
 
 @dataclass(frozen=True)
 class Conventions:
-    """What the paper's network leaves to its implementation.
+    """What implementations of the network do differently.
 
     Attributes:
         activation: the nonlinearity after each batch normalisation.
         strided_padding: zeros before and after each side of a strided 3x3 convolution. The
-            authors' Torch pads (1, 1), TensorFlow's "same" pads (0, 1) where sizes are even
-            (32, 16), and (0, 1) fits no others.
+            authors' Torch pads (1, 1); TensorFlow's "same" pads (0, 1) for even sizes (32, 16).
         projection_input: "activated" (after the shared BN-ReLU) or "raw".
         bn_epsilon: added to the variance.
-        bn_momentum: how much of the moving statistics is kept a step (Torch's 0.1 is 0.9 here).
+        bn_momentum: the share of the moving statistics that a step keeps (Torch's 0.1 is 0.9).
     """
 
     activation: str = "relu"
@@ -63,7 +59,7 @@ class Conventions:
     bn_momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse what no network is built with."""
+        """Check `projection_input` and `strided_padding`."""
         if self.projection_input not in ("activated", "raw"):
             raise InputError(
                 "`projection_input` must be 'activated' or 'raw'. "
@@ -82,14 +78,14 @@ PAPER = Conventions()
 
 @dataclass(frozen=True)
 class Block:
-    """A residual block type: the kernel sizes of its convolutions, and how it counts.
+    """A residual block type.
 
     Attributes:
         name: the paper's name, such as "B(3,1,3)".
-        kernels: kernel sizes in order.
+        kernels: kernel sizes of the convolutions, in order.
         expansion: the last convolution has this many times the planes of the others.
-        unpaired: convolutions outside the blocks that the depth counts: the stem and the
-            three projections of Table 3's rule (4), or the stem and the classifier (2).
+        unpaired: layers outside the blocks that the depth counts: 4 by Table 3's rule, the stem
+            and three projections; 2 for the bottleneck, the stem and the classifier.
     """
 
     name: str
@@ -99,7 +95,7 @@ class Block:
 
     @property
     def depth_step(self) -> int:
-        """How much one more block in each group adds to the depth."""
+        """The layers that one more block in each group adds to the depth."""
         return len(GROUPS) * len(self.kernels)
 
 
@@ -107,14 +103,14 @@ BOTTLENECK = Block("bottleneck", (1, 3, 1), expansion=4, unpaired=2)
 
 
 def parse_block(block: str | Sequence[int]) -> Block:
-    """Read a block type: "B(3,1,3)", (3, 1, 3) or "bottleneck"."""
+    """Parse a block type: "B(3,1,3)", (3, 1, 3) or "bottleneck"."""
     if isinstance(block, str):
         if block == BOTTLENECK.name:
             return BOTTLENECK
         match = re.fullmatch(r"\s*B\(\s*([13]\s*(?:,\s*[13]\s*)*)\)\s*", block)
         kernels = tuple(int(k) for k in match[1].split(",")) if match else ()
     else:
-        sizes: object = block  # whatever the caller has passed
+        sizes: object = block  # a caller may pass anything
         kernels = tuple(sizes) if isinstance(sizes, Sequence) else ()
     if not kernels or any(type(kernel) is not int or kernel not in (1, 3) for kernel in kernels):
         raise InputError(
@@ -125,7 +121,7 @@ def parse_block(block: str | Sequence[int]) -> Block:
 
 
 def count_blocks(depth: int, block: Block, override: int | None) -> int:
-    """N by Table 3's rule, or the caller's."""
+    """Blocks per group N: the caller's, or by Table 3's rule."""
     if override is not None:
         return positive_integer("blocks_per_group", override)
     blocks, rest = divmod(positive_integer("depth", depth) - block.unpaired, block.depth_step)
@@ -147,6 +143,6 @@ def group_planes(width: float, block: Block) -> list[int]:
 
 
 def default_name(depth: int, width: float, block: Block) -> str:
-    """The name of a model that was given none, such as "wide_resnet28_10"."""
+    """The default name of a model, such as "wide_resnet28_10"."""
     suffix = "" if block.kernels == (3, 3) else "_" + re.sub(r"[(),]", "", block.name.lower())
     return f"wide_resnet{depth}_{width:g}{suffix}"

@@ -1,7 +1,4 @@
-"""The networks that have a name in the literature, and what builds them.
-
-Nothing of Keras is imported here, so that the table can be shown at once.
-"""
+"""The named networks of the literature. Keras is not needed to read this table."""
 
 import re
 from dataclasses import dataclass
@@ -12,14 +9,14 @@ from keras_wrn.errors import InputError
 
 @dataclass(frozen=True)
 class Network:
-    """A network that has a name in the literature.
+    """A named network of the literature.
 
     Attributes:
         builder: the function of keras_wrn that builds it.
-        block: what its residual blocks are.
+        block: its residual blocks.
         parameters: trainable parameters, with `classes` classes.
-        classes: classes of the data set that it was designed for.
-        arguments: what else the builder is given.
+        classes: of the data set that it was designed for.
+        arguments: of the builder.
     """
 
     builder: str
@@ -31,7 +28,7 @@ class Network:
 
 _BASIC = "post-activation 3x3, 3x3"
 _BOTTLENECK = "post-activation 1x1, 3x3, 1x1"
-# Parameters: Tables 2 to 9 of the paper to the last digit, computed from its layout.
+# Parameters: those of Tables 2 to 9, computed from the paper's layout to the last digit.
 NETWORKS = {
     "16-1": Network("WideResNet16_1", "B(3,3)", 175_066),
     "16-2": Network("WideResNet16_2", "B(3,3)", 691_674),
@@ -63,14 +60,24 @@ NETWORKS = {
     "50-2": Network("WideResNet50_2", _BOTTLENECK, 68_883_240, 1000),
     "101-2": Network("WideResNet101_2", _BOTTLENECK, 126_886_696, 1000),
 }
-# Widths and depths alone do not tell WRN-34-2 of Table 7 from one of Table 1's form.
-IMAGENET_FORM = " (ImageNet)"
 
 
 def architecture_name(title: str, builder: str) -> str:
-    """The name by which weights are kept for a network; see `architecture.architecture`."""
-    forms = {network.builder for network in NETWORKS.values() if network.classes == 1000}
-    return title + IMAGENET_FORM if builder in forms else title
+    """Tell WRN-34-2 of Table 7 from a WRN-34-2 of Table 1's form.
+
+    Args:
+        title: the paper's label.
+        builder: the function of keras_wrn.
+
+    Returns:
+        The label under which weights are stored, as `recognition.architecture` returns it.
+
+    Example:
+        >>> architecture_name("WRN-34-2", "WideResNet34")
+        'WRN-34-2 (ImageNet)'
+    """
+    imagenet = {network.builder for network in NETWORKS.values() if network.classes == 1000}
+    return f"{title} (ImageNet)" if builder in imagenet else title
 
 
 def find_network(name: str, dataset: object = "cifar10") -> tuple[str, dict[str, Any]]:
@@ -79,14 +86,13 @@ def find_network(name: str, dataset: object = "cifar10") -> tuple[str, dict[str,
     Args:
         name: depth and width, such as "16-4" or "WRN-28-10", a key of `NETWORKS`, or a function
             of keras_wrn.applications, such as "WideResNet16_4".
-        dataset: what it is for; "imagenet" makes 34-2 the network of Table 7.
+        dataset: of its images; for "imagenet" 34-2 is the network of Table 7.
 
     Returns:
-        The paper's label, and what builds the network: "builder", a function of keras_wrn, and
-        its arguments.
+        The paper's label; and "builder", a function of keras_wrn, with its arguments.
 
     Raises:
-        InputError: the name says no depth and width, and is not in the table.
+        InputError: the name has no depth and width, and is not in the table.
 
     Example:
         >>> find_network("16-4")
@@ -94,10 +100,9 @@ def find_network(name: str, dataset: object = "cifar10") -> tuple[str, dict[str,
         >>> find_network("28-1.5")
         ('WRN-28-1.5', {'builder': 'WideResNet', 'depth': 28, 'width': 1.5})
     """
-    for key, known in NETWORKS.items():
-        # Not for the ImageNet forms: their widths share one function.
-        if name == known.builder and not known.arguments:
-            name = key
+    # Networks with arguments share one function, which therefore names none of them.
+    builders = {network.builder: key for key, network in NETWORKS.items() if not network.arguments}
+    name = builders.get(name, name)
     parts = re.fullmatch(r"(?:WRN-)?(\d+)-(\d+(?:\.\d+)?)", name, re.IGNORECASE)
     key = f"{int(parts[1])}-{float(parts[2]):g}" if parts else name
     # WRN-34-2 is two networks: Table 7's for ImageNet, and one of Table 1's for small images.
@@ -112,6 +117,5 @@ def find_network(name: str, dataset: object = "cifar10") -> tuple[str, dict[str,
         return f"WRN-{key}", {"builder": "WideResNet", **depth_and_width}
     raise InputError(
         "`name` must be a depth and a width, such as 16-4 for WRN-16-4, or one of: "
-        f"{', '.join(network.builder for network in NETWORKS.values() if not network.arguments)}. "
-        f"Received: {name!r}."
+        f"{', '.join(builders)}. Received: {name!r}."
     )
