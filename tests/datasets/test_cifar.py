@@ -156,10 +156,10 @@ def test_one_changed_pixel_is_refused(name, made_up, tmp_path):
 def test_truncated_archive_is_named(name, made_up, tmp_path, keep, mode):
     archive = made_up.archive
     packed = made_up.pack(tmp_path / archive.offer.name, mode)
-    whole = packed.read_bytes()
+    complete = packed.read_bytes()
     if mode == "w":  # the last 10,240 bytes of a tar are padding that nobody misses
-        whole = whole.rstrip(b"\0")
-    packed.write_bytes(whole[: int(keep * len(whole))])
+        complete = complete.rstrip(b"\0")
+    packed.write_bytes(complete[: int(keep * len(complete))])
     with pytest.raises(InputError, match=r"damaged or only half there|lacks") as caught:
         cifar.read(name, tmp_path)
     assert str(packed) in str(caught.value)
@@ -219,9 +219,9 @@ def publish(name, made_up, tmp_path, monkeypatch):
     def publish(cut=0):
         archive = made_up.archive
         packed = made_up.pack(tmp_path / "host" / archive.offer.name)
-        whole = packed.read_bytes()
-        packed.write_bytes(whole[: len(whole) - cut])
-        sha256 = hashlib.sha256(whole).hexdigest()
+        complete = packed.read_bytes()
+        packed.write_bytes(complete[: len(complete) - cut])
+        sha256 = hashlib.sha256(complete).hexdigest()
         offer = archive.offer._replace(url=packed.as_uri(), sha256=sha256)
         monkeypatch.setitem(cifar.ARCHIVES, name, archive._replace(offer=offer))
         return cifar.ARCHIVES[name]

@@ -1,4 +1,4 @@
-"""`datasets.load`: digits, SVHN, and what is said when something is wrong."""
+"""`datasets.load`: digits, SVHN, and the messages of its errors."""
 
 import hashlib
 import subprocess

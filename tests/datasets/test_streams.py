@@ -66,16 +66,16 @@ def test_missing_data_is_a_sentence_with_files_sizes_and_licence(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "sentence"),
     [
         ("tiny-imagenet-small", "tiny-imagenet-200.zip (248 MB), without a licence of its own"),
         ("photos/birds", "val/CLASS/*.JPEG."),
     ],
 )
-def test_another_missing_folder_is_not_sent_for_imagenet(tmp_path, name, said):
+def test_another_missing_folder_is_not_sent_for_imagenet(tmp_path, name, sentence):
     with pytest.raises(InputError) as caught:
         ImageStream(recipe_for(name), tmp_path)
-    assert f"no folder {name}" in str(caught.value) and said in str(caught.value)
+    assert f"no folder {name}" in str(caught.value) and sentence in str(caught.value)
     assert "ILSVRC2012" not in str(caught.value) and "tfds" not in str(caught.value)
 
 
@@ -135,15 +135,15 @@ def test_tfds_is_read_undecoded_shuffled_and_resumed_exactly(tfds_dir, quiet_tfd
     assert (feed.dataset, feed.images, len(feed.test[1])) == ("toy", 40, 7)
     assert feed.preprocessing.class_names == ("ant", "bee")
     assert len(feed._source._train.file_instructions) == 3
-    whole = batches(feed.stream(0), 10)
+    expected = batches(feed.stream(0), 10)
     epochs = [
-        [int(image.mean()) for images, _ in whole[i : i + 5] for image in images] for i in (0, 5)
+        [int(image.mean()) for images, _ in expected[i : i + 5] for image in images] for i in (0, 5)
     ]
     assert epochs[0] != epochs[1] and sorted(epochs[0]) == sorted(epochs[1])
     assert np.allclose(sorted(epochs[0]), 5 * np.arange(40), atol=2)
-    for images, labels in whole:
+    for images, labels in expected:
         np.testing.assert_array_equal(np.rint(images.mean(axis=(1, 2, 3)) / 5) % 2, labels)
-    for (a, b), (c, d) in zip(batches(feed.stream(7), 3), whole[7:], strict=True):
+    for (a, b), (c, d) in zip(batches(feed.stream(7), 3), expected[7:], strict=True):
         np.testing.assert_array_equal(a, c)
         np.testing.assert_array_equal(b, d)
     for asked, given in ((10, 10), (41, 40)):

@@ -1,4 +1,4 @@
-"""Files for other engines: each engine says of images what Keras says, in float and in 8 bits."""
+"""Files for other engines: every engine agrees with Keras, in floating point and in 8 bits."""
 
 import importlib
 import importlib.util
@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
 
 
 def _answers(path: Path, images: np.ndarray) -> np.ndarray:
-    """What the file's own engine says, without anything of Keras."""
+    """The answers of the engine of the file, without Keras."""
     if path.suffix == ".tflite":
         interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(str(path))
         runner = interpreter.get_signature_runner("serving_default")

@@ -57,18 +57,18 @@ def test_inputs_and_outputs_are_named(served):
     import tensorflow as tf
 
     _, signatures = served
-    default, of_bytes = signatures["serving_default"], signatures["serving_bytes"]
+    default, encoded_signature = signatures["serving_default"], signatures["serving_bytes"]
     [[_, images]] = [default.structured_input_signature]
     assert images["images"].dtype == tf.uint8
     assert images["images"].shape.as_list() == [None, 32, 32, 3]
-    [[_, strings]] = [of_bytes.structured_input_signature]
+    [[_, strings]] = [encoded_signature.structured_input_signature]
     assert strings["image_bytes"].dtype == tf.string
     assert strings["image_bytes"].shape.as_list() == [None]
     assert {k: v.dtype for k, v in default.structured_outputs.items()} == {
         "probabilities": tf.float32,
         "class_index": tf.int64,
     }
-    assert {k: v.dtype for k, v in of_bytes.structured_outputs.items()} == {
+    assert {k: v.dtype for k, v in encoded_signature.structured_outputs.items()} == {
         "probabilities": tf.float32,
         "top5_scores": tf.float32,
         "top5_classes": tf.int64,

@@ -154,8 +154,8 @@ def test_a_card_says_what_its_network_was_trained_with():
     [{"mean": 1}, {"std": None}, {"size": "x"}, {"interpolation": "exec"}, {"mean": ["x"]}],
 )
 def test_a_damaged_card_is_refused(change):
-    whole = vars(PREPROCESSING["cifar10"])
-    for card in ({}, {"preprocessing": 3}, {"preprocessing": whole | change}):
+    row = vars(PREPROCESSING["cifar10"])
+    for card in ({}, {"preprocessing": 3}, {"preprocessing": row | change}):
         with pytest.raises(InputError, match="The preprocessing in the card is damaged: "):
             preprocessing_of(card)
 

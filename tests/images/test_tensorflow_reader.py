@@ -81,21 +81,21 @@ def test_half_a_jpeg_is_found_though_its_preview_is_whole(progressive):
     preview = encoded(Image.fromarray(pixels(16, 16, 1)), "JPEG")
     exif = b"Exif\0\0" + b"II*\0\x08\0\0\0" + b"\0" * 6 + preview
     image = Image.fromarray(pixels(40, 40, 2))
-    whole = encoded(image, "JPEG", exif=exif, progressive=progressive)
-    for data in (whole, whole + np.random.default_rng(1).bytes(100_000)):
+    complete = encoded(image, "JPEG", exif=exif, progressive=progressive)
+    for data in (complete, complete + np.random.default_rng(1).bytes(100_000)):
         assert tensorflow_reader.checked(tf.constant(data), "a.jpg").numpy() == data
-    for cut in (len(whole) - 2, len(whole) - 200):
+    for cut in (len(complete) - 2, len(complete) - 200):
         with pytest.raises(tf.errors.InvalidArgumentError, match="only half there"):
-            tensorflow_reader.checked(tf.constant(whole[:cut]), "a.jpg")
+            tensorflow_reader.checked(tf.constant(complete[:cut]), "a.jpg")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
 def test_half_of_another_format_is_found(kind):
-    whole = encoded(Image.fromarray(pixels(40, 50, 2)), kind)
-    assert tensorflow_reader.checked(tf.constant(whole), "a").numpy() == whole
-    for cut in (len(whole) - 1, len(whole) - 9, len(whole) // 2, 9, 3, 0):
+    complete = encoded(Image.fromarray(pixels(40, 50, 2)), kind)
+    assert tensorflow_reader.checked(tf.constant(complete), "a").numpy() == complete
+    for cut in (len(complete) - 1, len(complete) - 9, len(complete) // 2, 9, 3, 0):
         with pytest.raises(tf.errors.InvalidArgumentError, match="only half there"):
-            tensorflow_reader.checked(tf.constant(whole[:cut]), "a")
+            tensorflow_reader.checked(tf.constant(complete[:cut]), "a")
 
 
 def test_a_png_may_have_other_bytes_after_its_end():

@@ -78,10 +78,10 @@ def test_a_component_of_variance_s_has_s_over_s_plus_a_tenth_afterwards():
 
 def test_images_are_measured_in_parts_and_the_same_each_time(monkeypatch):
     images = smooth_images(101)
-    whole = fit_whitening(images)
-    assert fit_whitening(images.copy()) == whole
+    together = fit_whitening(images)
+    assert fit_whitening(images.copy()) == together
     monkeypatch.setattr(whitening_module, "_FITTED_AT_ONCE", 7)
-    np.testing.assert_allclose(fit_whitening(images).matrix, whole.matrix, atol=1e-6)
+    np.testing.assert_allclose(fit_whitening(images).matrix, together.matrix, atol=1e-6)
 
 
 def test_fewer_images_than_pixels_and_flat_ones_give_numbers():

@@ -1,4 +1,4 @@
-"""What measures a run sees the pixels that its training saw."""
+"""Evaluation, publishing and calibration use the pixels of training."""
 
 import dataclasses
 import json
@@ -70,14 +70,14 @@ def test_calibration_crops_as_the_card_says(run, photos, tmp_path, monkeypatch):
         given.append(calibration)
 
     given = []
-    whole = write_folder(tmp_path / "insects")
+    folder = write_folder(tmp_path / "insects")
     monkeypatch.setattr(engines, "check", lambda *_: None)
     monkeypatch.setattr(engines, "export_file", export_file)
     monkeypatch.setattr(model_commands, "CALIBRATION_IMAGES", 4)
-    words = ["--format", "litert", "--quantize", "int8", "--calibration", str(whole)]
+    words = ["--format", "litert", "--quantize", "int8", "--calibration", str(folder)]
     main.main(main.parse(["export", str(run), "a.tflite", *words]))
     names = ["ant/00", "ant/05", "bee/00", "bee/05"]
-    files = [whole / "train" / f"{name}.JPEG" for name in names]
+    files = [folder / "train" / f"{name}.JPEG" for name in names]
     np.testing.assert_array_equal(given[0], read_images(files, 32, **CROP))
 
 
@@ -96,12 +96,12 @@ def test_a_run_is_found_from_elsewhere(run, photos, tmp_path, monkeypatch):
 
 def test_named_sets_are_cut_in_the_same_way():
     pytest.importorskip("sklearn")
-    whole, test = datasets.load("digits"), datasets.load("digits", split="test")
-    np.testing.assert_array_equal(test.test.images, whole.test.images)
+    full, test = datasets.load("digits"), datasets.load("digits", split="test")
+    np.testing.assert_array_equal(test.test.images, full.test.images)
     assert test.train.images.shape == (0, 32, 32, 3)
     some = datasets.load("digits", split="train", most=3).train
-    np.testing.assert_array_equal(some.images, whole.train.images[[0, 479, 958]])
-    assert some.labels.tolist() == whole.train.labels[[0, 479, 958]].tolist()
+    np.testing.assert_array_equal(some.images, full.train.images[[0, 479, 958]])
+    assert some.labels.tolist() == full.train.labels[[0, 479, 958]].tolist()
 
 
 @pytest.mark.parametrize(

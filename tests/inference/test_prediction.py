@@ -150,14 +150,14 @@ def test_other_kinds_of_image_become_rgb(tmp_path):
 def test_what_is_no_image_is_refused_by_name(model, tmp_path):
     text = tmp_path / "text.png"
     text.write_text("no pixels here")
-    whole = save(tmp_path / "whole.png", random_images(1)[0])
+    image = save(tmp_path / "image.png", random_images(1)[0])
     half = tmp_path / "half.png"
-    half.write_bytes(whole.read_bytes()[:1500])
+    half.write_bytes(image.read_bytes()[:1500])
     empty = tmp_path / "empty.jpg"
     empty.touch()
     for path in (text, half, empty):
         with pytest.raises(InputError, match=f"{path.name} cannot be read as an image: "):
-            keras_wrn.predict(model, [whole, path], DIGITS)
+            keras_wrn.predict(model, [image, path], DIGITS)
     with pytest.raises(InputError, match=r"none\.png does not exist"):
         keras_wrn.predict(model, tmp_path / "none.png", DIGITS)
     with pytest.raises(InputError, match="is a folder"):
