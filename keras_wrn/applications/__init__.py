@@ -25,10 +25,7 @@ def WideResNet16_1(**options: Any) -> keras.Model:
 
 
 def WideResNet16_2(**options: Any) -> keras.Model:
-    """WRN-16-2, 691,674 trainable parameters with 10 classes.
-
-    The student of the distillation literature.
-    """
+    """WRN-16-2, 691,674 trainable parameters with 10 classes: the student in distillation."""
     return WideResNet(16, 2, **options)
 
 
@@ -63,18 +60,12 @@ def WideResNet22_10(**options: Any) -> keras.Model:
 
 
 def WideResNet28_2(**options: Any) -> keras.Model:
-    """WRN-28-2, 1,467,610 trainable parameters with 10 classes.
-
-    The network of semi-supervised learning; Table 2's B(3,3).
-    """
+    """WRN-28-2, 1,467,610 trainable parameters with 10 classes: Table 2, semi-supervision."""
     return WideResNet(28, 2, **options)
 
 
 def WideResNet28_10(**options: Any) -> keras.Model:
-    """WRN-28-10, 36,479,194 trainable parameters with 10 classes.
-
-    Tables 4 to 6, the network that the paper is known for.
-    """
+    """WRN-28-10, 36,479,194 trainable parameters with 10 classes: the best of Tables 4 to 6."""
     return WideResNet(28, 10, **options)
 
 
@@ -84,10 +75,7 @@ def WideResNet28_12(**options: Any) -> keras.Model:
 
 
 def WideResNet34_10(**options: Any) -> keras.Model:
-    """WRN-34-10, 46,160,474 trainable parameters with 10 classes.
-
-    The network of adversarial robustness.
-    """
+    """WRN-34-10, 46,160,474 trainable parameters with 10 classes: adversarial robustness."""
     return WideResNet(34, 10, **options)
 
 
@@ -97,10 +85,7 @@ def WideResNet40_1(**options: Any) -> keras.Model:
 
 
 def WideResNet40_2(**options: Any) -> keras.Model:
-    """WRN-40-2, 2,243,546 trainable parameters with 10 classes.
-
-    Tables 3 and 4, the network of out-of-distribution detection.
-    """
+    """WRN-40-2, 2,243,546 trainable parameters with 10 classes: Tables 3 and 4."""
     return WideResNet(40, 2, **options)
 
 

@@ -167,17 +167,16 @@ def call(network: dict[str, Any], keyword: str) -> str:
     Returns:
         A call such as 'WideResNet16_4(weights="cifar10")'.
     """
-    arguments = {k: v for k, v in network.items() if k != "builder"}
-    # None of these changes what the weights compute.
-    for name in ("dropout", "stochastic_depth", "input_shape"):
-        arguments.pop(name, None)
-    if arguments.get("block") == "B(3,3)":
-        arguments.pop("block")
-    if arguments.get("blocks_per_group") is None:
-        arguments.pop("blocks_per_group", None)
-    if arguments.get("classes") == (10 if network["builder"] == "WideResNet" else 1000):
-        arguments.pop("classes")
     builder = network["builder"]
+    # None of these changes what the weights compute.
+    left_out = ("builder", "dropout", "stochastic_depth", "input_shape")
+    classes = 10 if builder == "WideResNet" else 1000
+    defaults = {"block": "B(3,3)", "blocks_per_group": None, "classes": classes}
+    arguments = {
+        name: value
+        for name, value in network.items()
+        if name not in left_out and (name not in defaults or value != defaults[name])
+    }
     if builder == "WideResNet" and "block" not in arguments and "blocks_per_group" not in arguments:
         known = NETWORKS.get(f"{arguments.get('depth')}-{arguments.get('width', 0):g}")
         if known and known.classes == 10:

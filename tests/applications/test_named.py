@@ -11,34 +11,42 @@ from keras_wrn.applications.wide_resnet import WideResNet
 from keras_wrn.errors import InputError
 from keras_wrn.networks.names import NETWORKS
 
-# (depth, width): trainable parameters with 10 and with 100 classes (None where no such count is
-# published), millions of multiply-adds. First Table 4, then others of the paper and the field.
+# (depth, width): trainable parameters with 100 classes (None where no such count is published),
+# millions of multiply-adds. First Table 4, then others of the paper and the field. With 10 classes
+# the parameters are those of NETWORKS.
 BASIC = {
-    (40, 1): (563_930, 569_780, 83.3),
-    (40, 2): (2_243_546, 2_255_156, 327.6),
-    (40, 4): (8_949_210, 8_972_340, 1298.6),
-    (40, 8): (35_748_314, 35_794_484, 5172.0),
-    (28, 10): (36_479_194, 36_536_884, 5243.3),
-    (28, 12): (52_517_850, 52_587_060, 7543.9),
-    (22, 8): (17_158_106, 17_204_276, 2454.1),
-    (22, 10): (26_797_914, 26_855_604, 3827.8),
-    (16, 8): (10_961_370, 11_007_540, 1548.2),
-    (16, 10): (17_116_634, 17_174_324, 2412.2),
-    (28, 2): (1_467_610, 1_479_220, None),
-    (28, 8): (23_354_842, 23_401_012, None),
-    (16, 1): (175_066, 180_916, None),
-    (16, 2): (691_674, 703_284, None),
-    (16, 4): (2_748_890, 2_772_020, None),
-    (22, 2): (1_079_642, None, None),
-    (40, 10): (55_841_754, 55_899_444, None),
-    (52, 1): (758_362, 764_212, None),
-    (34, 10): (46_160_474, None, None),
-    (34, 20): (184_531_674, None, None),
-    (28, 20): (145_815_514, None, None),
-    (40, 14): (109_416_410, None, None),
-    (70, 16): (266_796_506, None, None),
+    (40, 1): (569_780, 83.3),
+    (40, 2): (2_255_156, 327.6),
+    (40, 4): (8_972_340, 1298.6),
+    (40, 8): (35_794_484, 5172.0),
+    (28, 10): (36_536_884, 5243.3),
+    (28, 12): (52_587_060, 7543.9),
+    (22, 8): (17_204_276, 2454.1),
+    (22, 10): (26_855_604, 3827.8),
+    (16, 8): (11_007_540, 1548.2),
+    (16, 10): (17_174_324, 2412.2),
+    (28, 2): (1_479_220, None),
+    (28, 8): (23_401_012, None),
+    (16, 1): (180_916, None),
+    (16, 2): (703_284, None),
+    (16, 4): (2_772_020, None),
+    (22, 2): (None, None),
+    (40, 10): (55_899_444, None),
+    (52, 1): (764_212, None),
+    (34, 10): (None, None),
+    (34, 20): (None, None),
+    (28, 20): (None, None),
+    (40, 14): (None, None),
+    (70, 16): (None, None),
 }
-UNNAMED = {(28, 8), (34, 20), (28, 20), (40, 14), (70, 16)}  # WideResNet(28, 8) builds them
+# Without a name, WideResNet(28, 8) builds them; trainable parameters with 10 classes.
+UNNAMED = {
+    (28, 8): 23_354_842,
+    (34, 20): 184_531_674,
+    (28, 20): 145_815_514,
+    (40, 14): 109_416_410,
+    (70, 16): 266_796_506,
+}
 
 # Table 2: the depth is a label there; N is what gives the paper's parameters. Depth, N,
 # parameters, convolutions.
@@ -50,20 +58,18 @@ TABLE_2 = {
     "B(3,3)": (28, 4, 1_467_610, 28),
     "B(3,1,3)": (22, 3, 1_145_498, 31),
 }
-PRE_ACTIVATION = {"PreActResNet164": 1_703_258, "PreActResNet1001": 10_327_706}  # Table 5
 
-# Tables 7 and 8: trainable parameters with 1000 classes, thousand millions of multiply-adds.
+# Tables 7 and 8: thousand millions of multiply-adds.
 IMAGENET = {
-    ("WideResNet18", 1.0): (11_689_512, 1.81),
-    ("WideResNet18", 1.5): (25_875_816, 3.87),
-    ("WideResNet18", 2.0): (45_618_216, 6.7),
-    ("WideResNet18", 3.0): (101_783_976, 14.72),
-    ("WideResNet34", 1.0): (21_797_672, 3.66),
-    ("WideResNet34", 1.5): (48_613_608, 8.03),
-    ("WideResNet34", 2.0): (86_036_008, 14.09),
-    ("WideResNet34", 3.0): (192_712_872, None),
-    ("WideResNet50_2", None): (68_883_240, 11.4),
-    ("WideResNet101_2", None): (126_886_696, 22.75),
+    "18-1": 1.81,
+    "18-1.5": 3.87,
+    "18-2": 6.7,
+    "18-3": 14.72,
+    "34-1": 3.66,
+    "34-1.5": 8.03,
+    "34-2": 14.09,
+    "50-2": 11.4,
+    "101-2": 22.75,
 }
 
 
@@ -93,9 +99,11 @@ def named(depth, width):
 
 @pytest.mark.parametrize(("depth", "width"), BASIC, ids=str)
 def test_parameters_of_table_4_and_beside_it(depth, width):
-    build = applications.WideResNet if (depth, width) in UNNAMED else named(depth, width)
-    arguments = (depth, width) if (depth, width) in UNNAMED else ()
-    ten, hundred, millions = BASIC[depth, width]
+    is_named = (depth, width) not in UNNAMED
+    build = named(depth, width) if is_named else WideResNet
+    arguments = () if is_named else (depth, width)
+    ten = NETWORKS[f"{depth}-{width}"].parameters if is_named else UNNAMED[depth, width]
+    hundred, millions = BASIC[depth, width]
     model = built(build, *arguments)
     assert count(model) == ten
     if millions is not None:
@@ -127,22 +135,25 @@ def test_count_params_is_another_number():
     assert model.count_params() == 36_497_146  # with the statistics of batch normalisation
 
 
-@pytest.mark.parametrize(("name", "width"), IMAGENET)
-def test_parameters_of_tables_7_and_8(name, width):
-    build = getattr(applications, name)
-    model = built(build) if width is None else built(build, width)
-    parameters, milliards = IMAGENET[name, width]
-    assert count(model) == parameters
-    if milliards is not None:
-        assert multiply_adds(model) / 1e9 == pytest.approx(milliards, rel=3e-3)
+@pytest.mark.parametrize("key", IMAGENET)
+def test_parameters_of_tables_7_and_8(key):
+    network = NETWORKS[key]
+    model = built(applications.BUILDERS[network.builder], **dict(network.arguments))
+    assert count(model) == network.parameters
+    assert multiply_adds(model) / 1e9 == pytest.approx(IMAGENET[key], rel=3e-3)
     assert (model.input_shape, model.output_shape) == ((None, 224, 224, 3), (None, 1000))
+
+
+def test_parameters_of_34_3():
+    """Of Table 7, which has no figure for it."""
+    assert count(built(applications.WideResNet34, 3.0)) == 192_712_872
 
 
 def test_pre_activation_resnet_164_is_cloned_and_serialised():
     model = built(applications.PreActResNet164)
-    assert count(model) == PRE_ACTIVATION["PreActResNet164"]
+    assert count(model) == NETWORKS["pre-ResNet-164"].parameters
     again = built(keras.models.model_from_json, built(keras.models.clone_model, model).to_json())
-    assert count(again) == PRE_ACTIVATION["PreActResNet164"]
+    assert count(again) == NETWORKS["pre-ResNet-164"].parameters
     names, ours = ([layer.name for layer in of.layers[1:]] for of in (again, model))
     assert names == ours
 
@@ -153,34 +164,25 @@ def test_pre_activation_resnet_164_is_cloned_and_serialised():
 )
 def test_pre_activation_resnet_1001_is_not_too_deep_for_python():
     model = built(applications.PreActResNet1001)
-    assert count(model) == PRE_ACTIVATION["PreActResNet1001"]
+    assert count(model) == NETWORKS["pre-ResNet-1001"].parameters
     again = keras.Model(model.input, model.output)  # as a clone does, and the reader of a file
     assert len(again.layers) == len(model.layers) > 3000
 
 
-def test_the_table_of_networks_has_these_counts():
-    """All of them, without building one."""
-    counts = {named(*key).__name__: ten for key, (ten, *_) in BASIC.items() if key not in UNNAMED}
-    counts = {(name, None): ten for name, ten in (counts | PRE_ACTIVATION).items()}
-    counts |= {key: parameters for key, (parameters, _) in IMAGENET.items()}
-    del counts["WideResNet34", 3.0]  # of Table 7, without a figure: no name of its own
-    ours = {
-        (of.builder, dict(of.arguments).get("width")): of.parameters for of in NETWORKS.values()
-    }
-    assert len(ours) == len(NETWORKS) == 29
-    assert ours == counts
-
-
 def test_every_named_network_is_in_a_table():
-    functions = applications.BUILDERS.keys() - {"WideResNet"}
-    basic = {f"WideResNet{depth}_{width}" for depth, width in BASIC.keys() - UNNAMED}
-    assert functions == basic | PRE_ACTIVATION.keys() | {name for name, _ in IMAGENET}
+    keys = {f"{depth}-{width}" for depth, width in BASIC.keys() - UNNAMED.keys()}
+    keys |= IMAGENET.keys() | {"pre-ResNet-164", "pre-ResNet-1001"}
+    assert keys == NETWORKS.keys()
+    assert len(keys) == 29
+    builders = {network.builder for network in NETWORKS.values()}
+    assert applications.BUILDERS.keys() - {"WideResNet"} == builders
 
 
-@pytest.mark.parametrize(("depth", "width"), sorted(BASIC.keys() - UNNAMED))
+@pytest.mark.parametrize(("depth", "width"), sorted(BASIC.keys() - UNNAMED.keys()))
 def test_descriptions_tell_the_parameters(depth, width):
     description = named(depth, width).__doc__
-    assert description.startswith(f"WRN-{depth}-{width}, {BASIC[depth, width][0]:,} trainable")
+    parameters = NETWORKS[f"{depth}-{width}"].parameters
+    assert description.startswith(f"WRN-{depth}-{width}, {parameters:,} trainable")
 
 
 def test_arguments_are_those_of_keras_applications():

@@ -1,9 +1,6 @@
-import numpy as np
 import pytest
-from quick_weights import zero_kernels  # noqa: F401 - a fixture
 
-import keras_wrn
-from keras_wrn.networks.names import NETWORKS, find_network
+from keras_wrn.networks.names import find_network
 
 
 @pytest.mark.parametrize(
@@ -23,18 +20,3 @@ from keras_wrn.networks.names import NETWORKS, find_network
 def test_names_of_the_literature(name, dataset, title, builder):
     found, network = find_network(name, dataset)
     assert (found, network["builder"]) == (title, builder)
-
-
-def test_the_table_names_every_network_of_the_package():
-    builders = {network.builder for network in NETWORKS.values()}
-    named = {n for n in dir(keras_wrn) if n.startswith(("WideResNet", "PreActResNet"))}
-    assert builders == named - {"WideResNet"}
-
-
-@pytest.mark.usefixtures("zero_kernels")
-@pytest.mark.parametrize("key", ["16-1", "18-1.5"])
-def test_parameters_of_the_table_are_those_of_the_networks(key):
-    network = NETWORKS[key]
-    model = getattr(keras_wrn, network.builder)(**dict(network.arguments))
-    assert model.output_shape == (None, network.classes)
-    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == network.parameters
