@@ -82,10 +82,8 @@ def _load(
     path = Path(place).expanduser()
     if path.suffix in (".npy", ".mat"):
         if not path.is_file():
-            raise InputError(
-                f"The images of `out` must be in a file that exists. Received: {path}."
-            )
-        images = np.load(path) if path.suffix == ".npy" else _read_mat(path)
+            raise InputError(f"`out` must name files that exist. Received: {path}.")
+        images = _read_npy(path) if path.suffix == ".npy" else _read_mat(path)
         return images[spread(len(images), most)]
     data = datasets.load(
         place,
