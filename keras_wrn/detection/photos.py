@@ -30,17 +30,18 @@ def letterbox(image: Any, size: int) -> Any:
     # Subtracted and added again, because padding adds zeros.
     image = tf.image.resize(image, scaled, antialias=True) - colour
     image = tf.image.pad_to_bounding_box(image, 0, 0, size, size) + colour
-    return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
+    image = tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
+    return tf.ensure_shape(image, (size, size, 3))
 
 
-def read_image(path: Any) -> Any:
-    """Decode an image file, uint8 (height, width, 3).
+def decode(encoded: Any) -> Any:
+    """Decode the bytes of an image file to uint8 (height, width, 3).
 
     The EXIF orientation is ignored, as in COCO's boxes.
     """
     import tensorflow as tf
 
-    return tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
 def images_of(photos: Photos, size: int, batch_size: int) -> Any:
@@ -52,7 +53,7 @@ def images_of(photos: Photos, size: int, batch_size: int) -> Any:
     import tensorflow as tf
 
     def load(path: Any) -> Any:
-        return tf.ensure_shape(letterbox(read_image(path), size), (size, size, 3))
+        return letterbox(decode(tf.io.read_file(path)), size)
 
     paths = tf.data.Dataset.from_tensor_slices([str(path) for path in photos.paths])
     return paths.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
@@ -83,15 +84,14 @@ def training_batches(
     widths = tf.constant([width for _, width in photos.sizes] * photos.scales(size), tf.float32)
 
     def load(count: Any, i: Any) -> Any:
-        image, truth = read_image(paths[i]), boxes[i]
+        image, truth = decode(tf.io.read_file(paths[i])), boxes[i]
         if flip and tf.random.stateless_uniform((), (seed, count)) < 0.5:
             # Before the letterbox, so that the padding stays on the right.
             image = tf.image.flip_left_right(image)
             left, top, width, height = tf.unstack(truth, axis=-1)
             mirrored = tf.stack([widths[i] - left - width, top, width, height], axis=-1)
             truth = tf.where(classes[i][:, None] >= 0, mirrored, truth)
-        image = tf.ensure_shape(letterbox(image, size), (size, size, 3))
-        return image, {"boxes": truth, "classes": classes[i]}
+        return letterbox(image, size), {"boxes": truth, "classes": classes[i]}
 
     order = tf.data.Dataset.range(len(photos)).shuffle(len(photos), seed=seed).repeat()
     order = order.enumerate().skip(start_step * batch_size)
@@ -109,7 +109,7 @@ def name_the_damaged(*sets: Photos) -> Iterator[None]:
     except tf.errors.InvalidArgumentError:
         for path in (path for photos in sets for path in photos.paths):
             try:
-                read_image(str(path))
+                decode(tf.io.read_file(str(path)))
             except tf.errors.InvalidArgumentError as error:
                 raise InputError(f"{path} cannot be read as an image. Replace it.") from error
         raise

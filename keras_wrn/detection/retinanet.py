@@ -246,9 +246,9 @@ def export_detector(
         return {**found, "labels": tf.gather(labels, tf.cast(found["classes"], tf.int32) + 1)}
 
     def decode(encoded: Any) -> Any:
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        image = photos.decode(encoded)
         longer = tf.cast(tf.reduce_max(tf.shape(image)[:2]), tf.float32)
-        return tf.ensure_shape(photos.letterbox(image, size), (size, size, 3)), longer / size
+        return photos.letterbox(image, size), longer / size
 
     def serving_bytes(image_bytes: Any) -> dict[str, Any]:
         kinds = (tf.TensorSpec((size, size, 3), tf.uint8), tf.TensorSpec((), tf.float32))

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ COLUMNS = ("epoch", "step", "loss", "box_loss", "classification_loss", "mAP", "m
 DROPS = (2 / 3, 8 / 9)  # of the run, where the rate is divided by 10: 60k and 80k of 90k steps
 DETECTOR_FILE = "detector.keras"
 DRAWN = 8  # photos in detections.png
+FILES = {  # in data_dir, unless they are given
+    "annotations": "annotations/instances_train2017.json",
+    "images": "train2017",
+    "val_annotations": "annotations/instances_val2017.json",
+    "val_images": "val2017",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +117,12 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
 
 
 def _fit(
-    detector: Any, settings: Settings, workdir: Path, photos: Any, held_out: Any, steps: int
+    detector: Any,
+    settings: Settings,
+    workdir: Path,
+    photos: coco.Photos,
+    held_out: coco.Photos,
+    steps: int,
 ) -> Any:
     """Run the remaining epochs; returns the `RunKeeper` of the run."""
     import keras
@@ -122,23 +134,19 @@ def _fit(
     keeper = run_keeper.RunKeeper(workdir, settings, steps, columns=COLUMNS)
     keeper.restore(detector)
 
+    size = settings.image_size
+    batches = partial(training_batches, photos, size, settings.batch_size, flip=settings.flip)
+
     def measure(epoch: int, logs: dict[str, Any]) -> None:
         if (epoch + 1) % settings.evaluate_every == 0 and epoch + 1 < settings.epochs:
-            truth = held_out.targets(settings.image_size)
-            logs.update(retinanet.box_coco_metrics(truth, _find(detector, held_out, settings)))
+            found = _find(detector, held_out, settings)
+            logs.update(retinanet.box_coco_metrics(held_out.targets(size), found))
 
     keeper.catch_signals()
     try:
         for first, last, each in keeper.stretches():
             detector.fit(
-                training_batches(
-                    photos,
-                    settings.image_size,
-                    settings.batch_size,
-                    flip=settings.flip,
-                    seed=settings.seed,
-                    start_step=keeper.step,
-                ),
+                batches(seed=settings.seed, start_step=keeper.step),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=each,
@@ -152,7 +160,7 @@ def _fit(
 
 
 def _finish(
-    detector: Any, settings: Settings, keeper: Any, photos: Any, held_out: Any
+    detector: Any, settings: Settings, keeper: Any, photos: coco.Photos, held_out: coco.Photos
 ) -> dict[str, Any]:
     """Store the detector, measure and draw what the stored file finds, and write the card last."""
     from keras_wrn.detection import retinanet
@@ -190,20 +198,16 @@ def _finish(
     return card
 
 
-def _find(detector: Any, photos: Any, settings: Settings) -> Any:
+def _find(detector: Any, photos: coco.Photos, settings: Settings) -> Any:
     return detector.predict(images_of(photos, settings.image_size, settings.batch_size), verbose=0)
 
 
-def _photos(settings: Settings) -> tuple[Any, Any]:
+def _photos(settings: Settings) -> tuple[coco.Photos, coco.Photos]:
     """Photos to train on and to measure on: the same object if the files are the same."""
-    home = Path(settings.data_dir).expanduser()
-
-    def path(given: str, default: str) -> Path:
-        return Path(given).expanduser() if given else home / default
-
-    annotations = path(settings.annotations, "annotations/instances_train2017.json")
-    val_annotations = path(settings.val_annotations, "annotations/instances_val2017.json")
-    images, val_images = path(settings.images, "train2017"), path(settings.val_images, "val2017")
+    annotations, images, val_annotations, val_images = (
+        Path(getattr(settings, name) or Path(settings.data_dir, default)).expanduser()
+        for name, default in FILES.items()
+    )
     photos = coco.read(annotations, images, with_boxes=True, limit=settings.limit or None)
     if val_annotations == annotations:
         if settings.val_limit or (settings.val_images and val_images != images):

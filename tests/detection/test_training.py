@@ -188,7 +188,7 @@ def test_what_is_stored_and_exported_finds_the_same(run, rectangles, tmp_path):
 
 def test_missing_data_are_a_sentence_and_nothing_is_written(tmp_path):
     settings = training.Settings(data_dir=str(tmp_path / "none"))
-    with pytest.raises(InputError, match=r"train2017\.json do not exist\. COCO 2017 is offered at"):
+    with pytest.raises(InputError, match=r"train2017\.json do not exist\. COCO 2017 is published"):
         training.train(settings, tmp_path / "run")
     assert os.listdir(tmp_path) == []
 
