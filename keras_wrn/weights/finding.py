@@ -101,8 +101,8 @@ def _released(architecture: str, keyword: str) -> Published | None:
 def _published(card: Card, folder: Path) -> Published:
     """The weights of a card; without a file beside the card they are downloaded to the cache."""
     name = folder.name
-    here = folder if (folder / WEIGHTS_FILE).is_file() else cache() / name
-    return Published(card, here, lambda: download(card, name))
+    place = folder if (folder / WEIGHTS_FILE).is_file() else cache() / name
+    return Published(card, place, lambda: download(card, name))
 
 
 def list_weights() -> list[dict[str, Any]]:
