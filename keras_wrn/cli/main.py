@@ -1,4 +1,4 @@
-"""The command line: `keras-wrn evaluate | predict | export | publish | convert | list`.
+"""The command line: `keras-wrn evaluate | assess | predict | export | publish | convert | list`.
 
 Keras is imported when a command needs it, so that `--help` and `list` answer at once.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
+from keras_wrn.cli.assess_command import add_assess
 from keras_wrn.cli.model_commands import add_evaluate, add_export, add_predict
 from keras_wrn.cli.program import status_of
 from keras_wrn.cli.weights_commands import add_convert, add_list, add_publish
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
     import argparse
 
 # Each adds a command's arguments, and the function that answers it.
-COMMANDS = (add_evaluate, add_predict, add_export, add_publish, add_convert, add_list)
+COMMANDS = (
+    add_evaluate,
+    add_assess,
+    add_predict,
+    add_export,
+    add_publish,
+    add_convert,
+    add_list,
+)
 
 
 def run() -> None:

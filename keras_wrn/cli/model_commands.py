@@ -22,7 +22,7 @@ MODEL = "a run folder, or --model 16-4 --weights cifar10 in its place"
 
 def add_evaluate(commands: Any) -> None:
     """Add `evaluate` to the command line."""
-    parser = _add_model_command(commands, "evaluate", "[run]", "measure a model on a test set")
+    parser = add_model_command(commands, "evaluate", "[run]", "measure a model on a test set")
     parser.description = "Measure top-1 and top-5 error, NLL and calibration on a test set."
     parser.add_argument("--data_dir", help="folder of the data set's files")
     parser.add_argument("--batch_size", type=int, default=250, help="images per step (250)")
@@ -31,7 +31,7 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> str:
-    trained, rest = _load(arguments, measures=True)
+    trained, rest = load(arguments, measures=True)
     if rest:
         raise InputError(f"evaluate takes one model. Received also: {', '.join(rest)}.")
     from keras_wrn.inference.evaluation import evaluate
@@ -55,7 +55,7 @@ def _evaluate(arguments: argparse.Namespace) -> str:
 
 def add_predict(commands: Any) -> None:
     """Add `predict` to the command line."""
-    parser = _add_model_command(
+    parser = add_model_command(
         commands, "predict", "[run] image [image ...]", "classify image files"
     )
     parser.description = "Name the most probable classes of image files."
@@ -65,7 +65,7 @@ def add_predict(commands: Any) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> str:
-    trained, files = _load(arguments)
+    trained, files = load(arguments)
     if not files:
         raise InputError("predict needs image files, after the run folder if there is one.")
     from keras_wrn.inference.prediction import predict
@@ -91,7 +91,7 @@ def _predict(arguments: argparse.Namespace) -> str:
 def add_export(commands: Any) -> None:
     """Add `export` to the command line."""
     summary = "write a SavedModel for TF Serving, or a file for another engine"
-    parser = _add_model_command(commands, "export", "[run] folder|file", summary)
+    parser = add_model_command(commands, "export", "[run] folder|file", summary)
     parser.description = (
         "Write folder/version/saved_model.pb for TF Serving, or one file for LiteRT (.tflite), "
         "ONNX Runtime (.onnx) or OpenVINO (.xml), with the preprocessing inside."
@@ -114,7 +114,7 @@ def add_export(commands: Any) -> None:
 def _export(arguments: argparse.Namespace) -> str:
     to_file = arguments.format != "saved_model"
     _check_export(arguments, to_file)
-    trained, rest = _load(arguments)
+    trained, rest = load(arguments)
     if len(rest) != 1:
         received = ", ".join(rest) or "none"
         wanted = "file" if to_file else "folder"
@@ -162,7 +162,7 @@ def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
     return data.train.images
 
 
-def _add_model_command(commands: Any, name: str, paths: str, summary: str) -> Any:
+def add_model_command(commands: Any, name: str, paths: str, summary: str) -> Any:
     """Add a command that takes a model; returns its parser."""
     parser = commands.add_parser(name, help=summary, usage=f"keras-wrn {name} [options] {paths}")
     parser.add_argument("paths", nargs="*", metavar=paths.split(maxsplit=1)[0], help=MODEL)
@@ -171,13 +171,13 @@ def _add_model_command(commands: Any, name: str, paths: str, summary: str) -> An
         "--weights", help="published weights, such as cifar10, or a .weights.h5 file"
     )
     data = "data set whose statistics and classes a .weights.h5 file has (cifar10)"
-    if name == "evaluate":
+    if name in ("evaluate", "assess"):
         data += "; test set, or a folder of class sub-folders (the model's own data set)"
     parser.add_argument("--dataset", help=data)
     return parser
 
 
-def _load(arguments: argparse.Namespace, *, measures: bool = False) -> tuple[Trained, list[str]]:
+def load(arguments: argparse.Namespace, *, measures: bool = False) -> tuple[Trained, list[str]]:
     """Load the model that the arguments name.
 
     Args:

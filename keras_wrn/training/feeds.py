@@ -63,7 +63,7 @@ class InMemory:
         self.dataset = recipe.dataset
         train, test = data.train, data.test
         if recipe.held_out:
-            train, test = _hold_out(train, recipe.held_out)
+            train, test = hold_out(train, recipe.held_out)
         self._train = at_most(train, recipe.train_images or None)
         self._test = test
         self.images = len(self._train[0])
@@ -113,7 +113,7 @@ class InMemory:
         return evaluate(network, *self._test, self.preprocessing)
 
 
-def _hold_out(images: loading.Images, count: int) -> tuple[loading.Images, loading.Images]:
+def hold_out(images: loading.Images, count: int) -> tuple[loading.Images, loading.Images]:
     """Split off `count` images, the same for all seeds: (the rest, the held-out images)."""
     if count >= len(images.labels):
         raise InputError(

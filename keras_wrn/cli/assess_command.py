@@ -1,0 +1,185 @@
+"""The command `assess`: error, calibration, abstention, out-of-distribution, robustness."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keras_wrn.cli.model_commands import add_model_command, load
+from keras_wrn.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from keras_wrn.inference.trained import Trained
+    from keras_wrn.insight.result import Assessment
+
+OWN = "own"
+
+
+def add_assess(commands: Any) -> None:
+    """Add `assess` to the command line."""
+    parser = add_model_command(
+        commands, "assess", "[run] [run ...]", "measure all that a network is judged by"
+    )
+    parser.description = (
+        "Measure error, calibration, risk against coverage, conformal sets, and, where they are "
+        "asked for, out-of-distribution detection, corruptions and attacks. Several runs are "
+        "assessed as one ensemble."
+    )
+    add = parser.add_argument
+    add("--data_dir", help="folder of the data sets' files")
+    add(
+        "--out",
+        default="",
+        help="other sets, with commas between: data sets, folders, .npy or .mat files, noise; "
+        "svhn=FILE gives a file a name",
+    )
+    add(
+        "--held_out",
+        help="data set whose test images the temperature is fitted to, or own: the training images "
+        "that the run's recipe held out (default: halves of the test set, crosswise)",
+    )
+    add(
+        "--train_images",
+        type=int,
+        default=0,
+        help="training images that Mahalanobis, kNN and ViM are fitted to (0: halves, crosswise)",
+    )
+    add("--corruptions", action="store_true", help="the 15 of CIFAR-10-C, at 5 severities")
+    add("--attacks", action="store_true", help="FGSM and PGD-20 of 8/255")
+    add(
+        "--robustness_images",
+        type=int,
+        default=1000,
+        help="first images that are corrupted and attacked (1000)",
+    )
+    add("--label_errors", action="store_true", help="look for wrong labels, by cleanlab")
+    add("--flip", action="store_true", help="average over mirror images")
+    add("--dropout_passes", type=int, default=0, help="average over draws of dropout (0)")
+    add(
+        "--odin_epsilon",
+        type=float,
+        default=0.0,
+        help="ODIN's step in pixel values of 255; the paper's is 0.357 (0)",
+    )
+    add("--batch_size", type=int, default=250, help="images per step (250)")
+    add("--json", metavar="FILE", help="file for all figures")
+    add("--html", metavar="FILE", help="file for the page")
+    parser.set_defaults(answer=_assess)
+
+
+def _assess(arguments: argparse.Namespace) -> str:
+    trained, others = load(arguments, measures=True)
+    from keras_wrn.inference.own_images import check_classes, images_of
+    from keras_wrn.insight.assessment import assess
+    from keras_wrn.insight.corruptions import CORRUPTIONS
+    from keras_wrn.insight.out_sets import load_out_sets
+
+    model, name = _ensemble(trained, others)
+    where = arguments.data_dir
+    data = images_of(trained, "test", dataset=arguments.dataset, data_dir=where)
+    check_classes(data, trained)
+    sources = [source for source in arguments.out.split(",") if source]
+    out = load_out_sets(sources, trained.preprocessing, len(data.test.labels), where)
+    train = None
+    if arguments.train_images:
+        train = images_of(trained, "train", data_dir=where, most=arguments.train_images).train
+    assessment = assess(
+        model,
+        data.test,
+        trained.preprocessing,
+        out=out,
+        held_out=_held_out(arguments, trained),
+        train=train,
+        corruptions=CORRUPTIONS if arguments.corruptions else (),
+        attacks=("fgsm", "pgd-20") if arguments.attacks else (),
+        robustness_images=arguments.robustness_images,
+        label_errors=arguments.label_errors,
+        flip=arguments.flip,
+        dropout_passes=arguments.dropout_passes,
+        odin_epsilon=arguments.odin_epsilon,
+        batch_size=arguments.batch_size,
+        name=f"{name} on {data.name}",
+        json=arguments.json,
+        html=arguments.html,
+    )
+    written = [file for file in (arguments.json, arguments.html) if file]
+    return "\n".join([_summary(assessment), *(f"Written: {file}" for file in written)])
+
+
+def _ensemble(trained: Trained, others: list[str]) -> tuple[Any, str]:
+    """The model of one run or of several, and its name."""
+    if not others:
+        return trained.model, trained.card["name"]
+    from keras_wrn.inference.trained import load_trained
+    from keras_wrn.insight.ensembles import ensemble
+
+    members = [trained, *(load_trained(path) for path in others)]
+    for member in members:
+        if member.preprocessing != trained.preprocessing:
+            raise InputError(
+                "The networks of an ensemble must be trained with the same statistics and "
+                f"classes. Received: {member.path}, which differs from {trained.path}."
+            )
+    names = [member.card["name"] for member in members]
+    return ensemble([member.model for member in members]), " + ".join(names)
+
+
+def _held_out(arguments: argparse.Namespace, trained: Trained) -> Any:
+    """Images and labels that the network was not trained on, or None."""
+    if arguments.held_out is None:
+        return None
+    from keras_wrn.inference.own_images import check_classes, images_of
+
+    if arguments.held_out != OWN:
+        data = images_of(trained, "test", dataset=arguments.held_out, data_dir=arguments.data_dir)
+        check_classes(data, trained)
+        return data.test
+    recipe = trained.card.get("recipe")
+    count = recipe.get("held_out", 0) if isinstance(recipe, dict) else 0
+    if not count:
+        raise InputError(
+            f"--held_out own is for a run whose recipe held images out. {trained.path} learnt "
+            "from all of its training images."
+        )
+    from keras_wrn.training.feeds import hold_out
+
+    data = images_of(trained, "train", data_dir=arguments.data_dir)
+    return hold_out(data.train, count)[1]
+
+
+def _summary(assessment: Assessment) -> str:
+    """The main figures, in lines of text."""
+    figures = assessment.figures
+    classified, before = figures["classification"], figures["calibration"]
+    after = figures["temperature"].get("after")
+    sets = figures["conformal"]["0.95"]
+    lines = [
+        f"{figures['model']}, {classified['n']:,} images",
+        f"  top-1 error                {classified['error']:8.2%}",
+        f"  top-5 error                {classified['top5_error']:8.2%}",
+        f"  area under risk-coverage   {figures['selective']['aurc']:8.2%}",
+        f"  conformal sets at 95 %     {sets['size']:8.3f} classes, {sets['coverage']:.2%} right",
+        "                              as it is  with temperature",
+    ]
+    rows = (("negative log-likelihood", "nll", "8.4f"), ("calibration error (ECE)", "ece", "8.2%"))
+    for label, key, form in rows:
+        then = f"{after[key]:{form}}" if after else "     -"
+        lines.append(f"  {label:<27}{before[key]:{form}}  {then:>16}")
+    if section := figures.get("out_of_distribution"):
+        names = list(section["sets"])
+        lines.append(f"{'AUROC, %':<15}" + "".join(f"{name:>15}" for name in names))
+        scores = section["sets"][names[0]]["scores"]
+        lines += [
+            f"  {score:<13}"
+            + "".join(f"{100 * section['sets'][n]['scores'][score]['auroc']:15.1f}" for n in names)
+            for score in scores
+        ]
+    if section := figures.get("corruptions"):
+        lines.append(f"  error under corruptions    {section['error']:8.2%}")
+    for name, found in figures.get("attacks", {}).items():
+        if isinstance(found, dict):
+            lines.append(f"  error under {name:<15}{found['error']:8.2%}")
+    if section := figures.get("label_errors"):
+        lines.append(f"  suspect labels             {section['n']:8,}")
+    return "\n".join(lines)

@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+from tiny_run import change_card, random_images, write_run
+
+from keras_wrn import datasets
+from keras_wrn.cli import main
+from keras_wrn.images.preprocessing import PREPROCESSING, Preprocessing
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run whose data set, digits, has 60 images of noise."""
+    images = random_images(60)
+    labels = [number % 10 for number in range(60)]
+    part = datasets.Images(images, np.array(labels))
+    names = PREPROCESSING["digits"].class_names
+    monkeypatch.setattr(
+        datasets, "load", lambda name, *_, **__: datasets.Dataset(str(name), part, part, names)
+    )
+    return write_run(tmp_path / "run")
+
+
+def call(*words):
+    return main.main(main.parse([str(word) for word in words]))
+
+
+def test_assess_says_the_main_figures_and_writes_both_files(run, tmp_path, capsys):
+    table, page = tmp_path / "found.json", tmp_path / "found.html"
+    words = ["--out", "noise,digits", "--train_images", 30, "--flip"]
+    assert call("assess", run, *words, "--json", table, "--html", page) == 0
+    said = capsys.readouterr().out
+    found = json.loads(table.read_text(encoding="utf-8"))
+    assert said.startswith("WRN-10-1 on digits, 60 images\n")
+    assert f"  top-1 error                {found['classification']['error']:8.2%}\n" in said
+    area = found["out_of_distribution"]["sets"]["noise"]["scores"]["knn"]["auroc"]
+    line = next(line for line in said.splitlines() if line.startswith("  knn"))
+    assert line.split()[1] == f"{100 * area:.1f}"
+    assert said.endswith(f"Written: {table}\nWritten: {page}\n")
+    assert found["averaged_over"]["flip"]
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_two_runs_are_an_ensemble(run, tmp_path, capsys):
+    other = write_run(tmp_path / "other")
+    assert call("assess", run, other) == 0
+    assert capsys.readouterr().out.startswith("WRN-10-1 + WRN-10-1 on digits, 60 images\n")
+    statistics = PREPROCESSING["digits"]
+    changed = Preprocessing((1.0,) * 3, statistics.std, 32, statistics.class_names)
+    third = write_run(tmp_path / "third", changed)
+    assert call("assess", run, third) == 2
+    assert "the same statistics and classes" in capsys.readouterr().err
+
+
+def test_the_temperature_is_fitted_to_what_the_recipe_held_out(run, tmp_path, capsys):
+    assert call("assess", run, "--held_out", "own") == 2
+    assert "learnt from all of its training images" in capsys.readouterr().err
+    change_card(run, recipe={"dataset": "digits", "held_out": 25})
+    table = tmp_path / "found.json"
+    assert call("assess", run, "--held_out", "own", "--json", table) == 0
+    found = json.loads(table.read_text(encoding="utf-8"))
+    assert found["conformal"]["calibrated_on"] == "25 held-out images"
+
+
+def test_a_mistake_is_a_sentence(run, capsys):
+    assert call("assess", run, "--out", "absent.npy") == 2
+    assert "`out` must name files that exist" in capsys.readouterr().err
+    assert call("assess", run, "--dropout_passes", 3) == 2
+    assert "needs a network with dropout" in capsys.readouterr().err
