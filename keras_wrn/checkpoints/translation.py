@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from keras_wrn.checkpoints.layer_names import (
 )
 from keras_wrn.errors import InputError
 from keras_wrn.networks.recognition import Recognised, Weights, read_network
+from keras_wrn.system.files import read_json
 
 _FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}  # dimensions -> Torch's axes in Keras' order
 
@@ -81,12 +81,9 @@ def translate(
 
 
 def _read_key_map(path: Path) -> KeyMap:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"`key_map` must be a JSON file that exists. Received: {path}") from error
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    if not path.is_file():
+        raise InputError(f"`key_map` must be a JSON file that exists. Received: {path}")
+    return read_json(path)
 
 
 def _recognise(layers: dict[str, dict[str, np.ndarray]], path: object) -> Dialect:
@@ -97,8 +94,8 @@ def _recognise(layers: dict[str, dict[str, np.ndarray]], path: object) -> Dialec
         return best
     raise InputError(
         f"{path} has names that no dialect uses: {', '.join(sorted(layers)[:6])} ... "
-        f"Known: {', '.join(dialect.name for dialect in DIALECTS)}. Say with `key_map` which "
-        "layer is which."
+        f"Known: {', '.join(dialect.name for dialect in DIALECTS)}. Name the layers with "
+        "`key_map`."
     )
 
 

@@ -99,7 +99,7 @@ def test_a_block_that_is_missing_is_noticed(tmp_path):
 )
 def test_unknown_and_poor_files_are_refused(tmp_path, names):
     path = write_npz(tmp_path / "a.npz", {k: np.zeros(s, np.float32) for k, s in names.items()})
-    with pytest.raises(InputError, match="Say with `key_map`|has no convolutions"):
+    with pytest.raises(InputError, match="Name the layers with `key_map`|has no convolutions"):
         convert(path)
 
 

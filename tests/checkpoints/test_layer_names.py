@@ -75,5 +75,5 @@ def test_wrong_key_maps_are_refused(tmp_path, tensors, key_map, match):
 
 def test_a_file_that_is_no_json_is_refused(tmp_path, tensors):
     (tmp_path / "map.json").write_text("{conv1: stem_conv}")
-    with pytest.raises(InputError, match="map.json cannot be read as JSON"):
+    with pytest.raises(InputError, match="map.json is damaged"):
         convert(write_npz(tmp_path / "a.npz", tensors), key_map=tmp_path / "map.json")
