@@ -9,6 +9,8 @@ HERE = Path(__file__).parent
 (VERSION,) = re.findall(r'__version__ = "([^"]+)"', (HERE / "keras_wrn/__init__.py").read_text())
 
 TRAIN = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"]
+# Label errors and pictures of an assessment.
+INSIGHT = ["cleanlab>=2.7", "matplotlib>=3.8"]
 TENSORBOARD = ["tensorboard>=2.16"]
 # keras-cv's development has ended; this is its last release. It does not name the other two.
 DETECTION = ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"]
@@ -47,6 +49,7 @@ setup(
         "jax": ["jax>=0.4.30"],
         "train": [*TRAIN, *TENSORBOARD],
         "tensorboard": TENSORBOARD,
+        "insight": INSIGHT,
         "hub": ["huggingface_hub>=0.24"],
         "detection": DETECTION,
         # tensorflow_datasets needs importlib_resources and does not say so.
