@@ -149,7 +149,7 @@ def test_a_scaled_figure_4_times_a_shallower_network(tmp_path, monkeypatch):
     asked = []
 
     def pretend(recipes, batch, steps, repeats):
-        asked.append((batch, steps, repeats, {name: of.depth for name, of in recipes.items()}))
+        asked.append((batch, steps, repeats, {name: r.depth for name, r in recipes.items()}))
         return {name: [0.1] * repeats for name in recipes}
 
     monkeypatch.setattr(step_time, "time_steps", pretend)
@@ -174,7 +174,7 @@ def test_what_is_timed_is_a_network_without_its_augmentation(monkeypatch):
     monkeypatch.setattr(trainer, "build", build)
     recipes = {"a": recipe_of("cifar100", "16-4"), "b": recipe_of("imagenet", "50-2")}
     step_time.time_steps(recipes, batch=2, steps=1, repeats=1)
-    assert [of[1:] for of in built] == [(100, (32, 32, 3)), (1000, (224, 224, 3))]
+    assert [arguments[1:] for arguments in built] == [(100, (32, 32, 3)), (1000, (224, 224, 3))]
     for recipe, *_ in built:
         assert (recipe.batch_size, recipe.pad, recipe.flip, recipe.schedule) == (
             2,

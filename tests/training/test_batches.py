@@ -35,9 +35,9 @@ def test_epochs_differ_and_all_images_are_seen_in_the_end():
 
 
 def test_a_stream_that_starts_later_goes_on_as_the_first_would():
-    whole, rest = _stream(), _stream(start_step=9)
+    from_start, rest = _stream(), _stream(start_step=9)
     for step in range(5):
-        np.testing.assert_array_equal(whole[9 + step][1], rest[step][1])
+        np.testing.assert_array_equal(from_start[9 + step][1], rest[step][1])
 
 
 def test_seeds_differ():

@@ -43,12 +43,12 @@ def test_it_moves_every_ten_steps_and_forgets_the_start(network, decay):
 
 
 def test_it_goes_on_where_it_was_saved(network):
-    whole = WeightAverage(network, 0.95)
-    run(whole, network, range(1, 206))
+    uninterrupted = WeightAverage(network, 0.95)
+    run(uninterrupted, network, range(1, 206))
     first = WeightAverage(network, 0.95)
     first.weights = [np.zeros(1, "float32")] * 3
     run(first, network, range(1, 84))
     second = WeightAverage(network, 0.95, step=first.step)
     second.weights = first.weights
     run(second, network, range(84, 206))
-    np.testing.assert_array_equal(second.weights, whole.weights)
+    np.testing.assert_array_equal(second.weights, uninterrupted.weights)

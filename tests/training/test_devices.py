@@ -34,7 +34,7 @@ finish = training._finish
 def look(training_model, *rest):
     states = [v for v in training_model.model.variables if v.name == "seed_generator_state"]
     copies = [getattr(state._value, "values", [state._value]) for state in states]
-    found.setdefault("seeds", [[copy.numpy().tolist() for copy in of] for of in copies])
+    found.setdefault("seeds", [[copy.numpy().tolist() for copy in group] for group in copies])
     strategies.append(training_model.model.distribute_strategy)
     return finish(training_model, *rest)
 

@@ -14,7 +14,7 @@ tf = pytest.importorskip("tensorflow", reason="tf.data needs TensorFlow")
 from image_folders import SMALL, pixels, recipe_for, save, write_folder
 from PIL import Image
 
-from keras_wrn.applications import named
+from keras_wrn.applications import build_network
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.images import pillow_reader
 from keras_wrn.inference import evaluation
@@ -53,9 +53,9 @@ def test_batches_are_whole_uint8_and_each_epoch_shows_an_image_once(folder):
 @pytest.mark.parametrize("start", [1, 2, 3, 5])
 def test_the_stream_goes_on_at_any_step_bit_for_bit(folder, start):
     feed = ImageStream(recipe_for(folder, batch_size=6), None)
-    whole = batches(feed.stream(0), 8)
+    uninterrupted = batches(feed.stream(0), 8)
     later = batches(ImageStream(recipe_for(folder, batch_size=6), None).stream(start), 8 - start)
-    for (images, labels), (expected, of_expected) in zip(later, whole[start:], strict=True):
+    for (images, labels), (expected, of_expected) in zip(later, uninterrupted[start:], strict=True):
         np.testing.assert_array_equal(images, expected)
         np.testing.assert_array_equal(labels, of_expected)
 
@@ -111,7 +111,7 @@ def test_validation_is_all_test_images_once_in_order(folder):
 def test_figures_are_those_of_evaluate(folder, monkeypatch):
     monkeypatch.setattr(imagenet_feed, "EVALUATION_BATCH", 3)
     feed = ImageStream(recipe_for(folder), None)
-    network = named.build_network(network_card(SMALL, feed.shape, 2))
+    network = build_network(network_card(SMALL, feed.shape, 2))
     expected = evaluation.evaluate(network, *feed.test, feed.preprocessing)
     assert feed.measure(network) == pytest.approx(expected, abs=1e-5)
     assert feed.measure(network)["n"] == 8
@@ -119,7 +119,7 @@ def test_figures_are_those_of_evaluate(folder, monkeypatch):
 
 def test_a_network_that_diverged_has_no_figures(folder):
     feed = ImageStream(recipe_for(folder), None)
-    network = named.build_network(network_card(SMALL, feed.shape, 2))
+    network = build_network(network_card(SMALL, feed.shape, 2))
     network.get_layer("predictions").bias.assign([np.nan, 0])
     with pytest.raises(InputError, match="finite"):
         feed.measure(network)
@@ -176,7 +176,7 @@ def test_colours_are_drawn_on_the_device_and_images_only_flipped(folder):
 
 
 def _weights(path):
-    network = named.build_network(network_card(SMALL, (32, 32, 3), 2))
+    network = build_network(network_card(SMALL, (32, 32, 3), 2))
     network.load_weights(path / "model.weights.h5")
     return network.get_weights()
 

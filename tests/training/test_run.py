@@ -168,10 +168,10 @@ def test_every_ingredient_of_our_own_recipe_goes_on_exactly_too(tmp_path, monkey
         | {"label_smoothing": 0.1, "vector_rate": 4.0, "sam": 0.05}
         | {"train_images": 128, "precision": "mixed_bfloat16"}
     )
-    whole = training.train(recipe, tmp_path / "whole")
+    uninterrupted = training.train(recipe, tmp_path / "whole")
     # In the last size, and after the one time that the average takes the weights in.
     _train_with_a_stop(recipe, tmp_path / "stopped", 11, monkeypatch)
-    assert whole["kept"] == "the moving average"
+    assert uninterrupted["kept"] == "the moving average"
     ours, theirs = _weights(tmp_path / "stopped"), _weights(tmp_path / "whole")
     for name, array in ours.items():
         np.testing.assert_allclose(array, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)

@@ -32,12 +32,12 @@ def step_by_hand(model):
         return tape.gradient(loss, [v.value for v in model.trainable_variables])
 
     start = [v.numpy() for v in model.trainable_variables]
-    here = gradients()
-    norm = np.sqrt(sum(np.sum(np.square(g)) for g in here))
-    for variable, gradient in zip(model.trainable_variables, here, strict=True):
+    at_start = gradients()
+    norm = np.sqrt(sum(np.sum(np.square(g)) for g in at_start))
+    for variable, gradient in zip(model.trainable_variables, at_start, strict=True):
         variable.assign_add(RHO * gradient / norm)
-    there = gradients()
-    return [w - RATE * g for w, g in zip(start, there, strict=True)], here, there
+    at_top = gradients()
+    return [w - RATE * g for w, g in zip(start, at_top, strict=True)], at_start, at_top
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def stepped():
 
 
 def test_the_step_is_from_the_start_by_the_gradient_at_the_top(stepped):
-    expected, here, there = step_by_hand(network())
-    assert max(np.abs(a - b).max() for a, b in zip(here, there, strict=True)) > 0.01
+    expected, at_start, at_top = step_by_hand(network())
+    assert max(np.abs(a - b).max() for a, b in zip(at_start, at_top, strict=True)) > 0.01
     for variable, weight in zip(stepped[0].trainable_variables, expected, strict=True):
         np.testing.assert_allclose(variable.numpy(), weight, atol=1e-6)
 
