@@ -1,4 +1,4 @@
-"""The command line: `keras-wrn evaluate | assess | predict | export | publish | convert | list`.
+"""The command line: `keras-wrn` evaluate, assess, audit, predict, export, publish, convert, list.
 
 Keras is imported when a command needs it, so that `--help` and `list` answer at once.
 """
@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from keras_wrn.cli.assess_command import add_assess
+from keras_wrn.cli.audit_command import add_audit
 from keras_wrn.cli.model_commands import add_evaluate, add_export, add_predict
 from keras_wrn.cli.program import status_of
 from keras_wrn.cli.weights_commands import add_convert, add_list, add_publish
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     add_evaluate,
     add_assess,
+    add_audit,
     add_predict,
     add_export,
     add_publish,

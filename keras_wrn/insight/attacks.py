@@ -141,15 +141,23 @@ def robust_error(
         >>> found["n"], found["error"] >= found["clean_error"]
         (2, True)
     """
-    options = {"method": method, "epsilon": epsilon, "norm": norm}
     changed = attack(
-        model, images, labels, preprocessing, seed=seed, batch_size=batch_size, **options
+        model,
+        images,
+        labels,
+        preprocessing,
+        method=method,
+        epsilon=epsilon,
+        norm=norm,
+        seed=seed,
+        batch_size=batch_size,
     )
     images, labels = _checked_data(model, images, labels)
     wrong = _classes(model, images, preprocessing, batch_size) != labels
     fooled = wrong | (_classes(model, changed, preprocessing, batch_size) != labels)
     errors = {"error": float(fooled.mean()), "clean_error": float(wrong.mean())}
-    return {"n": len(labels), **options, "epsilon": float(epsilon), **errors}
+    options = {"method": method, "epsilon": float(epsilon), "norm": norm}
+    return {"n": len(labels), **options, **errors}
 
 
 def _classes(
@@ -205,12 +213,12 @@ def _loss_gradient(model: keras.Model, preprocessing: AnyPreprocessing) -> Any:
 
     from keras_wrn.images.preprocessing import preprocess_input
     from keras_wrn.insight.gradients import gradient_function
-    from keras_wrn.insight.graph import logits_model
+    from keras_wrn.insight.graph import logits_function
 
-    network = logits_model(model)
+    network = logits_function(model)
 
     def loss(pixels: Any, labels: Any) -> Any:
-        logits = network(preprocess_input(pixels, preprocessing), training=False)
+        logits = network(preprocess_input(pixels, preprocessing))
         rows = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
         return -ops.take_along_axis(rows, labels[:, None], axis=-1)[:, 0]
 

@@ -94,7 +94,7 @@ def audit(model: keras.Model) -> Audit:
     dialect = _dialect(network, findings)
     if dialect is not None:
         findings = tuple(_kept(finding, dialect) for finding in findings)
-    return Audit(_described(network, model), dialect and dialect.name, findings)
+    return Audit(_described(network, model), dialect.name if dialect else None, findings)
 
 
 def audit_file(path: str | os.PathLike[str]) -> Audit:

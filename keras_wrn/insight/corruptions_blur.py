@@ -37,7 +37,7 @@ def motion_blur(images: np.ndarray, constants: tuple[int, float], random: Any) -
 
 def zoom_blur(images: np.ndarray, factors: Sequence[float], random: Any) -> np.ndarray:
     """The mean of the image and of its enlargements."""
-    x = np.float32(images / 255.0)
+    x = (images / 255.0).astype(np.float32)
     total = x.copy()
     for factor in factors:
         total += clipped_zoom(x, factor)
@@ -51,7 +51,7 @@ def glass_blur(images: np.ndarray, constants: tuple[float, int, int], random: An
     names are views of one array. So does this function.
     """
     sigma, reach, passes = constants
-    x = np.uint8(_gaussian(images / 255.0, sigma) * 255)
+    x = (_gaussian(images / 255.0, sigma) * 255).astype(np.uint8)
     for _ in range(passes):
         x = _displace(x, reach, random)
     return np.clip(_gaussian(x / 255.0, sigma), 0, 1) * 255

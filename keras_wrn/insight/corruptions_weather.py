@@ -45,7 +45,8 @@ def fog(images: np.ndarray, constants: tuple[float, float], random: Any) -> np.n
 def frost(images: np.ndarray, constants: tuple[float, float], random: Any) -> np.ndarray:
     """Mix in a picture of ice (weights of the image and of the ice)."""
     own, ice = constants
-    return np.clip(own * images + ice * _ice(*images.shape[:3], random), 0, 255)
+    n, height, width, _ = images.shape
+    return np.clip(own * images + ice * _ice(n, height, width, random), 0, 255)
 
 
 def snow(images: np.ndarray, constants: tuple[float, ...], random: Any) -> np.ndarray:

@@ -95,48 +95,53 @@ def single_input(model: keras.Model) -> Any:
     return inputs[0]
 
 
-def logits_model(model: keras.Model) -> keras.Model:
-    """The same classifier without its softmax.
+def logits_function(
+    model: keras.Model, change: Callable[[Any, Any], Any] | None = None
+) -> Callable[[Any], Any]:
+    """The same classifier without its softmax, as a function of tensors.
 
     Args:
         model: a functional classifier, possibly with models inside, that ends in a softmax (as a
-            layer or as the activation of its last layer) or in logits.
+            layer or as the activation of a Dense layer) or in logits.
+        change: called with each layer and its result; what it returns takes the result's place.
 
     Returns:
-        A model that shares all layers but the classifier, whose weights are copied where it
-        has the softmax inside; `model` itself where it returns logits already.
+        A function of a tensor that the model takes (or a Keras tensor) to logits, (n, classes).
+        It uses the layers and weights of the model, in inference.
 
     Raises:
-        InputError: the last layer has another activation.
+        InputError: the last layer has another activation, or the model several inputs.
 
     Example:
-        >>> model = keras_wrn.WideResNet(10, 1)
-        >>> logits_model(model).layers[-1].activation is keras.activations.linear
-        True
+        >>> logits = logits_function(keras_wrn.WideResNet(10, 1))
+        >>> logits(keras.ops.zeros((2, 32, 32, 3))).shape[1]
+        10
     """
     import keras
 
     last = leaf_layers(model)[-1]
     activation = getattr(last, "activation", None)
-    is_softmax_layer = isinstance(last, keras.layers.Softmax)
-    if not is_softmax_layer and activation in (None, keras.activations.linear):
-        return model
-    if not is_softmax_layer and activation is not keras.activations.softmax:
+    is_softmax = activation is keras.activations.softmax
+    if not isinstance(last, keras.layers.Softmax) and not (
+        activation in (None, keras.activations.linear)
+        or (is_softmax and isinstance(last, (keras.layers.Dense, keras.layers.Activation)))
+    ):
         raise InputError(
             "`model` must end in a softmax or in logits. Received: the last layer "
             f"{last.name!r} with activation {keras.activations.serialize(activation)!r}."
         )
-    classifier = None
-    if hasattr(last, "kernel"):
-        classifier = type(last).from_config(last.get_config() | {"activation": "linear"})
-        classifier.build(last.input.shape)
-        classifier.set_weights(last.get_weights())
+    single_input(model)
+
+    def compute(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if layer is not last or not (is_softmax or isinstance(last, keras.layers.Softmax)):
+            return layer(*args, **kwargs)
+        if not isinstance(last, keras.layers.Dense):
+            return args[0]
+        product = keras.ops.matmul(keras.ops.cast(args[0], last.kernel.dtype), last.kernel)
+        return product if last.bias is None else keras.ops.add(product, last.bias)
 
     def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if layer is not last:
-            return layer(*args, **kwargs)
-        return args[0] if classifier is None else classifier(*args, **kwargs)
+        result = compute(layer, *args, **kwargs)
+        return result if change is None else change(layer, result)
 
-    start = single_input(model)
-    images = keras.Input(start.shape[1:], dtype=start.dtype, name="images")
-    return keras.Model(images, walk(model, [images], visit)[0], name=f"{model.name}_logits")
+    return lambda images: walk(model, [images], visit)[0]
