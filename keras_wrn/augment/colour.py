@@ -71,10 +71,6 @@ class ColorJitter(keras.layers.Layer):
         order = ops.argsort(keras.random.uniform((count, 3), dtype="float32", seed=self.draws))
         return jitter(images, factors, order)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the layer."""
         return {**super().get_config(), "amount": self.amount, "seed": self.seed}
@@ -116,10 +112,6 @@ class Lighting(keras.layers.Layer):
         shape = (ops.shape(images)[0], 3)
         alphas = keras.random.normal(shape, stddev=self.std, dtype="float32", seed=self.draws)
         return lit(images, alphas)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the layer."""

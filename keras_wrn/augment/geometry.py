@@ -76,10 +76,6 @@ class RandomCropFlip(keras.layers.Layer):
         columns = _reflect(columns + draws[1] - self.pad, width)
         return _take(images, rows, columns)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the layer."""
         return {**super().get_config(), "pad": self.pad, "flip": self.flip, "seed": self.seed}

@@ -58,11 +58,8 @@ class Source(Protocol):
     def epoch(self, seed: int, number: Any) -> Any:
         """All training images in the order of epoch `number`, an int64 tensor from 0."""
 
-    def test(self) -> Any:
-        """All test images, always in the same order."""
-
-    def sample(self, most: int) -> Any:
-        """At most `most` test images, of all classes."""
+    def test(self, most: int | None = None) -> Any:
+        """At most `most` test images, of all classes, always in the same order."""
 
     def read(self, element: Any) -> tuple[Any, Any, Any]:
         """Read an element: its encoded image, its label, and its file or data set."""
@@ -113,12 +110,8 @@ class FolderSource:
         )
         return tf.data.Dataset.from_tensor_slices(order).map(lambda i: (files[i], labels[i]))
 
-    def test(self) -> Any:
-        """All test images, in the order of their classes."""
-        return self.sample(self.test_images)
-
-    def sample(self, most: int) -> Any:
-        """Test images, spread evenly over the classes."""
+    def test(self, most: int | None = None) -> Any:
+        """Test images in the order of their classes, spread evenly."""
         import tensorflow as tf
 
         chosen = spread(self.test_images, most)
@@ -204,16 +197,12 @@ class TfdsSource:
 
         return records.batch(WINDOW).enumerate().map(shuffled).unbatch()
 
-    def test(self) -> Any:
-        """All test records, in the order of their files."""
+    def test(self, most: int | None = None) -> Any:
+        """The first test records of the files, which are in random order."""
         import tensorflow as tf
 
         files = tf.data.Dataset.from_tensor_slices(self._parts(self._test))
-        return files.flat_map(self._records)
-
-    def sample(self, most: int) -> Any:
-        """The first test records, which are in random order."""
-        return self.test().take(most)
+        return files.flat_map(self._records).take(-1 if most is None else most)
 
     def read(self, element: Any) -> tuple[Any, Any, Any]:
         """Take the image and label out of a record."""

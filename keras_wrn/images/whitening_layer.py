@@ -114,10 +114,6 @@ class Whiten(keras.layers.Layer):
         """Whiten."""
         return whiten(images, self.mean, self.matrix, self.scale)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the input's shape."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the layer; mean and matrix are weights."""
         return {**super().get_config(), "scale": self.scale}

@@ -57,7 +57,7 @@ class ImageStream:
             interpolation=tensorflow_reader.INTERPOLATION,
             class_names=self._source.class_names,
         )
-        sample = next(iter(self._test(self._source.sample(SAMPLE), SAMPLE)))
+        sample = next(iter(self._test(self._source.test(SAMPLE), SAMPLE)))
         self.test: tuple[np.ndarray, np.ndarray] = (sample[0].numpy(), sample[1].numpy())
 
     def stream(self, start_step: int) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from compiled_layers import compiled_twice
 
-from keras_wrn.augment import colour as photometric
+from keras_wrn.augment import colour
 from keras_wrn.augment.colour import ColorJitter, Lighting
 from keras_wrn.errors import InputError
 
@@ -45,7 +45,7 @@ def test_jitter_is_the_three_blends_in_the_order_drawn():
     order = np.stack([RNG.permutation(3) for _ in IMAGES])
     assert len({tuple(row) for row in order}) == 6
     pixels = IMAGES.astype("float32")
-    found = _numpy(photometric.jitter(pixels, keras.ops.convert_to_tensor(factors), order))
+    found = _numpy(colour.jitter(pixels, keras.ops.convert_to_tensor(factors), order))
     for image, result, alphas, turns in zip(IMAGES, found, factors, order, strict=True):
         expected = image.astype("float64")
         for turn in turns:
@@ -56,23 +56,23 @@ def test_jitter_is_the_three_blends_in_the_order_drawn():
 
 def test_lighting_adds_one_colour_along_the_axes():
     alphas = RNG.normal(0, 0.1, (48, 3)).astype("float32")
-    found = _numpy(photometric.lit(IMAGES.astype("float32"), keras.ops.convert_to_tensor(alphas)))
+    found = _numpy(colour.lit(IMAGES.astype("float32"), keras.ops.convert_to_tensor(alphas)))
     axes = [[-0.5675, -0.5808, -0.5836], [0.7192, -0.0045, -0.6948], [0.4009, -0.8140, 0.4203]]
     for image, result, alpha in zip(IMAGES, found, alphas, strict=True):
         along = [255 * a * v for a, v in zip(alpha, (0.2175, 0.0188, 0.0045), strict=True)]
-        colour = sum(a * np.array(axis) for a, axis in zip(along, axes, strict=True))
-        np.testing.assert_allclose(result, image + colour, rtol=1e-5, atol=1e-3)
+        added = sum(a * np.array(axis) for a, axis in zip(along, axes, strict=True))
+        np.testing.assert_allclose(result, image + added, rtol=1e-5, atol=1e-3)
 
 
 def test_the_axes_are_orthonormal():
-    product = photometric.EIGENVECTORS.T @ photometric.EIGENVECTORS
+    product = colour.EIGENVECTORS.T @ colour.EIGENVECTORS
     np.testing.assert_allclose(product, np.eye(3), atol=2e-3)
 
 
 def test_factors_and_orders_of_a_batch(monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        photometric, "jitter", lambda *arguments: drawn.extend(map(_numpy, arguments[1:]))
+        colour, "jitter", lambda *arguments: drawn.extend(map(_numpy, arguments[1:]))
     )
     ColorJitter(0.4, seed=1)(np.zeros((3000, 1, 1, 3), "uint8"), training=True)
     factors, orders = drawn
@@ -90,8 +90,8 @@ def test_factors_and_orders_of_a_batch(monkeypatch):
 def test_draws_of_lighting_have_the_axes_spread():
     black = np.zeros((5000, 1, 1, 3), "uint8")
     colours = _numpy(Lighting(0.1, seed=1)(black, training=True))[:, 0, 0] / 255
-    along = colours @ photometric.EIGENVECTORS
-    np.testing.assert_allclose(along.std(axis=0), 0.1 * photometric.EIGENVALUES, rtol=0.1)
+    along = colours @ colour.EIGENVECTORS
+    np.testing.assert_allclose(along.std(axis=0), 0.1 * colour.EIGENVALUES, rtol=0.1)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
