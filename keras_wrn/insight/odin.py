@@ -54,7 +54,7 @@ def perturb(
         features = reader.features(normalise(pixels), training=False)
         features = features if isinstance(features, (list, tuple)) else [features]
         logits = ops.concatenate([ops.cast(each, "float32") for each in features], axis=-1)
-        logits = (ops.matmul(logits, head.kernel) + head.bias) / temperature
+        logits = ops.add(ops.matmul(logits, head.kernel), head.bias) / temperature
         return ops.max(keras.activations.log_softmax(logits, axis=-1), axis=-1)
 
     gradient, size = gradient_function(confidence), min(reader.batch_size, len(images))

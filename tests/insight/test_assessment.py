@@ -100,7 +100,7 @@ def test_corruptions_and_attacks_are_measured_on_the_first_images(model, found):
 def test_the_page_needs_no_other_and_shows_what_was_measured(found):
     assessment, folder = found
     text = (folder / "found.html").read_text(encoding="utf-8")
-    words = re.sub("base64,[^\"]*", "", text)
+    words = re.sub('base64,[^"]*', "", text)
     assert not re.search(r"https?:|//|<script|<link|@import|url\(", words)
     for title in ("Calibration", "Confusion matrix", "Worst mistakes", "Abstention"):
         assert f"<h2>{title}</h2>" in text
@@ -135,10 +135,10 @@ def test_held_out_and_training_images_take_the_place_of_halves(model):
 
 
 def test_odin_steps_towards_what_the_network_sees(model):
-    reader = open_reader(model, DIGITS, batch_size=4)
-    changed = perturb(reader, IMAGES[:6], 2.0)
-    assert set(np.unique(np.abs(changed - IMAGES[:6]))) <= {0.0, 2.0}
-    before, after = read(reader, IMAGES[:6]).logits, read_pixels(reader, changed).logits
+    reader = open_reader(model, DIGITS, batch_size=16)
+    changed = perturb(reader, IMAGES[:20], 2.0)
+    assert set(np.unique(np.abs(changed - IMAGES[:20]))) <= {0.0, 2.0}
+    before, after = read(reader, IMAGES[:20]).logits, read_pixels(reader, changed).logits
     assert np.all(softmax(after / 1000).max(axis=1) > softmax(before / 1000).max(axis=1))
     outputs = read(reader, IMAGES)
     halves = np.arange(0, N, 2), np.arange(1, N, 2)
@@ -153,7 +153,9 @@ def test_odin_steps_towards_what_the_network_sees(model):
         odin_epsilon=2.0,
         class_names=DIGITS.class_names,
     )
-    np.testing.assert_allclose(scores[""]["odin"][:6], softmax(after / 1000).max(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(
+        scores[""]["odin"][:20], softmax(after / 1000).max(axis=1), rtol=1e-5
+    )
     assert section["odin_epsilon"] == 2.0
 
 
