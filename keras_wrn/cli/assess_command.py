@@ -45,6 +45,12 @@ def add_assess(commands: Any) -> None:
         default=0,
         help="training images that Mahalanobis, kNN and ViM are fitted to (0: halves, crosswise)",
     )
+    add(
+        "--store_in",
+        metavar="FOLDER",
+        help="write the temperature of --held_out into the card of this folder: the run itself, or "
+        "published weights of the same recipe",
+    )
     add("--corruptions", action="store_true", help="the 15 of CIFAR-10-C, at 5 severities")
     add("--attacks", action="store_true", help="FGSM and PGD-20 of 8/255")
     add(
@@ -74,7 +80,12 @@ def _assess(arguments: argparse.Namespace) -> str:
     from keras_wrn.insight.assessment import assess
     from keras_wrn.insight.corruptions import CORRUPTIONS
     from keras_wrn.insight.out_sets import load_out_sets
+    from keras_wrn.insight.temperature_card import store_temperature
 
+    if arguments.store_in and (arguments.held_out is None or others or arguments.calibrated):
+        raise InputError(
+            "--store_in takes the temperature of one run, not calibrated yet, on --held_out images."
+        )
     model, name = _ensemble(trained, others)
     where = arguments.data_dir
     data = images_of(trained, "test", dataset=arguments.dataset, data_dir=where)
@@ -104,6 +115,8 @@ def _assess(arguments: argparse.Namespace) -> str:
         html=arguments.html,
     )
     written = [file for file in (arguments.json, arguments.html) if file]
+    if arguments.store_in:
+        written.append(str(store_temperature(assessment.figures, trained, arguments.store_in)))
     return "\n".join([_summary(assessment), *(f"Written: {file}" for file in written)])
 
 

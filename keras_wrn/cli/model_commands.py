@@ -174,6 +174,9 @@ def add_model_command(commands: Any, name: str, paths: str, summary: str) -> Any
     if name in ("evaluate", "assess"):
         data += "; test set, or a folder of class sub-folders (the model's own data set)"
     parser.add_argument("--dataset", help=data)
+    parser.add_argument(
+        "--calibrated", action="store_true", help="with the temperature in the model's card"
+    )
     return parser
 
 
@@ -204,6 +207,8 @@ def load(arguments: argparse.Namespace, *, measures: bool = False) -> tuple[Trai
     start_keras()
     from keras_wrn.inference.trained import load_model, load_trained
 
+    calibrated = arguments.calibrated
     if not named:
-        return load_trained(arguments.paths[0]), arguments.paths[1:]
-    return load_model(arguments.model, weights, arguments.dataset or "cifar10"), arguments.paths
+        return load_trained(arguments.paths[0], calibrated=calibrated), arguments.paths[1:]
+    dataset = arguments.dataset or "cifar10"
+    return load_model(arguments.model, weights, dataset, calibrated=calibrated), arguments.paths

@@ -7,6 +7,7 @@ the SHA-256 of the weights, so evaluation, prediction and export need this folde
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,17 +44,20 @@ class Trained:
     path: Path
 
 
-def load_trained(path: str | os.PathLike[str]) -> Trained:
+def load_trained(path: str | os.PathLike[str], *, calibrated: bool = False) -> Trained:
     """Load a run folder or a folder of published weights.
 
     Args:
         path: a folder with card.json and model.weights.h5.
+        calibrated: divide the logits by the temperature in the card. The model then predicts, and
+            is exported, with calibrated probabilities; its classes stay the same.
 
     Returns:
         The network with its weights, its card and its preprocessing.
 
     Raises:
         InputError: the folder is not of a finished run, or is damaged; the message names the file.
+            Or the card has no temperature.
 
     Example:
         >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
@@ -71,13 +75,37 @@ def load_trained(path: str | os.PathLike[str]) -> Trained:
     preprocessing = from_card(card, folder)
     model = _build(card["network"], str(folder / CARD_FILE))
     load_exactly(model, weights)
+    if calibrated:
+        _divide_logits(model, _temperature(card, folder))
     return Trained(model, card, preprocessing, folder)
+
+
+def _temperature(card: dict[str, Any], folder: Path) -> float:
+    """The temperature in a card; raises InputError if it has none."""
+    if (fitted := card.get("temperature")) is None:
+        raise InputError(
+            f"{folder / CARD_FILE} has no temperature. Fit one to images that the network was not "
+            f"trained on: keras-wrn assess {folder} --held_out DATASET "
+            f"--store_in {folder}"
+        )
+    value = fitted.get("value")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"{folder / CARD_FILE} is damaged. Received: temperature={fitted!r}.")
+    return float(value)
+
+
+def _divide_logits(model: keras.Model, temperature: float) -> None:
+    """Divide a classifier's logits, by dividing the weights of its last layer."""
+    classifier = model.layers[-1]
+    classifier.set_weights([values / temperature for values in classifier.get_weights()])
 
 
 def load_model(
     name: str = "16-4",
     weights: str | os.PathLike[str] = "cifar10",
     dataset: str | Preprocessing = "cifar10",
+    *,
+    calibrated: bool = False,
 ) -> Trained:
     """Load a network by its name, with published weights or those of a file.
 
@@ -88,6 +116,7 @@ def load_model(
             .safetensors file.
         dataset: of a weights file, the data set that it was trained on: a name ("cifar10") or a
             `Preprocessing`.
+        calibrated: of published weights, as in `load_trained`.
 
     Returns:
         The network with its weights and its preprocessing.
@@ -103,7 +132,11 @@ def load_model(
     if is_keyword(weights):
         title, network = find_network(name, str(weights))
         published = find(architecture_name(title, network["builder"]), str(weights))
-        return load_trained(published.weights_file().parent)
+        return load_trained(published.weights_file().parent, calibrated=calibrated)
+    if calibrated:
+        raise InputError(
+            f"A temperature is in the card of a run or of published weights. Received: {file}."
+        )
     title, network = find_network(name, dataset)
     if not file.is_file():
         raise InputError(f"`weights` must be a file that exists. Received: {file}.")

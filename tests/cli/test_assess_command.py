@@ -1,25 +1,28 @@
 import json
 
-import numpy as np
 import pytest
 from tiny_run import change_card, random_images, write_run
 
+import keras_wrn
 from keras_wrn import datasets
 from keras_wrn.cli import main
 from keras_wrn.images.preprocessing import PREPROCESSING, Preprocessing
+from keras_wrn.inference.classifier import class_probabilities
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run whose data set, digits, has 60 images of noise."""
-    images = random_images(60)
-    labels = [number % 10 for number in range(60)]
-    part = datasets.Images(images, np.array(labels))
+    """A run, and 60 images of noise as its data set, of which it gets a third wrong."""
+    folder, images = write_run(tmp_path / "run"), random_images(60)
+    network = keras_wrn.load_trained(folder)
+    labels = class_probabilities(network.model, images, network.preprocessing).argmax(axis=1)
+    labels[::3] = (labels[::3] + 1) % 10
+    part = datasets.Images(images, labels)
     names = PREPROCESSING["digits"].class_names
     monkeypatch.setattr(
         datasets, "load", lambda name, *_, **__: datasets.Dataset(str(name), part, part, names)
     )
-    return write_run(tmp_path / "run")
+    return folder
 
 
 def call(*words):
@@ -61,6 +64,20 @@ def test_the_temperature_is_fitted_to_what_the_recipe_held_out(run, tmp_path, ca
     assert call("assess", run, "--held_out", "own", "--json", table) == 0
     found = json.loads(table.read_text(encoding="utf-8"))
     assert found["conformal"]["calibrated_on"] == "25 held-out images"
+    capsys.readouterr()
+    temperature = found["temperature"]["temperature"]
+    assert call("assess", run, "--held_out", "own", "--store_in", run) == 0
+    assert capsys.readouterr().out.endswith(f"Written: {run / 'card.json'}\n")
+    card = json.loads((run / "card.json").read_text(encoding="utf-8"))
+    assert card["temperature"]["value"] == pytest.approx(temperature)
+    assert call("evaluate", run, "--calibrated", "--json") == 0
+    after = json.loads(capsys.readouterr().out)
+    assert after["nll"] == pytest.approx(found["temperature"]["after"]["nll"], rel=1e-4)
+
+
+def test_a_temperature_of_halves_is_not_stored(run, capsys):
+    assert call("assess", run, "--store_in", run) == 2
+    assert "on --held_out images" in capsys.readouterr().err
 
 
 def test_a_mistake_is_a_sentence(run, capsys):
