@@ -67,13 +67,16 @@ def grad_cam(
     return np.maximum((weights * maps).sum(axis=-1)[0], 0)
 
 
-def draw_grad_cam(picture: np.ndarray, heat: np.ndarray, strength: float = 0.5) -> np.ndarray:
+def draw_grad_cam(
+    picture: np.ndarray, heat: np.ndarray, strength: float = 0.5, *, maximum: float | None = None
+) -> np.ndarray:
     """Lay the heat of `grad_cam` over a picture, from blue (nothing) over green to red (most).
 
     Args:
         picture: uint8, (height, width, 3).
         heat: (rows, columns), of any size, 0 or above.
         strength: the share of the heat's colour, in [0, 1].
+        maximum: the heat that is drawn red; None for the largest of this picture.
 
     Returns:
         A new uint8 picture of the same shape.
@@ -103,7 +106,8 @@ def draw_grad_cam(picture: np.ndarray, heat: np.ndarray, strength: float = 0.5) 
         raise InputError(f"`strength` must be in [0, 1]. Received: strength={strength!r}.")
     height, width = picture.shape[:2]
     large = Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR)
-    share = np.asarray(large) / max(float(heat.max()), np.finfo(np.float32).tiny)
+    most = float(heat.max()) if maximum is None else maximum
+    share = np.asarray(large) / max(most, np.finfo(np.float32).tiny)
     points = np.linspace(0, 1, 3)
     colours = np.stack(
         [np.interp(share, points, channel) for channel in ((0, 0, 255), (0, 255, 0), (255, 0, 0))],
