@@ -135,7 +135,7 @@ def _classes(assessment: Assessment) -> str:
     ]
     return (
         "<h2>Confusion matrix</h2><p>Rows are the true classes, columns the predicted ones. The "
-        f'darker a cell, the more of its class is mistaken so.</p><div class="wide">{drawn}</div>'
+        f'stronger a colour, the more of the class is mistaken.</p><div class="wide">{drawn}</div>'
         f"<h2>Hardest classes</h2>{_table(['class', 'images', 'error'], rows)}"
         "<h2>Worst mistakes</h2><p>The mistakes that the network is surest of.</p>"
         f"{_gallery(assessment, surest, names)}"
