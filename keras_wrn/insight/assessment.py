@@ -73,7 +73,8 @@ def assess(
         corruptions: names of `insight.corruptions.CORRUPTIONS`, each at 5 severities.
         attacks: names of `insight.attacks.ATTACKS`.
         epsilon: the largest change by an attack, in pixel values of 255 (L-infinity).
-        robustness_images: how many of the images are corrupted and attacked, the first.
+        robustness_images: how many of the images are corrupted and attacked, the first. These are
+            read once each, without mirror images and dropout.
         label_errors: look for wrong labels by cleanlab, which must be installed.
         flip: average over each image and its mirror image.
         dropout_passes: average over so many passes with dropout; 0: no dropout.

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.insight.graph import leaf_layers, single_input, walk
+from keras_wrn.insight.graph import ENSEMBLE_MEAN, leaf_layers, single_input, walk
 
 if TYPE_CHECKING:
     import keras
-
-_MEAN = "ensemble_mean"
 
 
 def ensemble(models: Sequence[keras.Model], *, name: str = "ensemble") -> keras.Model:
@@ -69,13 +67,13 @@ def ensemble(models: Sequence[keras.Model], *, name: str = "ensemble") -> keras.
         keras.Model(model.input, model.output, name=f"member{number}_{model.name}")
         for number, model in enumerate(models, start=1)
     ]
-    mean = keras.layers.Average(name=_MEAN)([member(images) for member in members])
+    mean = keras.layers.Average(name=ENSEMBLE_MEAN)([member(images) for member in members])
     return keras.Model(images, mean, name=name)
 
 
 def members_of(model: keras.Model) -> list[keras.Model]:
     """The members of an ensemble that `ensemble` made; any other model is its own only member."""
-    if model.layers[-1].name != _MEAN:
+    if model.layers[-1].name != ENSEMBLE_MEAN:
         return [model]
     return [layer for layer in model.layers if hasattr(layer, "layers")]
 

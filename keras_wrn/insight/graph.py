@@ -15,6 +15,7 @@ from keras_wrn.errors import InputError
 if TYPE_CHECKING:
     import keras
 
+ENSEMBLE_MEAN = "ensemble_mean"  # the last layer of `ensembles.ensemble`
 # A layer and the arguments of one call of it -> what it returns.
 Visit = Callable[..., Any]
 
@@ -101,7 +102,7 @@ def logits_function(
 
     Args:
         model: a functional classifier, possibly with models inside, that ends in a softmax (as a
-            layer or as the activation of a Dense layer) or in logits.
+            layer or as the activation of a Dense layer) or in logits; or an ensemble.
         change: called with each layer and its result; what it returns takes the result's place.
 
     Returns:
@@ -132,6 +133,9 @@ def logits_function(
     single_input(model)
 
     def compute(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if layer is last and last.name == ENSEMBLE_MEAN:
+            # The logarithm of probabilities is a logit; float32's smallest number is 1e-38.
+            return keras.ops.log(keras.ops.maximum(layer(*args, **kwargs), 1e-30))
         if layer is not last or not (is_softmax or isinstance(last, keras.layers.Softmax)):
             return layer(*args, **kwargs)
         if not isinstance(last, keras.layers.Dense):

@@ -6,9 +6,11 @@ from tiny_run import DIGITS, random_images
 
 import keras_wrn
 from keras_wrn.errors import InputError
+from keras_wrn.images.preprocessing import preprocess_input
 from keras_wrn.inference.classifier import class_probabilities
 from keras_wrn.insight.calibration import softmax
 from keras_wrn.insight.ensembles import combine_logits, members_of
+from keras_wrn.insight.graph import logits_function
 from keras_wrn.insight.outputs import open_reader, read
 
 IMAGES = random_images(5)
@@ -133,3 +135,12 @@ def test_dropout_needs_a_network_that_has_it(model):
         probabilities(model, dropout_passes=3)
     with pytest.raises(InputError, match="a whole number from 0. Received: -1"):
         probabilities(model, dropout_passes=-1)
+
+
+def test_attacks_follow_the_gradient_of_an_ensembles_mean(model):
+
+    both = keras_wrn.ensemble([model, network(1)])
+    logits = keras.ops.convert_to_numpy(logits_function(both)(preprocess_input(IMAGES, DIGITS)))
+    np.testing.assert_allclose(
+        softmax(logits), class_probabilities(both, IMAGES, DIGITS), atol=1e-5
+    )
