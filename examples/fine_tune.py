@@ -4,8 +4,8 @@
 
 FOLDER has a sub-folder of images per class, with or without train/ and test/ above them. The body
 is a published network of CIFAR-10, WRN-16-4 unless --network names another. Batch normalisation
-keeps the statistics that it was trained with, also in the second part: the batches of a small
-folder would make bad ones.
+stays as it was trained, also in the second part: the batches of a small folder would make bad
+statistics. (Calling the body with training=False does not do that: in Keras 3, `fit` overrides it.)
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 import keras_wrn
 from keras_wrn.cli.program import status_of
 from keras_wrn.images.preprocessing import preprocessing_of
+from keras_wrn.optimizers import TorchSGD
 
 BATCH = 16
 HEAD_RATE, BODY_RATE = 0.3, 0.01  # learning rates of the two parts
@@ -28,9 +29,7 @@ def build(body: keras.Model, classes: int) -> keras.Model:
     """Put a new classifier on a body that returns pooled features; the body is frozen."""
     body.trainable = False
     images = keras.Input(body.input_shape[1:])
-    # training=False: dropout is off and the moving statistics are used, whatever is trained.
-    features = body(images, training=False)
-    outputs = keras.layers.Dense(classes, activation="softmax", name="new_classes")(features)
+    outputs = keras.layers.Dense(classes, activation="softmax", name="new_classes")(body(images))
     return keras.Model(images, outputs, name="fine_tuned")
 
 
@@ -41,7 +40,7 @@ def fine_tune(
     epochs: tuple[int, int] = (10, 5),
     rates: tuple[float, float] = (HEAD_RATE, BODY_RATE),
 ) -> list[float]:
-    """Train the classifier, then everything.
+    """Train the classifier, then everything but batch normalisation.
 
     Args:
         model: of `build`.
@@ -56,9 +55,14 @@ def fine_tune(
     losses: list[float] = []
     steps = -(-len(images) // BATCH)
     for count, rate, whole in zip(epochs, rates, (False, True), strict=True):
-        model.layers[1].trainable = whole
+        body = model.layers[1]
+        body.trainable = whole
+        for layer in body.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False  # and so it uses its moving statistics
         falling = keras.optimizers.schedules.CosineDecay(rate, max(1, count * steps))
-        optimizer = keras_wrn.optimizers.TorchSGD(falling, weight_decay=DECAY)
+        # The first steps of the whole network can be far too large.
+        optimizer = TorchSGD(falling, weight_decay=DECAY, global_clipnorm=1.0)
         model.compile(optimizer, "sparse_categorical_crossentropy")
         history = model.fit(images, labels, batch_size=BATCH, epochs=count, verbose=0)
         losses += history.history.get("loss", [])

@@ -42,8 +42,8 @@ def test_the_body_is_frozen_first_and_moves_later(example):
     names = [weight.path for weight in body.weights]
     changed = moved(start, body_weights(model))
     for name, change in zip(names, changed, strict=True):
-        # The moving statistics stay, the rest is trained.
-        assert change == ("moving_" not in name), name
+        # Batch normalisation stays, its statistics too; the rest is trained.
+        assert change == ("kernel" in name), name
 
 
 def test_five_classes_of_a_folder(example, tmp_path):
@@ -58,6 +58,6 @@ def test_five_classes_of_a_folder(example, tmp_path):
     said = example.main(example.parse([*words, "--save", str(tmp_path / "tuned.keras")]))
     error = float(said.split(": ")[1].partition("%")[0]) / 100
     assert "of 40 test images are wrong" in said
-    assert error < 0.2  # chance is 0.8; the frozen body reaches about 0.4
+    assert error < 0.35  # chance is 0.8; the classifier alone reaches about 0.43
     again = keras.saving.load_model(tmp_path / "tuned.keras")
     assert again.output_shape == (None, 5)
