@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import ml_dtypes
 import numpy as np
 import safetensors.numpy
 
+from keras_wrn.checkpoints.choosing import Choice, choose
 from keras_wrn.checkpoints.hdf5 import numbers, visit_datasets
 from keras_wrn.checkpoints.torch_files import is_torch_zip, read_torch_pickle
 from keras_wrn.errors import InputError
@@ -23,50 +23,69 @@ from keras_wrn.system.backend import not_installed
 
 HUB = "hf://"
 _FORMATS = "PyTorch's .pt or .pth, .safetensors, .npz or .h5"
-# Where training scripts keep the network beside the optimiser, the epoch and the accuracy. The
-# authors' first version kept moving statistics apart from parameters.
-_CONTAINERS = (("state_dict",), ("model_state_dict",), ("params", "stats"), ("model",), ("net",))
+_POINTER = b"version https://git-lfs"
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def read_checkpoint(
+    path: str | os.PathLike[str], which: str | None = None
+) -> dict[str, np.ndarray]:
     """Read every tensor of the network in a checkpoint.
 
     Args:
         path: a file, or "hf://owner/repo/file" for one on the Hugging Face Hub
             ("hf://owner/repo@revision/file" for one version of it).
+        which: of several networks in the file, the key of one, such as "ema"; None: the network
+            that was trained, rather than an average of its weights.
 
     Returns:
         Name -> array, in the layout of the file. A PyTorch checkpoint with an optimiser gives
         the network alone: what is under "state_dict", "model_state_dict", "params" or "model".
 
     Raises:
-        InputError: there is no such file, it is damaged, it holds no tensors, or its pickle asks
-            for more than tensors.
+        InputError: there is no such file, it is damaged, it holds no tensors or two networks that
+            are equally likely, or its pickle asks for more than tensors.
 
     Example:
         >>> sorted(read_checkpoint("wrn.npz"))[:2]  # doctest: +SKIP
         ['bn.bias', 'bn.running_mean']
     """
+    return read_network_of(path, which).tensors
+
+
+def read_network_of(path: str | os.PathLike[str], which: str | None = None) -> Choice:
+    """Read as `read_checkpoint` does, and return which network of the file was taken."""
     file = _download(os.fspath(path)) if str(path).startswith(HUB) else Path(path)
     if not file.is_file():
         raise InputError(f"`path` must be a file that exists. Received: {file}")
+    refuse_pointer(file)
     with file.open("rb") as opened:
         start = opened.read(9)
+    tree: Any
     if start.startswith(b"\x89HDF"):
-        tensors = _read_h5(file)
+        tree = _read_h5(file)
     elif zipfile.is_zipfile(file) and not is_torch_zip(file):
-        tensors = _read_npz(file)
+        tree = _read_npz(file)
     elif start[8:] == b"{":
-        tensors = read_safetensors(file)
+        tree = read_safetensors(file)
     elif start.startswith((b"PK", b"\x80")):
-        tensors = _state_dict(read_torch_pickle(file), file)
+        tree = read_torch_pickle(file)
     else:
         raise InputError(f"A checkpoint must be {_FORMATS}. {file} is none of these.")
-    if not tensors:
-        raise InputError(f"{file} holds no tensors.")
+    choice = choose(tree, file, which)
+    tensors = choice.tensors
     if odd := [name for name, array in tensors.items() if array.dtype.kind not in "fiub"]:
         raise InputError(f"{file} holds tensors that are no numbers: {', '.join(odd)}.")
-    return tensors
+    return choice
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise InputError if a file is what Git LFS leaves where a large file was not downloaded."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise InputError(
+                f"{path} is a Git LFS pointer, not the file itself. Download it: run "
+                "`git lfs pull` in its repository, or fetch the file from its page."
+            )
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -118,30 +137,6 @@ def _read_h5(path: Path) -> dict[str, np.ndarray]:
         raise InputError(
             f"{path} is a weights file of Keras 3, which does not describe its network. Build that "
             "network, and load it with `weights=` or model.load_weights."
-        )
-    return tensors
-
-
-def _state_dict(tree: Any, path: Path) -> dict[str, np.ndarray]:
-    """Find the tensors of the network in what a training script saved."""
-    received = sorted(map(str, tree)) if isinstance(tree, Mapping) else [type(tree).__name__]
-    while isinstance(tree, Mapping):
-        for container in _CONTAINERS:
-            parts = [tree[key] for key in container if isinstance(tree.get(key), Mapping)]
-            if parts:
-                tree = {key: value for part in parts for key, value in part.items()}
-                break
-        else:
-            break
-    tensors = {}
-    if isinstance(tree, Mapping):
-        tensors = {str(k): v for k, v in tree.items() if isinstance(v, np.ndarray)}
-    if not tensors:
-        raise InputError(
-            f"{path} must hold tensors by name, alone or under one of "
-            f"{', '.join(key for keys in _CONTAINERS for key in keys)}. "
-            f"It holds: {', '.join(received[:20])}. Save one network's tensors: "
-            "torch.save(model.state_dict(), path)."
         )
     return tensors
 

@@ -7,15 +7,23 @@ Torch writes "module.block1.layer.0.bn1.running_mean", Keras "conv2d_3/kernel:0"
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from keras_wrn.errors import InputError
 
-# Wrappers put their name in front of every other: DataParallel, Lightning and normalising wrappers,
-# torch.compile.
-WRAPPERS = ("module.", "model.", "_orig_mod.", "net.")
+# Wrappers put their name in front of every other: DataParallel, averaged models, Lightning,
+# torch.compile; nn.Sequential puts a number, where a layer that normalises comes first.
+_WRAPPER = re.compile(
+    r"(module|model|_orig_mod|net|network|backbone|encoder|online_model|\d+(?=\.[^.]+\.))\."
+)
+# Constants of a network or layer that normalises images: mean and std.
+STATISTICS = (("mean", "std"), ("mu", "sigma"), ("means", "stds"), ("means", "sds"))
+_CONSTANT = "|".join(sorted({name for pair in STATISTICS for name in pair}))
+_NORMALISER = re.compile(rf"(?i)(\d+|\w*norm\w*|\w*preproc\w*|transform\w*)\.({_CONSTANT})")
+# Counters that wrappers and batch normalisations keep; no network computes with them.
+_COUNTERS = {"num_batches_tracked", "n_averaged", "num_updates", "initted", "step", "decay"}
 # Suffix of a tensor's name -> Keras' variable, in batch normalisation and in other layers.
 # Torch's "weight" has the output planes first, Keras' "kernel" has them last.
 BATCH_NORM_TENSORS = {
@@ -45,16 +53,17 @@ def sort_by_layer(
         source: the file, for messages.
 
     Returns:
-        Layer, without wrappers -> suffix -> tensor.
+        Layer, without wrappers -> suffix -> tensor. Constants that normalise images are layers
+        called "mean" and "std" or as in `STATISTICS`.
 
     Raises:
         InputError: two tensors have one name without wrappers.
     """
     layers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for key, tensor in tensors.items():
-        layer, suffix = _split(key)
-        if suffix == "num_batches_tracked":
+        if tensor.size == 1 and re.split(r"[./]", key)[-1] in _COUNTERS:
             continue
+        layer, suffix = _split(key)
         if suffix in layers[layer]:
             raise InputError(
                 f"{source} has two tensors for {layer}: one of that name, and {key} in a wrapper."
@@ -63,16 +72,35 @@ def sort_by_layer(
     return {layer: found for layer, found in layers.items() if found}
 
 
+def follows_hidden_layer(names: Iterable[str]) -> bool:
+    """Whether nn.Sequential has a layer without tensors before the network: "1." but no "0."."""
+    first = {re.sub(r"^(module\.|model\.|_orig_mod\.)+", "", name).split(".")[0] for name in names}
+    return all(name.isdigit() for name in first) and bool(first) and "0" not in first
+
+
+def without_first_name(layers: Layers) -> Layers:
+    """Remove what all names begin with: "wrn." of the attribute that held the network."""
+    constants = {name for pair in STATISTICS for name in pair}
+    named = [layer for layer in layers if layer not in constants]
+    if len({layer.partition(".")[0] for layer in named}) != 1 or not all("." in n for n in named):
+        return layers
+    return without_first_name(
+        {layer.partition(".")[2] if layer in named else layer: layers[layer] for layer in layers}
+    )
+
+
 def _split(key: str) -> tuple[str, str]:
     """Split the name that Torch, Keras or TensorFlow gave a tensor into layer and suffix."""
     if "/" in key:
         # "model_weights/conv2d_1/conv2d_1/kernel:0", "model/.../kernel/.ATTRIBUTES/VARIABLE_VALUE"
         parts = key.partition("/.ATTRIBUTES")[0].split("/")
         return parts[-2], parts[-1].partition(":")[0]
-    while wrapper := next((prefix for prefix in WRAPPERS if key.startswith(prefix)), None):
-        key = key.removeprefix(wrapper)
+    while not (constant := _NORMALISER.fullmatch(key)) and (wrapper := _WRAPPER.match(key)):
+        key = key[wrapper.end() :]
+    if constant:
+        return constant[2].lower(), TORCH_LAYOUT
     layer, _, suffix = key.rpartition(".")
-    if layer and suffix in {*SUFFIXES, "num_batches_tracked"}:
+    if layer and suffix in SUFFIXES:
         return layer, suffix
     # The authors' convolutions and normalising constants have no suffix.
     return key, TORCH_LAYOUT

@@ -1,7 +1,8 @@
 """Read tensors from PyTorch's files without PyTorch.
 
 A .pt or .pth file is a pickle and raw numbers, and a pickle may call any function of any module.
-This reader replaces the few functions that make tensors by its own, and refuses every other name.
+This reader replaces the few functions that make tensors by its own, passes over what holds no
+tensor without executing it (`stand_ins`), and refuses every other name.
 
 `torch.save` has two formats. Since 1.6 a file is a zip archive of `data.pkl` and one entry per
 storage; before that it is a row of pickles, followed by the storages.
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from keras_wrn.checkpoints.stand_ins import Items, stand_in
 from keras_wrn.errors import InputError
 from keras_wrn.system.pickles import ForbiddenNameError, RestrictedUnpickler
 
@@ -146,22 +148,19 @@ class _Tensor:
         return np.lib.stride_tricks.as_strided(values, self.size, strides).copy()
 
 
-class _Ignored:
-    """Takes the place of an object that holds no tensor."""
-
-    def __init__(self, *arguments: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None: ...
-
-
 class _RebuildTensor(NamedTuple):
-    """Takes the place of the functions in torch._utils that make a tensor or a parameter."""
+    """Takes the place of the functions in torch that make a tensor or a parameter."""
 
-    is_parameter: bool = False
+    kind: str = "tensor"
 
     def __call__(self, *arguments: Any) -> Any:
-        if self.is_parameter:
+        if self.kind == "parameter":
             return arguments[0]
+        if self.kind == "subclass":  # also a tensor with attributes: function, class, arguments
+            make, _, arguments, *_ = arguments
+            if not isinstance(make, _RebuildTensor):
+                raise ValueError("a tensor is made by no function of PyTorch")
+            return make(*arguments)
         storage, offset, size, stride, *_ = arguments
         return _Tensor(storage, offset, tuple(size), tuple(stride))
 
@@ -170,18 +169,12 @@ _ALLOWED: dict[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "torch._utils._rebuild_tensor": _RebuildTensor(),
     "torch._utils._rebuild_tensor_v2": _RebuildTensor(),
-    "torch._utils._rebuild_parameter": _RebuildTensor(is_parameter=True),
-    "torch._utils._rebuild_parameter_with_state": _RebuildTensor(is_parameter=True),
+    "torch._utils._rebuild_parameter": _RebuildTensor("parameter"),
+    "torch._utils._rebuild_parameter_with_state": _RebuildTensor("parameter"),
+    "torch._tensor._rebuild_from_type_v2": _RebuildTensor("subclass"),
     "torch.Size": tuple,
+    "collections.defaultdict": Items,
     **{f"torch.{name}": _StorageType(dtype) for name, dtype in _STORAGES.items()},
-    # Training scripts save their options and their best accuracy beside the weights.
-    "argparse.Namespace": _Ignored,
-    "torch.device": _Ignored,
-    **{f"torch.{name}": _Ignored for name in ("float32", "float16", "bfloat16")},
-    "numpy.dtype": _Ignored,
-    "numpy.core.multiarray.scalar": _Ignored,
-    "numpy._core.multiarray.scalar": _Ignored,
-    "_codecs.encode": _Ignored,
 }
 
 
@@ -191,6 +184,11 @@ class _Unpickler(RestrictedUnpickler):
     def __init__(self, file: BinaryIO, load_storage: Callable[[str, _Storage], _Storage]) -> None:
         super().__init__(file, _ALLOWED, "plain tensors", encoding="utf-8")
         self._load_storage = load_storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what takes the place of a name, or refuse it."""
+        found = None if f"{module}.{name}" in _ALLOWED else stand_in(module, name)
+        return found or super().find_class(module, name)
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, storage_type, key, _, count, *view = pid

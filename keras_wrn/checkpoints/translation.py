@@ -16,12 +16,16 @@ from keras_wrn.checkpoints.dialects import (
     dialect_called,
     key_map_dialect,
 )
-from keras_wrn.checkpoints.files import read_checkpoint
+from keras_wrn.checkpoints.files import read_network_of
 from keras_wrn.checkpoints.layer_names import (
     BATCH_NORM_TENSORS,
     OTHER_TENSORS,
+    STATISTICS,
     TORCH_LAYOUT,
+    Layers,
+    follows_hidden_layer,
     sort_by_layer,
+    without_first_name,
 )
 from keras_wrn.errors import InputError
 from keras_wrn.networks.recognition import Recognised, Weights, read_network
@@ -39,7 +43,8 @@ class Translation:
         dialect: the checkpoint's.
         weights: our layer -> variable -> array, in Keras' layout.
         unknown: names of tensors without a place in the network.
-        statistics: mean and std of images in [0, 1], if the network normalises its images.
+        statistics: mean and std of images, if the network normalises its images.
+        notes: sentences about what the file leaves open.
     """
 
     network: Recognised
@@ -47,6 +52,7 @@ class Translation:
     weights: Weights
     unknown: list[str]
     statistics: Statistics | None
+    notes: tuple[str, ...] = ()
 
 
 def translate(
@@ -54,6 +60,7 @@ def translate(
     dialect: str | None = None,
     *,
     key_map: KeyMap | str | os.PathLike[str] | None = None,
+    which: str | None = None,
 ) -> Translation:
     """Read a checkpoint and translate its names.
 
@@ -61,6 +68,7 @@ def translate(
         path: the checkpoint, as for `convert`.
         dialect: its dialect, or None to recognise it.
         key_map: names in place of a dialect's, as for `convert`.
+        which: the key of one network of several in the file.
 
     Returns:
         The network and its weights.
@@ -71,13 +79,30 @@ def translate(
     chosen = dialect_called(dialect) if dialect is not None else None
     if isinstance(key_map, str | os.PathLike):
         key_map = _read_key_map(Path(key_map))
-    layers = sort_by_layer(read_checkpoint(path), path)
+    choice = read_network_of(path, which)
+    layers: Layers = sort_by_layer(choice.tensors, path)
     if key_map is not None:
         chosen = key_map_dialect(key_map, chosen)
+    else:
+        layers = without_first_name(layers)
+        if chosen is not None:
+            _check_dialect(chosen, layers, path)
     chosen = chosen or _recognise(layers, path)
-    weights, unknown = _translate_weights(layers, chosen.translate(layers), chosen)
+    constants = _find_constants(layers, chosen)
+    weights, unknown = _translate_weights(
+        {name: layer for name, layer in layers.items() if name not in constants},
+        chosen.translate(layers),
+        chosen,
+    )
     network = read_network(weights, str(path))
-    return Translation(network, chosen, weights, unknown, _read_statistics(layers, chosen, network))
+    statistics = _read_statistics(layers, constants, chosen, network)
+    notes = [choice.described()]
+    if statistics is None and follows_hidden_layer(choice.tensors):
+        notes.append(
+            "The names begin with a number above 0: a layer without stored values came before the "
+            "network, such as one that normalises images. It is not in the file."
+        )
+    return Translation(network, chosen, weights, unknown, statistics, tuple(filter(None, notes)))
 
 
 def _read_key_map(path: Path) -> KeyMap:
@@ -86,7 +111,7 @@ def _read_key_map(path: Path) -> KeyMap:
     return read_json(path)
 
 
-def _recognise(layers: dict[str, dict[str, np.ndarray]], path: object) -> Dialect:
+def _recognise(layers: Layers, path: object) -> Dialect:
     """Find the dialect that knows the most of these names; of equals, the first."""
     known = {dialect: len(dialect.translate(layers)) for dialect in DIALECTS}
     best = max(DIALECTS, key=lambda dialect: known[dialect])
@@ -99,8 +124,23 @@ def _recognise(layers: dict[str, dict[str, np.ndarray]], path: object) -> Dialec
     )
 
 
+def _check_dialect(dialect: Dialect, layers: Layers, path: object) -> None:
+    """Raise InputError if a dialect that the caller named has other names than the file."""
+    known = len(dialect.translate(layers))
+    if 2 * known >= len(layers):
+        return
+    best = max(DIALECTS, key=lambda other: len(other.translate(layers)))
+    found = f"{', '.join(sorted(layers)[:6])} ..."
+    if (others := len(best.translate(layers))) > known:
+        found += f" They are those of {best.name!r}, which knows {others}."
+    raise InputError(
+        f"{path} has other names than {dialect.name!r}, which knows {known} of its {len(layers)} "
+        f"layers. Found: {found} Leave `dialect` (--dialect) out to recognise the names."
+    )
+
+
 def _translate_weights(
-    layers: dict[str, dict[str, np.ndarray]], theirs: dict[str, str], dialect: Dialect
+    layers: Layers, theirs: dict[str, str], dialect: Dialect
 ) -> tuple[Weights, list[str]]:
     """Translate tensors into our names and Keras' layout; list those without a place."""
     weights: Weights = {}
@@ -121,25 +161,34 @@ def _translate_weights(
     return weights, sorted(unknown)
 
 
+def _find_constants(layers: Layers, dialect: Dialect) -> tuple[str, ...]:
+    """Find the names of mean and std; a wrapper of any dialect may have brought them."""
+    left_out = () if callable(dialect.names) else dialect.names
+    pairs = (dialect.statistics or (), *STATISTICS)
+    whole = [pair for pair in pairs if all(n in layers and n not in left_out for n in pair)]
+    return next(filter(None, whole), ())
+
+
 def _read_statistics(
-    layers: dict[str, dict[str, np.ndarray]], dialect: Dialect, network: Recognised
+    layers: Layers, constants: tuple[str, ...], dialect: Dialect, network: Recognised
 ) -> Statistics | None:
-    """Find the mean and std with which the network normalises its images."""
-    names, classes, channels = dialect.statistics or (), network.classes, network.channels
-    found = [layers[name] for name in names if name in layers]
-    if len(found) == 2:
-        mean, std = (tuple(map(float, layer[TORCH_LAYOUT].ravel())) for layer in found)
+    """Read the mean and std with which the network normalises its images."""
+    classes, channels = network.classes, network.channels
+    if constants:
+        mean, std = (tuple(map(float, layers[name][TORCH_LAYOUT].ravel())) for name in constants)
         if not len(mean) == len(std) == channels:
             raise InputError(
-                f"{' and '.join(names)} must be one for each of {channels} channels. "
+                f"Mean and std must be one for each of {channels} channels. "
                 f"Received: {len(mean)} and {len(std)}"
             )
+        if min(std) <= 0:
+            raise InputError(f"The std of images must be above 0. Received: {std}")
         return mean, std
     if classes is not None and classes in dialect.default_statistics:
         return dialect.default_statistics[classes]
-    if found or dialect.default_statistics:
+    if dialect.default_statistics or any(name in layers for name in dialect.statistics or ()):
         raise InputError(
             f"A network of the dialect {dialect.name!r} normalises its images, and the checkpoint "
-            f"lacks the constants: {', '.join(name for name in names if name not in layers)}."
+            f"lacks the constants: {' and '.join(dialect.statistics or ())}."
         )
     return None
