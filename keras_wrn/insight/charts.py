@@ -12,6 +12,7 @@ import numpy as np
 
 _COLOURS = ("--one", "--two", "--three", "--four", "--five")
 _LEFT, _BOTTOM, _TOP, _RIGHT = 52, 40, 12, 12  # pixels around the axes
+_ROW = 17  # pixels of a line of a legend
 
 
 class Axes:
@@ -91,7 +92,7 @@ class Axes:
     def legend(self, names: Mapping[str, str]) -> None:
         """Name colours, in the upper left corner."""
         for row, (name, colour) in enumerate(names.items()):
-            y = _TOP + 14 + 17 * row
+            y = _TOP + 14 + _ROW * row
             self._shapes.append(
                 f'<rect x="{_LEFT + 10}" y="{y - 9}" width="12" height="10" fill="var({colour})"/>'
                 f'<text x="{_LEFT + 28}" y="{y}">{escape(name)}</text>'
@@ -164,7 +165,9 @@ def histograms(scores: Mapping[str, np.ndarray], x_label: str, bins: int = 40) -
         for name, values in scores.items()
     }
     top = max(share.max() for share in shares.values())
-    axes = Axes((low, high), (0, 100 * top * 1.25), x_label, "images, %", width=420, height=260)
+    # The legend stands above the highest bin.
+    top /= 1 - (len(scores) * _ROW + 8) / (260 - _TOP - _BOTTOM)
+    axes = Axes((low, high), (0, 100 * top), x_label, "images, %", width=420, height=260)
     colours = dict(zip(scores, _COLOURS * len(scores), strict=False))
     for name, share in shares.items():
         axes.line(np.repeat(edges, 2)[1:-1], np.repeat(100 * share, 2), colours[name])
