@@ -13,6 +13,7 @@ from keras_wrn.insight import corruptions_blur as blur
 from keras_wrn.insight import corruptions_pixels as pixels
 from keras_wrn.insight import corruptions_weather as weather
 from keras_wrn.insight.corruption_constants import CONSTANTS
+from keras_wrn.insight.corruption_reference import Reference
 from keras_wrn.insight.spatter import spatter
 from keras_wrn.system.backend import import_package
 
@@ -177,28 +178,25 @@ def corruption_errors(
 
 
 def mean_corruption_error(
-    errors: Mapping[str, Mapping[int, float]],
-    reference: Mapping[str, Mapping[int, float]] | None = None,
+    errors: Mapping[str, Mapping[int, float]], reference: Reference | None = None
 ) -> float:
     """Average the errors under corruptions, as a share of a reference network's.
 
     Args:
         errors: as `corruption_errors` returns them.
-        reference: those of the network that counts as 1 (ImageNet-C's is AlexNet), of the same
-            corruptions and severities; None for the plain mean, which papers on CIFAR-10-C report.
+        reference: the network that counts as 1, such as `REFERENCES["cifar10"]`, for all five
+            severities; None for the plain mean, which papers on CIFAR-10-C report.
 
     Returns:
         The mean over the corruptions, a fraction: of the errors, or of the quotients of the
-        network's and the reference's errors summed over the severities.
+        network's and the reference's mean errors.
 
     Raises:
-        InputError: the reference lacks a corruption or a severity, or makes no error there.
+        InputError: the reference has no error above 0 for a corruption, or severities are missing.
 
     Example:
         >>> mean_corruption_error({"fog": {1: 0.1, 5: 0.3}, "snow": {1: 0.2, 5: 0.4}})
         0.25
-        >>> mean_corruption_error({"fog": {1: 0.1, 5: 0.3}}, {"fog": {1: 0.2, 5: 0.6}})
-        0.5
 
     Source: Hendrycks & Dietterich, arXiv:1903.12261, section 4.
     """
@@ -206,10 +204,9 @@ def mean_corruption_error(
     if reference is None:
         return float(np.mean(list(means.values())))
     for name, rows in errors.items():
-        if reference.get(name, {}).keys() != rows.keys() or not sum(reference[name].values()):
+        if set(rows) != set(SEVERITIES) or not reference.errors.get(name):
             raise InputError(
-                "`reference` must have an error above 0 for the same corruptions and severities. "
-                f"Received: {dict(reference.get(name, {}))} for {name!r}."
+                f"`errors` must have the severities 1 to 5 of corruptions that {reference.name} "
+                f"was measured on. Received: {name} with severities {sorted(rows)}."
             )
-    shares = [means[name] / np.mean(list(reference[name].values())) for name in errors]
-    return float(np.mean(shares))
+    return float(np.mean([mean / reference.errors[name] for name, mean in means.items()]))

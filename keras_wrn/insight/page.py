@@ -204,6 +204,7 @@ def _few(assessment: Assessment) -> Iterable[tuple[str, dict[str, np.ndarray]]]:
 def _corruptions(assessment: Assessment) -> str:
     section = assessment.figures["corruptions"]
     names = list(section["errors"])
+    share = "" if section["mce"] is None else f", mCE {section['mce']:.2%}"
     levels = list(section["errors"][names[0]])
     errors = np.array([[section["errors"][name][level] for level in levels] for name in names])
     drawn = charts.heat_map(
@@ -216,7 +217,8 @@ def _corruptions(assessment: Assessment) -> str:
     )
     return (
         f"<h2>Corruptions</h2><p>Error in percent at severities 1 to 5, {section['n']:,} images. "
-        f"Mean {section['error']:.2%}; reference network: {escape(section['reference'])}.</p>"
+        f"Mean {section['error']:.2%}{share}; reference network: "
+        f"{escape(section['reference'])}.</p>"
         f'<div class="wide">{drawn}</div>'
     )
 

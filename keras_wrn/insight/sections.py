@@ -177,16 +177,26 @@ def corruptions(
     seed: int,
     batch_size: int,
 ) -> dict[str, Any]:
-    """Return "n", the mean "error" and its "reference", and per corruption the "errors"."""
+    """Return "n", the mean "error", per corruption the "errors", "mce" and its "reference".
+
+    Networks of CIFAR-10's classes are compared with the reference network of CIFAR-10; for others
+    "mce" is None.
+    """
+    from keras_wrn.images.preprocessing import PREPROCESSING
+    from keras_wrn.insight.corruption_reference import REFERENCES
     from keras_wrn.insight.corruptions import corruption_errors, mean_corruption_error
 
+    reference = REFERENCES["cifar10"]
+    compared = preprocessing.class_names == PREPROCESSING["cifar10"].class_names
+    compared = compared and set(names) <= set(reference.errors)
     errors = corruption_errors(
         model, *data, preprocessing, corruptions=names, seed=seed, batch_size=batch_size
     )
     return {
         "n": len(data[1]),
         "error": mean_corruption_error(errors),
-        "reference": "none: the plain mean of the errors",
+        "mce": mean_corruption_error(errors, reference) if compared else None,
+        "reference": reference.name if compared else "none: the plain mean of the errors",
         "errors": {name: {str(s): e for s, e in rows.items()} for name, rows in errors.items()},
     }
 

@@ -13,6 +13,7 @@ import keras_wrn
 from keras_wrn.errors import InputError
 from keras_wrn.insight import corruptions_blur
 from keras_wrn.insight.corruption_constants import CONSTANTS
+from keras_wrn.insight.corruption_reference import REFERENCES, Reference
 from keras_wrn.insight.corruptions import (
     _FUNCTIONS,
     CORRUPTIONS,
@@ -211,12 +212,24 @@ def test_errors_by_corruption_and_severity():
         assert found[name][4] == np.mean(outputs.argmax(axis=1) != labels)
 
 
-def test_the_mean_is_of_quotients_of_sums():
-    errors = {"fog": {1: 0.1, 2: 0.3}, "snow": {1: 0.3, 2: 0.5}}
-    reference = {"fog": {1: 0.5, 2: 0.3}, "snow": {1: 0.3, 2: 0.5}}
-    assert mean_corruption_error(errors) == pytest.approx(0.3)
-    assert mean_corruption_error(errors, reference) == pytest.approx((0.4 / 0.8 + 1) / 2)
-    assert mean_corruption_error(reference, reference) == 1
+def five(*errors):
+    return dict(zip(SEVERITIES, errors))
+
+
+def test_the_mean_is_of_quotients_of_means():
+    errors = {"fog": five(0.1, 0.2, 0.3, 0.4, 0.5), "snow": five(0.4, 0.4, 0.4, 0.4, 0.4)}
+    assert mean_corruption_error(errors) == pytest.approx(0.35)
+    reference = Reference("a network", {"fog": 0.6, "snow": 0.2})
+    assert mean_corruption_error(errors, reference) == pytest.approx((0.5 + 2) / 2)
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "imagenet"])
+def test_references_name_a_network_and_have_all_fifteen(dataset):
+    reference = REFERENCES[dataset]
+    assert set(reference.errors) == set(CORRUPTIONS)
+    assert all(0 < error < 1 for error in reference.errors.values())
+    errors = {name: dict.fromkeys(SEVERITIES, e) for name, e in reference.errors.items()}
+    assert mean_corruption_error(errors, reference) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +248,9 @@ def test_wrong_input_gets_a_sentence(wrong, sentence):
         corrupt(**({"images": pictures(), "corruption": "fog"} | wrong))
 
 
-def test_a_reference_of_other_corruptions_is_refused():
-    with pytest.raises(InputError, match="same corruptions and severities. Received: {} for 'fog'"):
-        mean_corruption_error({"fog": {1: 0.1}}, {"snow": {1: 0.2}})
+def test_a_reference_of_other_corruptions_or_severities_is_refused():
+    reference = Reference("a network", {"fog": 0.6})
+    with pytest.raises(InputError, match="a network was measured on. Received: snow"):
+        mean_corruption_error({"snow": five(0.1, 0.1, 0.1, 0.1, 0.1)}, reference)
+    with pytest.raises(InputError, match=r"Received: fog with severities \[1\]"):
+        mean_corruption_error({"fog": {1: 0.1}}, reference)
