@@ -7,21 +7,22 @@ dialect, and copies the weights strictly: no tensor is left over, and none is mi
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_wrn.applications import BUILDERS
+from keras_wrn.applications.converted import Converted, assumed
 from keras_wrn.checkpoints.dialects import Dialect, KeyMap, Statistics
 from keras_wrn.checkpoints.translation import translate
 from keras_wrn.errors import InputError
-from keras_wrn.networks.recognition import Weights, count_parameters
-from keras_wrn.system.files import write_whole
+from keras_wrn.networks.blocks import PAPER, Conventions
+from keras_wrn.networks.recognition import Weights
+from keras_wrn.system.console import say
 
 _READ_OFF = ("depth", "width", "block", "blocks_per_group", "classes", "weights")
 
@@ -31,25 +32,37 @@ def convert(
     dialect: str | None = None,
     *,
     key_map: KeyMap | str | os.PathLike[str] | None = None,
+    which: str | None = None,
     **options: Any,
 ) -> keras.Model:
     """Build the network of another implementation's checkpoint, with its weights.
 
-    Some networks normalise their images themselves: DeepMind's robust networks, and RobustBench's
-    with `mu` and `sigma`. They get a stock Normalization layer in front, and take images in
-    [0, 1] as the originals do. If a file of DeepMind's lacks the constants, they are CIFAR-10's or
-    CIFAR-100's, by the number of classes. Other networks take the images that their owner used.
+    Some networks normalise their images themselves: DeepMind's robust networks, RobustBench's
+    with `mu` and `sigma`, and any network in a wrapper that holds mean and std. They get a stock
+    Normalization layer in front, and take images in [0, 1] as the originals do, or on 0..255 if
+    their constants are on that scale. If a file of DeepMind's lacks the constants, they are
+    CIFAR-10's or CIFAR-100's, by the number of classes. Other networks take the images that their
+    owner used.
+
+    Names do not tell everything that a network computes. A line on the screen states what was
+    assumed: activation, padding, stride, shortcuts and epsilon. If one is wrong, so are the
+    logits: compare one batch with the original, and give `dialect` or `conventions`. Biases of
+    convolutions are seen in the file.
 
     Args:
         path: a PyTorch .pt or .pth file, .safetensors, .npz or .h5, or "hf://owner/repo/file"
             ("hf://owner/repo@revision/file"). A pickle can run no code.
-        dialect: "authors", "xternalz" (also TRADES and RobustBench), "deepmind" (SiLU),
-            "deepmind_relu", "torchvision" (also timm) or "uncertainty_baselines". None:
-            recognise it by the names of the tensors, which cannot tell "deepmind_relu".
+        dialect: "authors", "xternalz" (also TRADES and RobustBench), "fixmatch" (PyTorch's ports
+            of FixMatch and MixMatch), "torchssl" (also USB), "deepmind" (SiLU), "deepmind_relu",
+            "torchvision" (also timm), "attention_transfer" (nblockLayer), "meliketoy" or
+            "uncertainty_baselines". None: recognise it by the names of the tensors, which cannot
+            tell "fixmatch", "torchssl" and "deepmind_relu".
         key_map: for other dialects: name of a layer in the checkpoint -> name of a layer of
             `WideResNet`, or None to leave a layer out. A dictionary, a function or the path of a
             JSON file. {g}, {b}, {i} in a dictionary count groups, blocks and layers from 1,
             {g0}, {b0}, {i0} from 0.
+        which: the key of one network of several in a file, such as "ema". None: the network that
+            was trained, rather than an average of its weights.
         **options: of `WideResNet` or `WideResNet50_2`, except those that the checkpoint gives
             (depth, width, block, classes). `conventions` replaces the dialect's.
             `classifier_activation=None` gives logits, as most originals do.
@@ -67,15 +80,19 @@ def convert(
         'wide_resnet28_10'
         >>> names = {
         ...     "conv1": "stem_conv",
-        ...     "block{g}.nblockLayer.{b0}.batch_norm{i}": "group{g}_block{b}_bn{i}",
-        ...     "block{g}.nblockLayer.{b0}.conv{i}": "group{g}_block{b}_conv{i}",
-        ...     "block{g}.nblockLayer.{b0}.conv_inp": "group{g}_block{b}_proj",
-        ...     "batch_norm": "head_bn",
-        ...     "fc": "predictions",
+        ...     "stage{g}.{b0}.norm{i}": "group{g}_block{b}_bn{i}",
+        ...     "stage{g}.{b0}.conv{i}": "group{g}_block{b}_conv{i}",
+        ...     "stage{g}.{b0}.shortcut": "group{g}_block{b}_proj",
+        ...     "norm": "head_bn",
+        ...     "classifier": "predictions",
         ... }
-        >>> model = convert("attention_transfer.pth", key_map=names)  # doctest: +SKIP
+        >>> model = convert("mine.pth", key_map=names)  # doctest: +SKIP
+        >>> slope = keras_wrn.Conventions(activation="leaky_relu", negative_slope=0.1)
+        >>> model = convert("leaky.pth", conventions=slope)  # doctest: +SKIP
     """
-    return convert_checkpoint(path, dialect, key_map=key_map, **options).model
+    found = convert_checkpoint(path, dialect, key_map=key_map, which=which, **options)
+    say("\n".join((f"{path}:", *found.notes)))
+    return found.model
 
 
 def convert_checkpoint(
@@ -83,6 +100,7 @@ def convert_checkpoint(
     dialect: str | None = None,
     *,
     key_map: KeyMap | str | os.PathLike[str] | None = None,
+    which: str | None = None,
     **options: Any,
 ) -> Converted:
     """Convert as `convert` does, and return what was found. Arguments and errors are the same."""
@@ -90,16 +108,28 @@ def convert_checkpoint(
         raise InputError(
             f"The checkpoint gives the network and its weights. Received also: {', '.join(given)}"
         )
-    found = translate(path, dialect, key_map=key_map)
+    found = translate(path, dialect, key_map=key_map, which=which)
     network, chosen, weights = found.network, found.dialect, dict(found.weights)
     arguments = dict(network.arguments)
     if network.builder == "WideResNet":
-        arguments["conventions"] = options.pop("conventions", chosen.conventions)
+        conventions = options.pop("conventions", chosen.conventions)
+        kernels = [tensors for name, tensors in weights.items() if "conv" in name or "proj" in name]
+        if isinstance(conventions, Conventions):
+            biased = all("bias" in tensors for tensors in kernels)
+            arguments["conventions"] = replace(conventions, conv_bias=biased)
+            if conventions.branch_input == "raw":
+                # Such a checkpoint has these layers, and its network never uses them.
+                for group in filter(conventions.projects_raw, (1, 2, 3)):
+                    if f"group{group}_block1_proj" in weights:
+                        weights.pop(f"group{group}_block1_bn1", None)
+        else:
+            arguments["conventions"] = conventions
     model = _build(network.builder, arguments, options, network.channels, found.statistics)
     if not options.get("include_top", True):
         weights.pop("predictions", None)
     _fill(model, weights, found.unknown, chosen, path)
-    return Converted(model, chosen.name, network.builder, arguments, found.statistics)
+    notes = (*found.notes, assumed(arguments.get("conventions", PAPER), found.statistics))
+    return Converted(model, chosen.name, network.builder, arguments, found.statistics, notes)
 
 
 def _build(
@@ -158,89 +188,3 @@ def _fill(
         for variable in layer.weights:
             values = weights[layer.name][variable.name]
             variable.assign(np.ascontiguousarray(values, "float32"))
-
-
-_MODEL, _WEIGHTS = ".keras", ".weights.h5"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Converted:
-    """A converted network.
-
-    Attributes:
-        model: the network with the checkpoint's weights.
-        dialect: whose names the checkpoint has.
-        builder: the function of keras_wrn that builds the network.
-        arguments: of that function.
-        statistics: mean and std of images in [0, 1] if the model normalises them, else None.
-    """
-
-    model: keras.Model
-    dialect: str
-    builder: str
-    arguments: dict[str, Any]
-    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None
-
-    def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the model or its weights; the file appears when it is complete.
-
-        Args:
-            path: ends in .keras for the model, in .weights.h5 for the weights alone.
-
-        Returns:
-            Sentences for a person: the network, and what a weights file leaves out.
-
-        Raises:
-            InputError: another ending.
-
-        Example:
-            >>> print(convert_checkpoint("wrn.pth").save("wrn.keras"))  # doctest: +SKIP
-            wide_resnet28_10, 36,479,194 parameters named as by 'xternalz', is in wrn.keras.
-        """
-        target = check_target(path)
-        is_model = target.name.endswith(_MODEL)
-        write_whole(target, self.model.save if is_model else self.model.save_weights)
-        count = count_parameters(self.model)
-        text = (
-            f"{self.model.name}, {count:,} parameters named as by {self.dialect!r}, is in {target}."
-        )
-        if is_model:
-            return text
-        text += f"\nLoad it into {self._call()}"
-        if self.statistics is not None:
-            mean, std = (tuple(round(v, 6) for v in values) for values in self.statistics)
-            text += f"\nIts images are (x - mean) / std of [0, 1] with mean {mean}, std {std};"
-            text += f" a {_MODEL} file does that itself."
-        return text
-
-    def _call(self) -> str:
-        """Write the Python that builds the network."""
-        arguments = dict(self.arguments)
-        conventions = arguments.pop("conventions", None)
-        given = [f"{name}={value!r}" for name, value in arguments.items()]
-        differences = [
-            f"{field.name}={getattr(conventions, field.name)!r}"
-            for field in (dataclasses.fields(conventions) if conventions else ())
-            if getattr(conventions, field.name) != field.default
-        ]
-        if differences:
-            given.append(f"conventions=keras_wrn.Conventions({', '.join(differences)})")
-        return f"keras_wrn.{self.builder}({', '.join(given)})"
-
-
-def check_target(path: str | os.PathLike[str]) -> Path:
-    """Check the ending of a file to write a model to.
-
-    Args:
-        path: must end in .keras or .weights.h5.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: the path has another ending.
-    """
-    target = Path(path)
-    if not target.name.endswith((_MODEL, _WEIGHTS)):
-        raise InputError(f"The file to write must end in {_MODEL} or {_WEIGHTS}. Received: {path}")
-    return target

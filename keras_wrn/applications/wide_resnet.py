@@ -18,6 +18,7 @@ import keras
 from keras import layers
 
 from keras_wrn.applications.frame import Activation, Frame, KerasTensor
+from keras_wrn.errors import InputError
 from keras_wrn.networks.blocks import (
     GROUPS,
     PAPER,
@@ -115,7 +116,12 @@ def WideResNet(
     )
     inputs = frame.open(default_size=32, min_size=MIN_SIZE, blocks=len(GROUPS) * blocks)
 
-    x = conv(STEM_PLANES, 3, name="stem_conv")(inputs)
+    if conventions.strided_conv > len(block_type.kernels):
+        raise InputError(
+            f"`conventions.strided_conv` must be one of the {len(block_type.kernels)} convolutions "
+            f"of {block_type.name}. Received: strided_conv={conventions.strided_conv}"
+        )
+    x = conv(STEM_PLANES, 3, name="stem_conv", bias=conventions.conv_bias)(inputs)
     drop_step = stochastic_depth / (len(GROUPS) * blocks)
     for group, (planes_out, (_, stride)) in enumerate(zip(planes, GROUPS, strict=True), start=1):
         for number in range(1, blocks + 1):
@@ -127,10 +133,11 @@ def WideResNet(
                 dropout=dropout,
                 drop_block=((group - 1) * blocks + number) * drop_step,
                 conventions=conventions,
+                raw_projection=conventions.projects_raw(group),
                 name=f"group{group}_block{number}",
             )
     x = batch_norm("head_bn", conventions)(x)
-    x = layers.Activation(conventions.activation, name="head_relu")(x)
+    x = activation("head_relu", conventions)(x)
     return frame.close(x, inputs, default_name(depth, width, block_type))
 
 
@@ -143,19 +150,23 @@ def _block(
     dropout: float,
     drop_block: float,
     conventions: Conventions,
+    raw_projection: bool,
     name: str,
 ) -> KerasTensor:
     """One pre-activation residual block (Figure 1 (a) to (d))."""
     shortcut = residual = x
+    bias, widens = conventions.conv_bias, x.shape[-1] != planes
+    raw_branch = widens and raw_projection and conventions.branch_input == "raw"
     for i, kernel in enumerate(block.kernels, start=1):
-        residual = batch_norm(f"{name}_bn{i}", conventions)(residual)
-        residual = layers.Activation(conventions.activation, name=f"{name}_relu{i}")(residual)
-        if i == 1 and x.shape[-1] != planes:
-            source = residual if conventions.projection_input == "activated" else x
-            shortcut = conv(planes, 1, stride=stride, name=f"{name}_proj")(source)
+        if i > 1 or not raw_branch:
+            residual = batch_norm(f"{name}_bn{i}", conventions)(residual)
+            residual = activation(f"{name}_relu{i}", conventions)(residual)
+        if i == 1 and widens:
+            source = x if raw_projection else residual
+            shortcut = conv(planes, 1, stride=stride, name=f"{name}_proj", bias=bias)(source)
         if i > 1 and dropout > 0:
             residual = layers.Dropout(dropout, name=f"{name}_drop{i}")(residual)
-        step = stride if i == 1 else 1
+        step = stride if i == conventions.strided_conv else 1
         if kernel == 3 and step > 1:
             pad = (conventions.strided_padding, conventions.strided_padding)
             residual = layers.ZeroPadding2D(
@@ -166,6 +177,7 @@ def _block(
             kernel,
             stride=step,
             name=f"{name}_conv{i}",
+            bias=bias,
         )(residual)
     if drop_block > 0:
         # One draw for each image and the whole branch makes dropout stochastic depth.
@@ -175,7 +187,9 @@ def _block(
     return layers.Add(name=f"{name}_add")([shortcut, residual])
 
 
-def conv(planes: int, kernel: int, *, stride: int = 1, name: str) -> layers.Conv2D:
+def conv(
+    planes: int, kernel: int, *, stride: int = 1, name: str, bias: bool = False
+) -> layers.Conv2D:
     """A convolution as the authors make it: no bias, He-normal over the fan-in, not truncated.
 
     A strided one is "valid", because "same" pads (0, 1) and Torch (1, 1): a layer pads before it.
@@ -186,7 +200,7 @@ def conv(planes: int, kernel: int, *, stride: int = 1, name: str) -> layers.Conv
         strides=stride,
         padding="same" if stride == 1 else "valid",
         data_format="channels_last",
-        use_bias=False,
+        use_bias=bias,
         kernel_initializer=keras.initializers.VarianceScaling(
             2.0, mode="fan_in", distribution="untruncated_normal"
         ),
@@ -199,3 +213,15 @@ def batch_norm(name: str, conventions: Conventions = PAPER) -> layers.BatchNorma
     return layers.BatchNormalization(
         axis=-1, momentum=conventions.bn_momentum, epsilon=conventions.bn_epsilon, name=name
     )
+
+
+def activation(name: str, conventions: Conventions) -> layers.Layer:
+    """The nonlinearity after a batch normalisation."""
+    if conventions.activation != "leaky_relu":
+        return layers.Activation(conventions.activation, name=name)
+    if conventions.negative_slope is None:
+        raise InputError(
+            "activation='leaky_relu' needs `negative_slope`: 0.1 in FixMatch, 0.01 in PyTorch, "
+            "0.2 in Keras. Received: negative_slope=None"
+        )
+    return layers.LeakyReLU(negative_slope=conventions.negative_slope, name=name)

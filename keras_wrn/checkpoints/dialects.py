@@ -5,9 +5,9 @@ that the network is built with. In the names `{g}`, `{b}` and `{i}` stand for th
 and the layer in the block, counted from 1; `{g0}`, `{b0}` and `{i0}` are counted from 0.
 
 Names do not tell everything, so the caller must know where a checkpoint comes from. FixMatch's
-PyTorch ports have xternalz' names and another network (leaky ReLU, raw shortcuts). The networks of
-uncertainty-baselines have the same names in their post-activation version 1. DeepMind's names are
-the same with ReLU and with SiLU.
+PyTorch ports have xternalz' names and another network (leaky ReLU, raw shortcuts): the dialects
+"fixmatch" and "torchssl" must be named. The networks of uncertainty-baselines have the same names
+in their post-activation version 1. DeepMind's names are the same with ReLU and with SiLU.
 """
 
 import re
@@ -135,6 +135,29 @@ _DEEPMIND = Dialect(
     statistics=("mean", "std"),
     default_statistics={10: _CIFAR10, 100: _CIFAR100},
 )
+_XTERNALZ = Dialect(
+    "xternalz",
+    "xternalz/WideResNet-pytorch, TRADES, RobustBench's WideResNet",
+    {
+        "conv1": "stem_conv",
+        "block{g}.layer.{b0}.bn{i}": "group{g}_block{b}_bn{i}",
+        "block{g}.layer.{b0}.conv{i}": "group{g}_block{b}_conv{i}",
+        "block{g}.layer.{b0}.convShortcut": "group{g}_block{b}_proj",
+        "bn1": "head_bn",
+        "fc": "predictions",
+    },
+    statistics=("mu", "sigma"),
+    # TRADES makes a second copy of the first group and never uses it.
+    ignored=r"sub_block1\..*",
+    aliases=("trades", "robustbench"),
+)
+_FIXMATCH = Conventions(
+    activation="leaky_relu",
+    negative_slope=0.1,
+    projection_input="raw after group 1",
+    branch_input="raw",
+    bn_momentum=0.999,
+)
 DIALECTS = (
     Dialect(
         "authors",
@@ -148,21 +171,20 @@ DIALECTS = (
             "fc": "predictions",
         },
     ),
-    Dialect(
-        "xternalz",
-        "xternalz/WideResNet-pytorch, TRADES, RobustBench's WideResNet",
-        {
-            "conv1": "stem_conv",
-            "block{g}.layer.{b0}.bn{i}": "group{g}_block{b}_bn{i}",
-            "block{g}.layer.{b0}.conv{i}": "group{g}_block{b}_conv{i}",
-            "block{g}.layer.{b0}.convShortcut": "group{g}_block{b}_proj",
-            "bn1": "head_bn",
-            "fc": "predictions",
-        },
-        statistics=("mu", "sigma"),
-        # TRADES makes a second copy of the first group and never uses it.
-        ignored=r"sub_block1\..*",
-        aliases=("trades", "robustbench"),
+    _XTERNALZ,
+    replace(
+        _XTERNALZ,
+        name="fixmatch",
+        source="PyTorch's ports of FixMatch and MixMatch: kekmodel, YU1ut",
+        conventions=_FIXMATCH,
+        aliases=("mixmatch",),
+    ),
+    replace(
+        _XTERNALZ,
+        name="torchssl",
+        source="TorchSSL and USB",
+        conventions=replace(_FIXMATCH, bn_epsilon=1e-3),
+        aliases=("usb",),
     ),
     _DEEPMIND,
     replace(
@@ -184,6 +206,31 @@ DIALECTS = (
             "fc": "predictions",
         },
         aliases=("timm",),
+    ),
+    Dialect(
+        "attention_transfer",
+        "repositories with nblockLayer in their names",
+        {
+            "conv1": "stem_conv",
+            "block{g}.nblockLayer.{b0}.batch_norm{i}": "group{g}_block{b}_bn{i}",
+            "block{g}.nblockLayer.{b0}.conv{i}": "group{g}_block{b}_conv{i}",
+            "block{g}.nblockLayer.{b0}.conv_inp": "group{g}_block{b}_proj",
+            "batch_norm": "head_bn",
+            "fc": "predictions",
+        },
+    ),
+    Dialect(
+        "meliketoy",
+        "meliketoy/wide-resnet.pytorch, SWA's and Fast AutoAugment's networks",
+        {
+            "conv1": "stem_conv",
+            "layer{g}.{b0}.bn{i}": "group{g}_block{b}_bn{i}",
+            "layer{g}.{b0}.conv{i}": "group{g}_block{b}_conv{i}",
+            "layer{g}.{b0}.shortcut.0": "group{g}_block{b}_proj",
+            "bn1": "head_bn",
+            "linear": "predictions",
+        },
+        conventions=Conventions(strided_conv=2, projection_input="raw", conv_bias=True),
     ),
     Dialect(
         "uncertainty_baselines",

@@ -14,8 +14,8 @@ _DTYPE = r"bool|(u?int|b?float|complex|q?u?int|bits)\d+\w*"
 _STANDARD = {
     "_codecs": "encode",
     "argparse": "Namespace",
-    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set "
-    "slice str tuple type",
+    "builtins": "basestring bool bytearray bytes complex dict float frozenset int list long object "
+    "range set slice str tuple type unicode xrange",
     "collections": "Counter deque UserDict UserList ChainMap",
     "copyreg": "_reconstructor",
     "datetime": "date datetime time timedelta timezone",
@@ -32,7 +32,7 @@ _STANDARD |= {"pathlib": _PATHS, "pathlib._local": _PATHS}
 _PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 # Of the libraries whose lower-case names are met in checkpoints; their classes are `_CLASS`.
 _NUMPY = re.compile(
-    rf"_reconstruct|scalar|ndarray|dtype|_frombuffer|__\w+_ctor|{_DTYPE}|(str|bool)_"
+    rf"_reconstruct|scalar|ndarray|dtype|_frombuffer|__\w+_ctor|__pyx_\w+|{_DTYPE}|(str|bool)_"
 )
 _TORCH = re.compile(rf"device|{_DTYPE}|\w+_format|strided")
 _CLASS = re.compile(r"[A-Z]\w*(\.[A-Z]\w*)*")  # of any other library, or of the training script

@@ -6,8 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from keras_wrn.checkpoints.dialects import (
     DIALECTS,
     Dialect,

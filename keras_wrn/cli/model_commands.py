@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_wrn.cli.program import start_keras
+from keras_wrn.cli.program import PartialAnswer, start_keras
 from keras_wrn.errors import InputError
 from keras_wrn.weights.card import read_card
+from keras_wrn.weights.description import is_described, read_description
 from keras_wrn.weights.files import is_keyword
 
 if TYPE_CHECKING:
     import argparse
 
+    from keras_wrn.images.preprocessing import Preprocessing
+    from keras_wrn.inference.prediction import Predictions
     from keras_wrn.inference.trained import Trained
 
 CALIBRATION_IMAGES = 512  # training images that int8 activations are measured on
@@ -64,27 +68,35 @@ def add_predict(commands: Any) -> None:
     parser.set_defaults(answer=_predict)
 
 
-def _predict(arguments: argparse.Namespace) -> str:
+def _predict(arguments: argparse.Namespace) -> str | PartialAnswer:
     trained, files = load(arguments)
     if not files:
         raise InputError("predict needs image files, after the run folder if there is one.")
-    from keras_wrn.inference.prediction import predict
+    from keras_wrn.inference.prediction import predict_all, unreadable_listed
 
-    predictions = predict(trained.model, files, trained.preprocessing, arguments.top)
-    answers = list(zip(files, predictions, strict=True))
-    if arguments.json:
-        keys = ("class_index", "class_name", "probability")
-        return json.dumps(
-            [
-                {"file": file, "predictions": [dict(zip(keys, c, strict=True)) for c in classes]}
-                for file, classes in answers
-            ]
-        )
-    width = max(len(name) for classes in predictions for _, name, _ in classes)
+    answer = predict_all(trained.model, files, trained.preprocessing, arguments.top)
+    text = _as_json(files, answer) if arguments.json else _as_text(files, answer)
+    return PartialAnswer(text, unreadable_listed(answer)) if answer.unreadable else text
+
+
+def _as_json(files: list[str], answer: Predictions) -> str:
+    keys, entries = ("class_index", "class_name", "probability"), []
+    for i, (file, classes) in enumerate(zip(files, answer.predictions, strict=True)):
+        entry: dict[str, Any] = {"file": file}
+        entry["predictions"] = [dict(zip(keys, values, strict=True)) for values in classes]
+        if i in answer.unreadable:
+            entry["error"] = answer.unreadable[i]
+        entries.append(entry)
+    return json.dumps(entries)
+
+
+def _as_text(files: list[str], answer: Predictions) -> str:
+    width = max(len(name) for classes in answer.predictions for _, name, _ in classes)
     lines = []
-    for file, classes in answers:
-        lines.append(file)
-        lines += [f"  {name:<{width}} {probability:8.2%}" for _, name, probability in classes]
+    for i, (file, classes) in enumerate(zip(files, answer.predictions, strict=True)):
+        if i not in answer.unreadable:
+            lines.append(file)
+            lines += [f"  {name:<{width}} {probability:8.2%}" for _, name, probability in classes]
     return "\n".join(lines)
 
 
@@ -168,12 +180,17 @@ def add_model_command(commands: Any, name: str, paths: str, summary: str) -> Any
     parser.add_argument("paths", nargs="*", metavar=paths.split(maxsplit=1)[0], help=MODEL)
     parser.add_argument("--model", help="depth and width of a network, such as 16-4; see list")
     parser.add_argument(
-        "--weights", help="published weights, such as cifar10, or a .weights.h5 file"
+        "--weights",
+        help="published weights, such as cifar10, a .weights.h5 file, or without --model what "
+        "convert wrote and any .keras file",
     )
     data = "data set whose statistics and classes a .weights.h5 file has (cifar10)"
     if name in ("evaluate", "assess"):
         data += "; test set, or a folder of class sub-folders (the model's own data set)"
     parser.add_argument("--dataset", help=data)
+    parser.add_argument(
+        "--preprocessing", help="of a file: a JSON file with its mean, std, size and class_names"
+    )
     parser.add_argument(
         "--calibrated", action="store_true", help="with the temperature in the model's card"
     )
@@ -190,25 +207,56 @@ def load(arguments: argparse.Namespace, *, measures: bool = False) -> tuple[Trai
     Returns:
         The model, and the remaining positional arguments.
     """
-    named = arguments.model is not None
+    file = Path(arguments.weights) if arguments.weights else None
+    is_file = file is not None and not is_keyword(arguments.weights)
+    named = arguments.model is not None or (file is not None and is_described(file))
     if arguments.weights is not None and not named:
-        raise InputError("--weights needs --model, such as --model 16-4.")
+        raise InputError(
+            "--weights needs --model, such as --model 16-4, except for a .keras file and a "
+            f".weights.h5 file that convert wrote. Received: --weights {arguments.weights}."
+        )
     if not named and not arguments.paths:
         raise InputError(f"A model is needed: {MODEL}.")
-    weights = arguments.weights or "cifar10"
-    if arguments.dataset and not measures and (not named or is_keyword(weights)):
+    if arguments.dataset and not measures and not is_file:
         raise InputError(
             "--dataset is for a .weights.h5 file; runs and published weights come with their own. "
             f"Received: --dataset {arguments.dataset}."
         )
+    if arguments.preprocessing and not is_file:
+        raise InputError("--preprocessing is for a file of --weights; others come with their own.")
     if not named:
         # Checked before Keras starts, so that a wrong folder is refused at once.
         read_card(Path(arguments.paths[0]))
     start_keras()
-    from keras_wrn.inference.trained import load_model, load_trained
+    from keras_wrn.inference.trained import load_file, load_model, load_trained
 
     calibrated = arguments.calibrated
     if not named:
         return load_trained(arguments.paths[0], calibrated=calibrated), arguments.paths[1:]
-    dataset = arguments.dataset or "cifar10"
-    return load_model(arguments.model, weights, dataset, calibrated=calibrated), arguments.paths
+    weights = arguments.weights or "cifar10"
+    dataset = _trained_on(arguments, file)
+    if not calibrated and file is not None and is_described(file):
+        return load_file(file, dataset, name=arguments.model), arguments.paths
+    model = load_model(arguments.model, weights, dataset or "cifar10", calibrated=calibrated)
+    return model, arguments.paths
+
+
+def _trained_on(arguments: argparse.Namespace, file: Path | None) -> str | Preprocessing | None:
+    """The preprocessing of a file, or the data set that has it; None: its own."""
+    from keras_wrn.images.preprocessing import PREPROCESSING
+    from keras_wrn.weights.description import read_preprocessing
+
+    if arguments.preprocessing:
+        return read_preprocessing(Path(arguments.preprocessing))
+    own = read_description(file) if file is not None and is_described(file) else None
+    if own and own["preprocessing"]:
+        # A test set may be another data set than the one that the network was trained on.
+        return arguments.dataset if arguments.dataset in PREPROCESSING else None
+    if arguments.dataset:
+        return arguments.dataset
+    if file is not None and is_described(file):
+        sys.stderr.write(
+            f"{file} does not say how its images are normalised: mean, std and class names of "
+            "CIFAR-10 are assumed. --dataset and --preprocessing say otherwise.\n"
+        )
+    return "cifar10"

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.cli.program import start_keras
+from keras_wrn.errors import InputError
 from keras_wrn.system import markdown
+from keras_wrn.system.files import read_json
 from keras_wrn.weights.card import call
 
 if TYPE_CHECKING:
@@ -56,18 +58,37 @@ def add_convert(commands: Any) -> None:
     parser.add_argument("target", help="the .keras file to write, or .weights.h5")
     parser.add_argument("--dialect", help="whose layer names it has (default: recognised)")
     parser.add_argument("--key_map", help="a JSON file: layer in the checkpoint -> layer here")
+    parser.add_argument("--which", help="the key of one network of several, such as ema")
+    parser.add_argument("--conventions", help="a JSON file: keys of keras_wrn.Conventions")
+    parser.add_argument(
+        "--preprocessing", help="a JSON file: mean, std, size, class_names; kept in the target"
+    )
     parser.set_defaults(answer=_convert)
 
 
 def _convert(arguments: argparse.Namespace) -> str:
-    from keras_wrn.applications.conversion import check_target
-
-    check_target(arguments.target)
     start_keras()
     from keras_wrn.applications.conversion import convert_checkpoint
+    from keras_wrn.applications.converted import check_target
+    from keras_wrn.weights.description import read_preprocessing, to_conventions
 
-    checkpoint, key_map = arguments.checkpoint, arguments.key_map
-    return convert_checkpoint(checkpoint, arguments.dialect, key_map=key_map).save(arguments.target)
+    target = check_target(arguments.target)
+    preprocessing = arguments.preprocessing and read_preprocessing(Path(arguments.preprocessing))
+    options = {}
+    if arguments.conventions is not None:
+        if not Path(arguments.conventions).is_file():
+            raise InputError(
+                f"--conventions must be a JSON file that exists. Received: {arguments.conventions}."
+            )
+        options["conventions"] = to_conventions(read_json(Path(arguments.conventions)))
+    found = convert_checkpoint(
+        arguments.checkpoint,
+        arguments.dialect,
+        key_map=arguments.key_map,
+        which=arguments.which,
+        **options,
+    )
+    return found.save(target, preprocessing)
 
 
 def add_list(commands: Any) -> None:

@@ -5,7 +5,9 @@ So evaluation, publishing and calibration use the same pixels as training.
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +15,10 @@ import numpy as np
 from keras_wrn import datasets
 from keras_wrn.datasets import loading, streams
 from keras_wrn.errors import InputError
+from keras_wrn.inference.classifier import file_shape
 from keras_wrn.system.backend import tensorflow_installed
 
 if TYPE_CHECKING:
-    from keras_wrn.images.preprocessing import Preprocessing
     from keras_wrn.inference.trained import Trained
 
 
@@ -35,11 +37,13 @@ def images_of(
         split: "train" or "test".
         dataset: a name or folder as `datasets.load` takes it, or "tfds:NAME" for a data set that
             tensorflow_datasets has prepared; default: the data set that the network was trained on.
+            A folder of another name without train/ and test/ is taken as a whole.
         data_dir: the folder of the data set.
         most: maximum number of images, from all classes; None: no limit.
 
     Returns:
-        The data set, images uint8 (n, size, size, 3); the other split has no images.
+        The data set, images uint8 (n, height, width, channels) as the network takes them; the
+        other split has no images.
 
     Raises:
         InputError: the data set is missing, damaged, or has other images than the network takes.
@@ -51,23 +55,41 @@ def images_of(
     """
     name, preprocessing = dataset or own_dataset(trained.card), trained.preprocessing
     if name.startswith(streams.PREFIX):
-        return _prepared(name, data_dir, preprocessing, split, most)
-    return datasets.load(
+        return _prepared(name, data_dir, trained, split, most)
+    (height, width, channels), resize = file_shape(trained.model, preprocessing)
+    data = datasets.load(
         name,
         data_dir,
-        size=preprocessing.size,
-        resize=preprocessing.resize,
+        size=(height, width),
+        channels=channels,
+        resize=resize,
         interpolation=preprocessing.interpolation,
         split=split,
         most=most,
+        hold_out=dataset is None or Path(dataset).name == Path(own_dataset(trained.card)).name,
     )
+    return _in_order(data, preprocessing.class_names)
 
 
 def own_dataset(card: dict[str, Any]) -> str:
     """The data set that a network was trained on: a name or a folder."""
     recipe = card.get("recipe")
     given = recipe.get("dataset") if isinstance(recipe, dict) else None
-    return given or card["dataset"]
+    if not (name := given or card["dataset"]):
+        raise InputError(
+            "It is not known on which data set this network was trained. Name a test set, or a "
+            "folder of class sub-folders: --dataset."
+        )
+    return name
+
+
+def _in_order(data: loading.Dataset, names: tuple[str, ...]) -> loading.Dataset:
+    """Number the classes as a network does that has the same ones in another order."""
+    if data.class_names == names or sorted(data.class_names) != sorted(names):
+        return data
+    numbers = np.array([names.index(name) for name in data.class_names])
+    train, test = (loading.Images(part.images, numbers[part.labels]) for part in data)
+    return dataclasses.replace(data, train=train, test=test, class_names=names)
 
 
 def check_classes(data: loading.Dataset, trained: Trained) -> None:
@@ -94,7 +116,7 @@ def _shown(names: tuple[str, ...], count: int) -> str:
 def _prepared(
     name: str,
     data_dir: str | os.PathLike[str] | None,
-    preprocessing: Preprocessing,
+    trained: Trained,
     split: str,
     most: int | None,
 ) -> loading.Dataset:
@@ -103,15 +125,16 @@ def _prepared(
         raise InputError(f"{name} is read with TensorFlow. Run: pip install tensorflow-cpu")
     import tensorflow as tf
 
-    from keras_wrn.images.tensorflow_reader import test_image
+    from keras_wrn.images.tensorflow_reader import broken_images_named, test_image
 
-    shape = (preprocessing.size, preprocessing.size, 3)
+    shape, resize = file_shape(trained.model, trained.preprocessing)
+    interpolation = trained.preprocessing.interpolation
     source = streams.open_source(name, None if data_dir is None else str(data_dir))
 
     def image(element: Any) -> tuple[Any, Any]:
-        data, label, _ = source.read(element)
-        resize, interpolation = preprocessing.resize, preprocessing.interpolation
-        return test_image(data, shape, resize=resize, interpolation=interpolation), label
+        data, label, place = source.read(element)
+        pixels = test_image(data, shape, resize=resize, interpolation=interpolation, source=place)
+        return pixels, label
 
     # Records are in random order, an epoch's the same each time: the first are of all classes.
     elements = source.test() if split == "test" else source.epoch(0, 0)
@@ -119,8 +142,9 @@ def _prepared(
     count = count if most is None else min(most, count)
     images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int64)
     pairs = elements.take(count).map(image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    for position, (pixels, label) in enumerate(pairs.as_numpy_iterator()):
-        images[position], labels[position] = pixels, label
+    with broken_images_named():
+        for position, (pixels, label) in enumerate(pairs.as_numpy_iterator()):
+            images[position], labels[position] = pixels, label
     data = loading.Images(images, labels)
     parts = {"train": loading.at_most(data, 0), "test": loading.at_most(data, 0), split: data}
     return loading.Dataset(source.name, class_names=source.class_names, **parts)

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.applications import build_network
+from keras_wrn.checkpoints.files import refuse_pointer
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import Preprocessing, from_card, preprocessing_of
 from keras_wrn.networks.names import architecture_name, find_network
+from keras_wrn.networks.recognition import architecture
 from keras_wrn.system.files import check_sha256
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, read_card
+from keras_wrn.weights.description import KERAS_FILE, is_described, read_description
 from keras_wrn.weights.files import is_keyword
 from keras_wrn.weights.finding import find
 from keras_wrn.weights.loading import load_exactly
@@ -112,8 +115,8 @@ def load_model(
     Args:
         name: depth and width, such as "16-4" or "WRN-28-10", or a function of
             keras_wrn.applications, such as "WideResNet16_4".
-        weights: the data set that published weights were trained on, or a .weights.h5 or
-            .safetensors file.
+        weights: the data set that published weights were trained on, or a .weights.h5,
+            .safetensors or .keras file.
         dataset: of a weights file, the data set that it was trained on: a name ("cifar10") or a
             `Preprocessing`.
         calibrated: of published weights, as in `load_trained`.
@@ -129,6 +132,8 @@ def load_model(
         Trained(...)
     """
     file = Path(weights)
+    if not calibrated and is_described(file):
+        return load_file(file, dataset, name=name)
     if is_keyword(weights):
         title, network = find_network(name, str(weights))
         published = find(architecture_name(title, network["builder"]), str(weights))
@@ -148,6 +153,108 @@ def load_model(
     load_exactly(model, file)
     data = dataset if isinstance(dataset, str) else None
     return Trained(model, {"name": title, "network": network, "dataset": data}, preprocessing, file)
+
+
+def load_file(
+    path: str | os.PathLike[str],
+    dataset: str | Preprocessing | None = None,
+    *,
+    name: str | None = None,
+) -> Trained:
+    """Load a .keras file, or a .weights.h5 file that `keras-wrn convert` wrote.
+
+    Args:
+        path: the file. Converted files describe their network, with its conventions.
+        dataset: what the network was trained on: a name ("cifar10") or a `Preprocessing`. The
+            file's own preprocessing is used first; of a network that normalises its images, the
+            class names alone come from here. None: the file must have its own.
+        name: depth and width that the network must have, such as "16-4".
+
+    Returns:
+        The network with its weights and its preprocessing.
+
+    Raises:
+        InputError: the file is damaged, is no Wide ResNet, or its preprocessing is not known.
+
+    Example:
+        >>> load_file("wrn.keras", "cifar10").preprocessing.size  # doctest: +SKIP
+        32
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"`weights` must be a file that exists. Received: {file}.")
+    refuse_pointer(file)
+    described = read_description(file)
+    if file.suffix == KERAS_FILE:
+        model = _read_keras(file)
+        network = described["network"] if described else {"input_shape": model.input_shape[1:]}
+        title = described["name"] if described else architecture(model)
+    elif described:
+        network, title = described["network"], described["name"]
+        if not network["include_top"]:
+            raise InputError(f"{file} has no classifier: it was converted with include_top=False.")
+        model = _build(network, f"The description in {file}")
+        load_exactly(model, file)
+    else:
+        raise InputError(f"{file} does not say which network it is for. Name it, as by --model.")
+    if name is not None and find_network(name, "cifar10")[0] != title.partition(" with ")[0]:
+        raise InputError(f"{file} holds {title}, and {name!r} was asked for.")
+    if len(model.output_shape) != 2:
+        raise InputError(
+            f"{file} has no classifier. Received: model.output_shape={model.output_shape}."
+        )
+    preprocessing = _preprocessing_of(described, dataset, model.output_shape[-1], file)
+    data = dataset if isinstance(dataset, str) else None
+    return Trained(model, {"name": title, "network": network, "dataset": data}, preprocessing, file)
+
+
+def _read_keras(file: Path) -> keras.Model:
+    import keras
+
+    try:
+        return keras.saving.load_model(file, compile=False)
+    except Exception as error:  # a damaged archive can raise any exception
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{file} cannot be read as a Keras model: {reason}") from error
+
+
+def _preprocessing_of(
+    described: dict[str, Any] | None,
+    dataset: str | Preprocessing | None,
+    classes: int,
+    file: Path,
+) -> Preprocessing:
+    """The preprocessing of a file's images: its own, or that of the data set."""
+    known = (described or {}).get("preprocessing")
+    if known is None and dataset is None:
+        raise InputError(
+            f"{file} does not say how its images are normalised. Give the data set that it was "
+            "trained on (--dataset), or its own mean, std and class names (--preprocessing)."
+        )
+    given = None if dataset is None else preprocessing_of(dataset)
+    if known is None:
+        assert given is not None
+        row = given
+    elif isinstance(dataset, Preprocessing):
+        own = from_card({"preprocessing": known | {"class_names": ()}})
+        row = dataset
+        if known["class_names"] is None and (row.mean, row.std) != (own.mean, own.std):
+            raise InputError(
+                f"The network of {file} takes images of mean {own.mean} and std {own.std} on "
+                f"0..255. Received: mean={row.mean}, std={row.std}."
+            )
+    else:
+        names = known["class_names"]
+        if names is None:
+            fits = given is not None and len(given.class_names) == classes
+            names = given.class_names if given and fits else [f"class {i}" for i in range(classes)]
+        row = from_card({"preprocessing": known | {"class_names": names}})
+    if len(row.class_names or range(1000)) != classes:
+        raise InputError(
+            f"{file} has {classes} classes, and the preprocessing names "
+            f"{len(row.class_names) or 1000}. Give --dataset or --preprocessing of this network."
+        )
+    return row
 
 
 def _build(network: dict[str, Any], source: str) -> keras.Model:

@@ -45,25 +45,49 @@ class Conventions:
 
     Attributes:
         activation: the nonlinearity after each batch normalisation.
+        negative_slope: of "leaky_relu", which needs one: 0.1 in FixMatch, 0.01 in PyTorch, 0.2 in
+            Keras.
         strided_padding: zeros before and after each side of a strided 3x3 convolution. The
             authors' Torch pads (1, 1); TensorFlow's "same" pads (0, 1) for even sizes (32, 16).
-        projection_input: "activated" (after the shared BN-ReLU) or "raw".
+        strided_conv: which convolution of a block has the stride, counted from 1.
+        projection_input: "activated" (after the shared BN-ReLU), "raw", or "raw after group 1",
+            which is activated in the first group.
+        branch_input: "activated", or "raw": where the projection is raw, the block's first
+            convolution takes the raw input too, without BN-ReLU (PyTorch's ports of FixMatch).
+        conv_bias: whether convolutions have biases.
         bn_epsilon: added to the variance.
         bn_momentum: the share of the moving statistics that a step keeps (Torch's 0.1 is 0.9).
     """
 
     activation: str = "relu"
+    negative_slope: float | None = None
     strided_padding: tuple[int, int] = (1, 1)
+    strided_conv: int = 1
     projection_input: str = "activated"
+    branch_input: str = "activated"
+    conv_bias: bool = False
     bn_epsilon: float = 1e-5
     bn_momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        """Check `projection_input` and `strided_padding`."""
-        if self.projection_input not in ("activated", "raw"):
+        """Check what Python's types leave open."""
+        for name, known in _CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise InputError(
+                    f"`{name}` must be {' or '.join(map(repr, known))}. Received: {name}={value!r}"
+                )
+        positive_integer("strided_conv", self.strided_conv)
+        if not isinstance(self.conv_bias, bool):
+            raise InputError(f"`conv_bias` must be True or False. Received: {self.conv_bias!r}")
+        slope = self.negative_slope
+        if slope is not None and (
+            self.activation != "leaky_relu"
+            or not isinstance(slope, numbers.Real)
+            or not 0 < float(slope) < 1
+        ):
             raise InputError(
-                "`projection_input` must be 'activated' or 'raw'. "
-                f"Received: projection_input={self.projection_input!r}"
+                "`negative_slope` must be between 0 and 1, and is for activation='leaky_relu'. "
+                f"Received: negative_slope={slope!r}, activation={self.activation!r}"
             )
         zeros = self.strided_padding
         if not isinstance(zeros, tuple) or [type(n) for n in zeros] != [int] * 2 or min(zeros) < 0:
@@ -72,7 +96,16 @@ class Conventions:
                 f"Received: strided_padding={zeros!r}"
             )
 
+    def projects_raw(self, group: int) -> bool:
+        """Whether the projections of a group, counted from 1, take the raw input."""
+        first = {"activated": math.inf, "raw": 1, "raw after group 1": 2}
+        return group >= first[self.projection_input]
 
+
+_CHOICES = {
+    "projection_input": ("activated", "raw", "raw after group 1"),
+    "branch_input": ("activated", "raw"),
+}
 PAPER = Conventions()
 
 

@@ -107,20 +107,62 @@ def _differences(layers: dict[str, Any]) -> list[str]:
     import keras
 
     found = []
-    activation = keras.activations.serialize(layers["head_relu"].activation)
-    if activation != PAPER.activation:
+    head = layers["head_relu"]
+    if isinstance(head, keras.layers.LeakyReLU):
+        found.append(f"leaky_relu({head.negative_slope:g})")
+    elif (activation := keras.activations.serialize(head.activation)) != PAPER.activation:
         found.append(str(activation))
     for name, layer in layers.items():
         # Only the strided convolution of a block has a padding layer.
         if name.startswith("group2_block1_pad") and layer.padding[0] != PAPER.strided_padding:
             found.append(f"padding {layer.padding[0]}")
-    projection = layers.get("group2_block1_proj")
-    # Keras keeps one tensor object for one output.
-    if projection is not None and projection.input is not layers["group2_block1_relu1"].output:
-        found.append("raw shortcut")
+        strided = re.fullmatch(r"group2_block1_conv(\d+)", name)
+        if strided and strided[1] != "1" and max(layer.strides) > 1:
+            found.append(f"stride in conv{strided[1]}")
+    raw = [group for group in (1, 2, 3) if _projects_raw(layers, group)]
+    if raw:
+        # A group of as many planes as the one before it has no projection.
+        is_late = 1 not in raw and "group1_block1_proj" in layers
+        found.append("raw shortcut after group 1" if is_late else "raw shortcut")
+    if raw and f"group{raw[-1]}_block1_bn1" not in layers:
+        found.append("raw branch")
+    if layers["stem_conv"].use_bias:
+        found.append("biases")
     if layers["head_bn"].epsilon != PAPER.bn_epsilon:
         found.append(f"epsilon {layers['head_bn'].epsilon:g}")
     return found
+
+
+def _projects_raw(layers: dict[str, Any], group: int) -> bool:
+    """Whether the projection of a group takes the raw input."""
+    projection = layers.get(f"group{group}_block1_proj")
+    if projection is None:
+        return False
+    # Keras keeps one tensor object for one output.
+    activation = layers.get(f"group{group}_block1_relu1")
+    return activation is None or projection.input is not activation.output
+
+
+def conventions_of(model: keras.Model) -> str | None:
+    """Describe in what a model differs from the paper's conventions.
+
+    Args:
+        model: any model.
+
+    Returns:
+        Such as "silu, padding (0, 1)"; "" if in nothing; None if it is no `WideResNet`.
+
+    Example:
+        >>> conventions_of(keras_wrn.WideResNet16_4())
+        ''
+    """
+    try:
+        layers = layers_by_name(model)
+    except InputError:
+        return None
+    if "head_relu" not in layers or "head_bn" not in layers or "stem_conv" not in layers:
+        return None
+    return ", ".join(_differences(layers))
 
 
 def read_network(weights: Mapping[str, Mapping[str, Any]], source: str) -> Recognised:

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from keras_wrn.checkpoints.files import read_safetensors, widen
+from keras_wrn.checkpoints.files import read_safetensors, refuse_pointer, widen
 from keras_wrn.checkpoints.hdf5 import numbers, visit_datasets
 from keras_wrn.errors import InputError
 
@@ -40,6 +40,7 @@ def read_weights(path: Path) -> Layers:
             "A weights file must end in .weights.h5 or .safetensors; "
             f"keras_wrn.convert reads the checkpoints of others. Received: {path}."
         )
+    refuse_pointer(path)
     layers = _read_h5(path) if path.suffix == ".h5" else _read_safetensors(path)
     for layer, tensors in layers.items():
         for name, values in tensors.items():

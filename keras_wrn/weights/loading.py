@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.networks.recognition import architecture, layers_by_name
+from keras_wrn.networks.recognition import architecture, conventions_of, layers_by_name
 from keras_wrn.system.console import say
 from keras_wrn.weights.card import WEIGHTS_FILE
+from keras_wrn.weights.description import read_description
 from keras_wrn.weights.files import Layers, is_keyword, read_weights
 from keras_wrn.weights.finding import find
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import keras
 
 HEAD = "predictions"  # the classifier, the only layer whose shape depends on the classes
+_PAPER = "the paper's conventions"
 _SHOWN = 3  # layers named in a message
 
 
@@ -121,10 +123,26 @@ def _path(source: str | os.PathLike[str]) -> Path | None:
 
 
 def _load(model: keras.Model, path: Path, *, strict: bool = True) -> LoadReport:
+    _check_conventions(model, path)
     report, pairs = _match(model, read_weights(path), path, strict)
     for variable, values in pairs:
         variable.assign(values)
     return report
+
+
+def _check_conventions(model: keras.Model, path: Path) -> None:
+    """Refuse a converted file's weights for a network that computes something else with them."""
+    if path.suffix != ".h5" or not path.is_file():
+        return
+    description = read_description(path)
+    theirs = description["conventions"] if description else None
+    ours = conventions_of(model)
+    if theirs is not None and ours is not None and theirs != ours:
+        raise InputError(
+            f"{path} holds the weights of a network with {theirs or _PAPER}, and {model.name} "
+            f"has {ours or _PAPER}. Load it with keras_wrn.load_file, or build the network "
+            f"with conventions={description and description['network'].get('conventions')!r}."
+        )
 
 
 def _say(report: LoadReport, model: keras.Model, path: Path) -> None:

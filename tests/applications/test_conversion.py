@@ -26,15 +26,64 @@ pytestmark = pytest.mark.usefixtures("zero_kernels")
 # What a file is, and which network is in it.
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model.", "_orig_mod."])
+WRAPPERS = ("", "module.", "model.", "module.model.", "_orig_mod.", "1.", "0.1.", "wrn.", "a.b.")
+
+
+@pytest.mark.parametrize("prefix", WRAPPERS)
 def test_wrappers_leave_no_trace(tmp_path, prefix):
     tensors = foreign.checkpoint(foreign.deepmind, small_weights(10, 1, classes=7))
     tensors |= {name: CONSTANTS[name] for name in ("mean", "std")}
+    tensors |= {"n_averaged": np.asarray(3), "step": np.asarray([7])}
     path = write_npz(tmp_path / "a.npz", {prefix + name: of for name, of in tensors.items()})
     found = convert_checkpoint(path)
     assert (found.dialect, found.model.name) == ("deepmind", "wide_resnet10_1")
     assert found.arguments["classes"] == 7
     np.testing.assert_allclose(found.statistics, (MEAN, STD), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("normaliser", "network", "names"),
+    [
+        ("0.", "1.", ("mean", "std")),
+        ("module.0.", "module.1.", ("mean", "std")),
+        ("1.0.", "1.1.", ("mu", "sigma")),
+        ("model.0.", "model.1.model.", ("means", "sds")),
+        ("normalize.", "model.", ("mean", "std")),
+        ("", "", ("mean", "std")),
+    ],
+)
+@pytest.mark.parametrize("scale", [1, 255])
+def test_the_constants_of_any_wrapper_normalise(tmp_path, normaliser, network, names, scale):
+    weights = small_weights(10, 1)
+    tensors = {network + k: v for k, v in foreign.checkpoint(foreign.xternalz, weights).items()}
+    constants = (CONSTANTS["mean"] * scale, CONSTANTS["std"] * scale)
+    tensors |= dict(zip((normaliser + name for name in names), constants, strict=True))
+    found = convert_checkpoint(write_npz(tmp_path / "a.npz", tensors), classifier_activation=None)
+    x = images() * scale
+    seen = (x - np.float32(MEAN) * scale) / (np.float32(STD) * scale)
+    compare(found.model, pre_activation_logits(seen, weights, PreActivation((3, 3), 1)), x)
+    assert ("images on 0..255" if scale == 255 else "images in [0, 1]") in found.notes[-1]
+
+
+def test_a_layer_without_tensors_before_the_network_is_noted(tmp_path):
+    tensors = foreign.checkpoint(foreign.xternalz, small_weights(10, 1))
+    for prefix, is_noted in (("1.", True), ("module.1.", True), ("0.", False), ("", False)):
+        path = write_npz(tmp_path / "a.npz", {prefix + name: of for name, of in tensors.items()})
+        notes = " ".join(convert_checkpoint(path).notes)
+        assert ("a layer without stored values came before" in notes) == is_noted
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "mu", "0.sigma"])
+def test_half_of_the_constants_are_refused(tmp_path, name):
+    tensors = foreign.checkpoint(foreign.xternalz, small_weights(10, 1))
+    tensors[name] = CONSTANTS["mean"]
+    with pytest.raises(InputError, match="unknown: |lacks the constants: mu and sigma"):
+        convert(write_npz(tmp_path / "a.npz", tensors))
+
+
+def test_convert_says_what_it_assumed(tmp_path, capsys, tensors):
+    convert(write_npz(tmp_path / "a.npz", tensors))
+    assert "Assumed, because names do not tell: relu, zeros (1, 1)" in capsys.readouterr().out
 
 
 def test_constants_that_nobody_knows_are_asked_for(tmp_path):
@@ -108,7 +157,9 @@ def test_the_dialect_can_be_said_and_is_checked(tmp_path, tensors):
     assert convert_checkpoint(path, "robustbench").dialect == "xternalz"
     with pytest.raises(InputError, match="`dialect` must be None or one of 'authors', 'xternalz'"):
         convert(path, "caffe")
-    with pytest.raises(InputError, match="knows 0 of its 17 layers.*those of 'xternalz', which knows 17"):
+    with pytest.raises(
+        InputError, match="knows 0 of its 17 layers.*those of 'xternalz', which knows 17"
+    ):
         convert(path, "deepmind")
 
 

@@ -47,7 +47,7 @@ def test_the_papers_own_conventions_go_without_saying(tmp_path, tensors):
     found = convert_checkpoint(write_npz(tmp_path / "a.npz", tensors))
     told = found.save(tmp_path / "a.weights.h5")
     assert "\nLoad it into keras_wrn.WideResNet(depth=10, width=1" in told
-    assert "onventions" not in told
+    assert "conventions=" not in told
 
 
 # The command line.
@@ -61,7 +61,9 @@ def test_the_command_writes_a_model(tmp_path, capsys, tensors):
     path = write_pth(tmp_path / "a.pth", tensors)
     assert call(path, tmp_path / "a.keras") == 0
     told = "wide_resnet10_1, 77,850 parameters named as by 'xternalz', is in "
-    assert capsys.readouterr().out == f"{told}{tmp_path}/a.keras.\n"
+    first, assumed = capsys.readouterr().out.splitlines()
+    assert first == f"{told}{tmp_path}/a.keras."
+    assert assumed.startswith("Assumed, because names do not tell: relu, zeros (1, 1) around")
     again = keras.saving.load_model(tmp_path / "a.keras")
     np.testing.assert_allclose(
         outputs(again, images()), outputs(convert(path), images()), rtol=1e-6
@@ -76,7 +78,7 @@ def test_the_command_tells_what_a_weights_file_does_not_say(tmp_path, capsys):
     (tmp_path / "map.json").write_text(json.dumps(foreign.KEY_MAP))
     words = ("--dialect", "deepmind", "--key_map", tmp_path / "map.json")
     assert call(path, tmp_path / "a.weights.h5", *words) == 0
-    _, load, images_are = capsys.readouterr().out.strip().split("\n")
+    _, load, images_are, assumed = capsys.readouterr().out.strip().split("\n")
     code = load.removeprefix("Load it into ")
     changed = "conventions=keras_wrn.Conventions(activation='silu', strided_padding=(0, 1))"
     assert changed in code
@@ -84,6 +86,7 @@ def test_the_command_tells_what_a_weights_file_does_not_say(tmp_path, capsys):
     model.load_weights(tmp_path / "a.weights.h5")
     assert model.get_layer("head_relu").activation is keras.activations.silu
     assert "with mean (0.49, 0.48, 0.45), std (0.25, 0.24, 0.26); a .keras file" in images_are
+    assert "silu, zeros (0, 1)" in assumed and "images in [0, 1], which it normalises" in assumed
 
 
 def test_what_the_command_cannot_do_is_one_sentence(tmp_path, capsys, tensors):

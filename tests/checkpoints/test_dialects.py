@@ -60,6 +60,7 @@ SMALL = {
         DEEPMIND,
         {"dialect": "deepmind_relu"},
     ),
+    "attention_transfer": (foreign.attention_transfer, (), PAPER, {}),
     "key_map": (foreign.attention_transfer, (), PAPER, {"key_map": foreign.KEY_MAP}),
 }
 
@@ -77,6 +78,50 @@ def test_small_networks_equal_the_numpy_network(tmp_path, case):
     x = images()
     seen = (x - np.float32(MEAN)) / np.float32(STD) if constants else x
     compare(found.model, pre_activation_logits(seen, weights, net), x)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize(("dialect", "epsilon"), [("fixmatch", 1e-5), ("torchssl", 1e-3)])
+def test_leaky_networks_equal_their_own_forward_pass(tmp_path, dialect, epsilon, width):
+    tensors = foreign.checkpoint(foreign.xternalz, small_weights(width=width))
+    path = write_pth(tmp_path / "a.pth", tensors)
+    found = convert_checkpoint(path, dialect, classifier_activation=None)
+    reference = foreign.fixmatch_logits(images(), tensors, 2, epsilon)
+    compare(found.model, reference)
+    # Names alone cannot tell it from xternalz'; the note states what was assumed.
+    plain = convert_checkpoint(path, classifier_activation=None)
+    assert difference(outputs(plain.model, images()), reference) > 0.1
+    assert "leaky_relu of slope 0.1" in found.notes[-1] and "not tell: relu," in plain.notes[-1]
+
+
+def test_a_leaky_slope_alone_is_a_convention(tmp_path):
+    weights = small_weights()
+    path = write_npz(tmp_path / "a.npz", foreign.checkpoint(foreign.xternalz, weights))
+    conventions = Conventions(activation="leaky_relu", negative_slope=0.01)
+    net = PAPER._replace(activation=lambda x: np.where(x > 0, x, 0.01 * x))
+    model = convert(path, conventions=conventions, classifier_activation=None)
+    compare(model, pre_activation_logits(images(), weights, net))
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("width", [1, 2])
+def test_biased_networks_equal_their_own_forward_pass(tmp_path, width, biased):
+    tensors = foreign.checkpoint(foreign.meliketoy, small_weights(width=width))
+    tensors = foreign.with_biases(tensors) if biased else tensors
+    found = convert_checkpoint(write_npz(tmp_path / "a.npz", tensors), classifier_activation=None)
+    assert found.dialect == "meliketoy"
+    assert found.arguments["conventions"].conv_bias is biased
+    compare(found.model, foreign.meliketoy_logits(images(), tensors, 2))
+
+
+def test_biases_are_seen_in_the_file_of_any_dialect(tmp_path):
+    weights = small_weights()
+    tensors = foreign.with_biases(foreign.checkpoint(foreign.xternalz, weights))
+    model = convert(write_npz(tmp_path / "a.npz", tensors), classifier_activation=None)
+    _, bias = model.get_layer("group2_block1_proj").get_weights()
+    np.testing.assert_array_equal(bias, tensors["block2.layer.0.convShortcut.bias"])
+    unbiased = pre_activation_logits(images(), weights, PAPER)
+    assert difference(outputs(model, images()), unbiased) > 0.01
 
 
 KERAS_NAMES = {

@@ -8,6 +8,7 @@ layer names (see reference_network.py) into the arrays of such a checkpoint, in 
 import re
 
 import numpy as np
+from reference_network import convolve, normalise
 
 
 def authors(part, g=0, b=0, i=0):
@@ -69,6 +70,18 @@ KEY_MAP = {
 }
 
 
+def meliketoy(part, g=0, b=0, i=0):
+    block = f"layer{g}.{b - 1}"
+    return {
+        "stem": "conv1",
+        "conv": f"{block}.conv{i}",
+        "bn": f"{block}.bn{i}",
+        "proj": f"{block}.shortcut.0",
+        "head": "bn1",
+        "fc": "linear",
+    }[part]
+
+
 def torchvision(part, g=0, b=0, i=0):
     block = f"layer{g}.{b - 1}"
     return {
@@ -117,6 +130,75 @@ def checkpoint(dialect, weights):
             key = name if dialect is authors else f"{name}.weight"
             tensors[key] = arrays[0].transpose(3, 2, 0, 1)
     return {name: np.asarray(array, order="C") for name, array in tensors.items()}
+
+
+# Forward passes of two repositories, on their own tensors in Torch's layout.
+
+
+class _Tensors:
+    """Torch's layers as functions of named tensors, in float64, channels last."""
+
+    def __init__(self, tensors, epsilon, slope=0.0):
+        self.tensors, self.epsilon, self.slope = tensors, epsilon, slope
+
+    def conv(self, name, x, stride=1, padding=1):
+        kernel = self.tensors[f"{name}.weight"].transpose(2, 3, 1, 0)
+        x = convolve(x, kernel, stride, (padding, padding))
+        return x + self.tensors.get(f"{name}.bias", 0.0)
+
+    def bn_relu(self, name, x):
+        parts = ("weight", "bias", "running_mean", "running_var")
+        x = normalise(x, [self.tensors[f"{name}.{part}"] for part in parts], self.epsilon)
+        return np.where(x > 0, x, self.slope * x)
+
+    def classify(self, name, x):
+        weight, bias = self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
+        return x.mean(axis=(1, 2)) @ weight.T + bias
+
+    def __contains__(self, name):
+        return f"{name}.weight" in self.tensors
+
+
+def fixmatch_logits(images, tensors, blocks, epsilon=1e-5):
+    """kekmodel's and TorchSSL's: `conv1(out if self.equalInOut else x)`, so that the first block
+    of groups 2 and 3 has a bn1 that it does not use. The first group activates before both."""
+    net = _Tensors(tensors, epsilon, slope=0.1)
+    x = net.conv("conv1", images)
+    for g in (1, 2, 3):
+        for b in range(blocks):
+            name, stride = f"block{g}.layer.{b}", 2 if g > 1 and b == 0 else 1
+            widens = f"{name}.convShortcut" in net
+            if widens and g == 1:
+                x = net.bn_relu(f"{name}.bn1", x)
+            out = x if widens else net.bn_relu(f"{name}.bn1", x)
+            out = net.bn_relu(f"{name}.bn2", net.conv(f"{name}.conv1", out, stride))
+            out = net.conv(f"{name}.conv2", out)
+            x = (net.conv(f"{name}.convShortcut", x, stride, 0) if widens else x) + out
+    return net.classify("fc", net.bn_relu("bn1", x))
+
+
+def meliketoy_logits(images, tensors, blocks):
+    """Biased convolutions, the stride in conv2, and a shortcut of the raw input."""
+    net = _Tensors(tensors, 1e-5)
+    x = net.conv("conv1", images)
+    for g in (1, 2, 3):
+        for b in range(blocks):
+            name, stride = f"layer{g}.{b}", 2 if g > 1 and b == 0 else 1
+            out = net.conv(f"{name}.conv1", net.bn_relu(f"{name}.bn1", x))
+            out = net.conv(f"{name}.conv2", net.bn_relu(f"{name}.bn2", out), stride)
+            widens = f"{name}.shortcut.0" in net
+            x = out + (net.conv(f"{name}.shortcut.0", x, stride, 0) if widens else x)
+    return net.classify("linear", net.bn_relu("bn1", x))
+
+
+def with_biases(tensors, seed=1):
+    """The same checkpoint with a bias in every convolution."""
+    random = np.random.default_rng(seed)
+    return tensors | {
+        name.removesuffix("weight") + "bias": random.normal(0, 0.3, len(array)).astype(np.float32)
+        for name, array in tensors.items()
+        if array.ndim == 4
+    }
 
 
 def keras_checkpoint(weights, blocks, name):
