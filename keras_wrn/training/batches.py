@@ -15,11 +15,18 @@ from keras_wrn.training.recipe import Recipe
 def even_batch(images: int, replicas: int, most: int) -> int:
     """Choose a batch size for evaluation whose last batch keeps all replicas busy.
 
+    On JAX all batches of a data set are shared out alike, as the first one is. Where the images
+    do not divide by the devices, no batch does: each device then evaluates all images.
+
     Args:
         images: number of images.
         replicas: number of devices.
         most: maximum batch size.
     """
+    if keras.config.backend() == "jax" and replicas > 1:
+        if images % replicas:
+            return most if most % replicas else most - 1
+        return most - most % replicas
     for size in range(most - most % replicas, 0, -replicas):
         if images % size == 0 or images % size >= replicas:
             return size

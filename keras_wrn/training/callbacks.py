@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from keras_wrn.system.backend import tensorflow_installed
+from keras_wrn.training.devices import to_numpy
 
 LOG_FOLDER = "logs"
 EVERY = 10  # steps between updates of the average, which spreads their cost
@@ -82,7 +83,7 @@ class WeightAverage(keras.callbacks.Callback):
         self.network = network
         self.decay = decay
         self.step = step
-        self.weights: list[np.ndarray] = network.get_weights()
+        self.weights: list[np.ndarray] = [to_numpy(variable) for variable in network.weights]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Move the average towards the weights."""
@@ -94,8 +95,8 @@ class WeightAverage(keras.callbacks.Callback):
         updates = self.step / EVERY
         kept = min(self.decay**EVERY, (1 + updates) / (10 + updates))
         self.weights = [
-            average + (1 - kept) * (weight - average)
-            for average, weight in zip(self.weights, self.network.get_weights(), strict=True)
+            average + (1 - kept) * (to_numpy(variable) - average)
+            for average, variable in zip(self.weights, self.network.weights, strict=True)
         ]
 
 

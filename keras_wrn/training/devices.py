@@ -1,21 +1,63 @@
-"""The devices that a run trains on, and their random draws."""
+"""The devices that a run trains on: their number, their random draws, their statistics."""
 
 import contextlib
+import functools
 from typing import Any
 
 import keras
+import numpy as np
 from absl import logging
+from keras import ops
 
 from keras_wrn.errors import InputError
 from keras_wrn.training.recipe import Recipe
 
 
+class ReplicatedModel(keras.Model):
+    """A functional model that `fit` takes on several devices with batches of any size.
+
+    Before the first step Keras 3.15 averages the first batch over the devices, to learn its shape
+    (`_maybe_symbolic_build` in keras/src/backend/tensorflow/trainer.py); shares of different size
+    have no average. Here the shapes come from the model's input. Nothing changes on one device.
+    """
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        if self._distribute_strategy is None:
+            return
+        images = keras.KerasTensor((None, *self.input_shape[1:]), self.inputs[0].dtype)
+        with self._distribute_strategy.scope():
+            self._symbolic_build(data_batch=(images, keras.KerasTensor((None,), "int64")))
+
+
+class FirstStatistics(keras.callbacks.Callback):
+    """Give all replicas the first one's moving statistics before each validation.
+
+    Without `synchronized_bn` each replica moves its own. The first replica's are the ones that are
+    saved and stored, so that they are also the ones to validate.
+    """
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Copy them."""
+        for variable in self.model.non_trainable_variables:
+            if variable.name.startswith("moving_"):
+                variable.assign(to_numpy(variable))
+
+
+def to_numpy(variable: Any) -> np.ndarray:
+    """Copy a variable's value; of a mirrored one, the first replica's."""
+    value = variable.value
+    # NumPy cannot read a mirrored scalar inside the scope of its strategy.
+    return value.numpy() if keras.config.backend() == "tensorflow" else ops.convert_to_numpy(value)
+
+
 def draw_apart(model: keras.Model) -> None:
-    """Give each replica its own seed for crops, flips and dropout.
+    """Give each replica its own seed for crops, flips and dropout; only TensorFlow needs it.
 
     Keras copies a generator's state to all replicas, so all would draw the same. The first
     replica's state is the one that is saved. It stays, so a resumed run has the same draws.
     """
+    if keras.config.backend() != "tensorflow":
+        return
     import tensorflow as tf
 
     states = [v for v in model.variables if v.name == "seed_generator_state"]
@@ -30,18 +72,15 @@ def draw_apart(model: keras.Model) -> None:
 
 @contextlib.contextmanager
 def device_scope(recipe: Recipe) -> Any:
-    """Enter MirroredStrategy's scope if TensorFlow has several devices; yields their number.
+    """Enter the scope of all devices, if there are several; yields their number.
+
+    That is MirroredStrategy's on TensorFlow and DataParallel's on JAX; Torch has one device.
 
     Raises:
         InputError: the batch size does not divide by their number.
     """
-    if keras.config.backend() != "tensorflow":
-        yield 1
-        return
-    import tensorflow as tf
-
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    if len(devices) == 1:
+    devices = _devices()
+    if len(devices) < 2:
         yield 1
         return
     if recipe.batch_size % len(devices):
@@ -50,5 +89,43 @@ def device_scope(recipe: Recipe) -> Any:
             f"Received: batch_size={recipe.batch_size}"
         )
     logging.info("training on %d devices", len(devices))
-    with tf.distribute.MirroredStrategy([device.name for device in devices]).scope():
+    with _scope(devices):
         yield len(devices)
+
+
+def _devices() -> list[str]:
+    if keras.config.backend() == "jax":
+        return list(keras.distribution.list_devices())
+    if keras.config.backend() != "tensorflow":
+        return ["one"]
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name for device in devices]
+
+
+def _scope(devices: list[str]) -> Any:
+    if keras.config.backend() == "jax":
+        return _DataParallel(devices=devices).scope()
+    return _mirrored(tuple(devices)).scope()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> Any:
+    """The one strategy of a process: a second one takes the first one's messages for its own."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
+
+
+class _DataParallel(keras.distribution.DataParallel):
+    """Keras' class, but a batch that the devices cannot share is given whole to each of them.
+
+    Keras lays out all batches of an iterator as it does the first one.
+    """
+
+    def get_data_layout(self, data_shape: Any) -> Any:
+        """Share the first axis, or nothing."""
+        if data_shape[0] % self.num_model_replicas == 0:
+            return super().get_data_layout(data_shape)
+        return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)

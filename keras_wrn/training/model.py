@@ -17,6 +17,7 @@ from keras_wrn.inference.trained import load_trained
 from keras_wrn.optimizers import TorchSGD
 from keras_wrn.training import losses, schedules
 from keras_wrn.training.clone import training_clone
+from keras_wrn.training.devices import ReplicatedModel
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.sharpness_aware import SharpnessAwareModel
 
@@ -95,7 +96,7 @@ class TrainingModel:
         if self.recipe.sam:
             self.model = SharpnessAwareModel(self.front, self.clone, self.recipe.sam)
         else:
-            self.model = keras.Model(images, self._logits(x), name="training_model")
+            self.model = ReplicatedModel(images, self._logits(x), name="training_model")
         loss, error = losses.cross_entropy(self.recipe.label_smoothing), losses.error
         if self.teacher is not None:
             loss = losses.distillation(loss, self.recipe.teacher_share, self.recipe.temperature)

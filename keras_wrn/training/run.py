@@ -17,7 +17,7 @@ from keras_wrn.system.backend import float32
 from keras_wrn.system.files import read_json, sha256, write_json, write_whole
 from keras_wrn.training import callbacks, pictures, run_folder, run_keeper
 from keras_wrn.training.batches import untuned
-from keras_wrn.training.devices import device_scope, draw_apart
+from keras_wrn.training.devices import FirstStatistics, device_scope, draw_apart
 from keras_wrn.training.feeds import Feed, open_feed
 from keras_wrn.training.model import TrainingModel, build, network_card
 from keras_wrn.training.recipe import Recipe
@@ -112,6 +112,7 @@ def _fit(
     watchers = _watchers(training_model, keeper, feed)
     if replicas > 1:
         draw_apart(training_model.model)
+        watchers.append(FirstStatistics())
     keeper.catch_signals()
     try:
         for first, last, steps in keeper.stretches(recipe.size_epochs):

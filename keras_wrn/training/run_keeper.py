@@ -12,6 +12,7 @@ from keras import ops
 from keras_wrn.errors import Interrupted
 from keras_wrn.training import run_folder
 from keras_wrn.training.callbacks import WeightAverage
+from keras_wrn.training.devices import to_numpy
 
 HISTORY_COLUMNS = tuple(
     "epoch step loss error val_loss val_error learning_rate images_per_second seconds".split()
@@ -173,7 +174,7 @@ class RunKeeper(keras.callbacks.Callback):
         """Save the state now."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
-        arrays = [ops.convert_to_numpy(variable.value) for variable in _state_variables(self.model)]
+        arrays = [to_numpy(variable) for variable in _state_variables(self.model)]
         if self.average is not None:
             arrays += self.average.weights
         facts = {
@@ -223,7 +224,7 @@ def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:
     schedule = optimizer._learning_rate
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return float(ops.convert_to_numpy(schedule(optimizer.iterations - 1)))
-    return float(ops.convert_to_numpy(optimizer.learning_rate))
+    return float(to_numpy(schedule))
 
 
 def _state_variables(model: keras.Model) -> list[Any]:

@@ -4,12 +4,15 @@ from typing import Any
 
 import keras
 
+from keras_wrn.training.devices import ReplicatedModel
 
-class SharpnessAwareModel(keras.Model):
+
+class SharpnessAwareModel(ReplicatedModel):
     """A model whose training step is SAM's, on TensorFlow.
 
     A step moves the weights by rho along the gradient, computes the gradient there, moves back,
-    and gives that gradient to the optimiser. Both passes see the same augmented images. Batch
+    and gives that gradient to the optimiser. On several devices all move along the gradient of the
+    whole batch. Both passes see the same augmented images. Batch
     normalisation's moving statistics come from the first pass.
 
     Args:
@@ -34,6 +37,10 @@ class SharpnessAwareModel(keras.Model):
         images = self.front(images, training=True)
         variables = self.network.trainable_variables
         gradients, _, _ = self._gradients(images, labels, variables)
+        # compute_loss divides by the replicas, whose gradients are summed.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1:
+            gradients = tf.distribute.get_replica_context().all_reduce("sum", gradients)
         climb = self.rho / (tf.linalg.global_norm(gradients) + 1e-12)
         moving = [v for v in self.network.non_trainable_variables if "moving_" in v.path]
         statistics = [tf.identity(variable.value) for variable in moving]
@@ -45,8 +52,6 @@ class SharpnessAwareModel(keras.Model):
         for variable, value in zip(moving, statistics, strict=True):
             variable.assign(value)
         self.optimizer.apply(worst, variables)
-        # compute_loss divides by the replicas, whose gradients are summed.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._loss_tracker.update_state(replicas * loss, sample_weight=tf.shape(images)[0])
         return self.compute_metrics(images, labels, logits)
 
