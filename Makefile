@@ -58,6 +58,7 @@ clean:
 
 .venv/installed: .venv/light
 	$(BIN)/pip install $(QUIET) --editable ".[dev]"
+	$(BIN)/pip install $(QUIET) --no-deps tensorflow-serving-api
 	touch $@
 
 .venv/bench: .venv/light

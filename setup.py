@@ -17,6 +17,10 @@ DETECTION = ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"]
 # What writes and runs the files of `keras-wrn export --format`.
 ENGINES = ["tf2onnx>=1.16", "onnx>=1.16", "onnxruntime>=1.19", "openvino>=2024.4", "scipy>=1.11"]
 ENGINES += ["ai-edge-litert>=1.2"]
+# Also tensorflow-serving-api, without its dependencies: it asks for `tensorflow`, a second one
+# beside tensorflow-cpu. docs/serving.md has the command.
+SERVE = ["grpcio>=1.66", "grpcio-health-checking>=1.66", "starlette>=0.40", "uvicorn>=0.32"]
+SERVE += ["orjson>=3.10", "prometheus_client>=0.21"]
 TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5"]
 
 setup(
@@ -32,7 +36,7 @@ setup(
     # The published weights lie beside the package in the repository, and inside it in the wheel.
     packages=[*find_packages(include=["keras_wrn", "keras_wrn.*"]), "keras_wrn.saved_models"],
     package_dir={"keras_wrn.saved_models": "saved_models"},
-    package_data={"keras_wrn.saved_models": ["*/*"]},
+    package_data={"keras_wrn.saved_models": ["*/*"], "keras_wrn.serving": ["page.html"]},
     # Keras brings h5py; it chooses no backend, and neither do we.
     install_requires=[
         "keras>=3.10",
@@ -55,9 +59,10 @@ setup(
         # tensorflow_datasets needs importlib_resources and does not say so.
         "imagenet": ["tensorflow-datasets>=4.9.6", "importlib_resources"],
         "engines": ENGINES,
+        "serve": SERVE,
         "bench": ["torch>=2.4"],
         "test": TEST,
-        "dev": [*TEST, *ENGINES, *DETECTION, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],
+        "dev": [*TEST, *ENGINES, *SERVE, *DETECTION, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],
     },
     entry_points={"console_scripts": ["keras-wrn=keras_wrn.cli.main:run"]},
     classifiers=[

@@ -1,0 +1,207 @@
+"""The served models: a folder is watched, and versions are swapped without a gap.
+
+A new version is loaded and tried before the old one goes; if it is broken, the old one goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import logging
+
+from keras_wrn.errors import InputError
+from keras_wrn.serving.refusal import Refusal
+from keras_wrn.serving.servable import Servable, first_line, warm_up
+
+# Relative path, bytes and time of change of each file.
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version that is served, or that could not be loaded.
+
+    Attributes:
+        number: the name of its folder.
+        servable: None if it could not be loaded.
+        error: why not.
+        files: the fingerprint of its folder when it was loaded.
+    """
+
+    number: int
+    servable: Servable | None
+    error: str
+    files: Fingerprint
+
+
+class Repository:
+    """The models in a folder.
+
+    Args:
+        folder: a model, that is a folder with folders 1, 2, ... of versions, or a folder of models.
+        load: reads one version's folder.
+        name: of the model, if `folder` is one; default: the name of the folder.
+        keep: the newest versions to serve.
+        labels: (model, label) to a version, which is served as long as it exists.
+
+    Raises:
+        InputError: the folder holds no model.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        load: Callable[[Path], Servable],
+        *,
+        name: str | None = None,
+        keep: int = 1,
+        labels: Mapping[tuple[str, str], int] | None = None,
+    ) -> None:
+        if keep < 1:
+            raise InputError(f"`keep` must be a whole number from 1. Received: {keep}.")
+        self._folder, self._load, self._keep = folder.resolve(), load, keep
+        self._name, self._labels = name, dict(labels or {})
+        self._models: dict[str, dict[int, Version]] = {}
+        found = self._found()
+        if not found:
+            raise InputError(
+                f"{folder} must hold a model, folders 1, 2, ... with saved_model.pb, or folders of "
+                "models. Write one with keras-wrn export."
+            )
+        if name is not None and name not in found:
+            raise InputError(f"{folder} holds models with names: {', '.join(found)}.")
+        for model, label in self._labels:
+            if model not in found:
+                raise InputError(
+                    f"The label {label} is for a model {model}; {folder} has {', '.join(found)}."
+                )
+
+    def refresh(self) -> None:
+        """Look at the folder: load what is new, then let go of what is old."""
+        found = self._found()
+        for name in sorted({*found, *self._models}):
+            self._refresh(name, found.get(name, {}))
+
+    def names(self) -> list[str]:
+        """The names of the models, served or broken."""
+        return sorted(self._models)
+
+    def ready(self) -> bool:
+        """Whether each model has a version that is served."""
+        return bool(self._models) and all(map(self.available, self._models))
+
+    def available(self, name: str) -> list[int]:
+        """The served versions of a model, the oldest first."""
+        versions = self._models.get(name, {})
+        return sorted(number for number, version in versions.items() if version.servable)
+
+    def find(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> tuple[int, Servable]:
+        """Return a version's number and what runs it; default: the newest.
+
+        Raises:
+            Refusal: it is not served.
+        """
+        if label is not None:
+            if (name, label) not in self._labels:
+                raise Refusal(f"Unrecognized servable version label: {label}")
+            version = self._labels[name, label]
+        versions = self._models.get(name, {})
+        served = {number: found for number, found in versions.items() if found.servable}
+        number = version if version is not None else max(served, default=-1)
+        servable = served[number].servable if number in served else None
+        if servable is None:
+            wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise Refusal(f"Servable not found for request: {wanted}", "NOT_FOUND")
+        return number, servable
+
+    def status(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> list[Version]:
+        """Return the versions of a model, the newest first; or one of them.
+
+        Raises:
+            Refusal: there is none.
+        """
+        if label is not None:
+            version, _ = self.find(name, label=label)
+        versions = self._models.get(name, {})
+        chosen = [
+            versions[number]
+            for number in sorted(versions, reverse=True)
+            if version in (None, number)
+        ]
+        if not chosen:
+            which = "any versions" if version is None else f"version {version}"
+            raise Refusal(f"Could not find {which} of model {name}", "NOT_FOUND")
+        return chosen
+
+    def _found(self) -> dict[str, dict[int, Path]]:
+        """The folders of versions by model and number."""
+        if versions := _versions(self._folder):
+            return {self._name or self._folder.name: versions}
+        folders = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+        found = {entry.name: _versions(entry) for entry in folders if entry.is_dir()}
+        return {model: versions for model, versions in found.items() if versions}
+
+    def _refresh(self, name: str, found: dict[int, Path]) -> None:
+        before = self._models.get(name, {})
+        labelled = {number for (model, _), number in self._labels.items() if model == name}
+        after: dict[int, Version] = {}
+        newest = 0
+        for number in sorted(found, reverse=True):
+            if newest == self._keep and number not in labelled:
+                continue
+            old = before.get(number)
+            after[number] = self._version(name, number, found[number], old)
+            newest += after[number].servable is not None and newest < self._keep
+        if not any(version.servable for version in after.values()):
+            # Nothing on the disk can answer: what is in memory goes on.
+            after |= {number: version for number, version in before.items() if version.servable}
+        self._models = {**self._models, name: after}
+        for number in sorted(before.keys() - after.keys()):
+            if before[number].servable:
+                logging.info("%s version %d unloaded", name, number)
+
+    def _version(self, name: str, number: int, folder: Path, old: Version | None) -> Version:
+        """The version as it was loaded before, or loaded now."""
+        if old is not None and old.servable is not None:
+            return old
+        files = _fingerprint(folder)
+        if old is not None and old.files == files:
+            return old
+        start = time.monotonic()
+        try:
+            servable = self._load(folder)
+            warm_up(servable)
+        except Exception as error:  # whatever it is, the other versions go on
+            goes_on = self.available(name)
+            rest = f"version {max(goes_on)} goes on" if goes_on else "no version is served"
+            logging.error("%s version %d is broken, %s: %s", name, number, rest, first_line(error))
+            return Version(number, None, first_line(error), files)
+        seconds = time.monotonic() - start
+        logging.info("%s version %d loaded in %.1f s", name, number, seconds)
+        return Version(number, servable, "", files)
+
+
+def _versions(folder: Path) -> dict[int, Path]:
+    """The versions in the folder of a model."""
+    if not folder.is_dir():
+        return {}
+    return {
+        int(entry.name): entry
+        for entry in folder.iterdir()
+        if entry.name.isascii() and entry.name.isdecimal() and (entry / "saved_model.pb").is_file()
+    }
+
+
+def _fingerprint(folder: Path) -> Fingerprint:
+    files = []
+    for path in sorted(folder.rglob("*")):
+        state = path.stat()
+        files.append((str(path.relative_to(folder)), state.st_size, state.st_mtime_ns))
+    return tuple(files)

@@ -1,0 +1,145 @@
+"""The server: REST and gRPC in one event loop, a watcher of the folder, an end that drains."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from absl import logging
+
+from keras_wrn.errors import InputError
+from keras_wrn.serving import grpc_services
+from keras_wrn.serving.rest import application
+from keras_wrn.serving.service import Service
+from keras_wrn.system.backend import import_package
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a server listens, and how it looks and ends.
+
+    Attributes:
+        host: 127.0.0.1 is this machine only; 0.0.0.0 is every network.
+        rest_port: 0 for any free one.
+        grpc_port: 0 for any free one; None for REST only.
+        poll_seconds: between two looks at the folder.
+        drain_seconds: for the requests that run when the server is asked to end.
+    """
+
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int | None = 8500
+    poll_seconds: float = 2.0
+    drain_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports that a server listens on; `grpc` is None for REST only."""
+
+    rest: int
+    grpc: int | None
+
+
+def run(service: Service, options: Options, started: Callable[[Ports], object]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then answer what has come and return.
+
+    Raises:
+        OSError: a port is taken.
+    """
+
+    async def main() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await serve(service, options, stop, started)
+
+    asyncio.run(main())
+
+
+async def serve(
+    service: Service,
+    options: Options,
+    stop: asyncio.Event,
+    started: Callable[[Ports], object],
+) -> None:
+    """Serve until `stop` is set, then drain.
+
+    Args:
+        service: the models; they are loaded before a port is open.
+        options: where to listen.
+        stop: set to end.
+        started: called with the ports once requests are answered.
+    """
+    uvicorn = import_package("uvicorn", "uvicorn", "Serving")
+    await asyncio.to_thread(service.repository.refresh)
+    if not service.repository.ready():
+        names = [
+            name for name in service.repository.names() if not service.repository.available(name)
+        ]
+        raise InputError(
+            f"No version can be served of: {', '.join(names)}. The log has the reason."
+        )
+    listening = _listen(options.host, options.rest_port)
+    config = uvicorn.Config(
+        application(service),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
+    )
+    rest = _uvicorn_server(uvicorn, config)
+    grpc = grpc_port = None
+    try:
+        if options.grpc_port is not None:
+            address = f"{options.host}:{options.grpc_port}"
+            grpc, grpc_port = await grpc_services.start(service, address)
+        answering = asyncio.create_task(rest.serve(sockets=[listening]))
+        watching = asyncio.create_task(_watch(service, options.poll_seconds))
+        while not rest.started and not answering.done():
+            await asyncio.sleep(0.01)
+        started(Ports(listening.getsockname()[1], grpc_port))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopping, answering], return_when=asyncio.FIRST_COMPLETED)
+        logging.info("stopping: %d requests run", service.limits.running)
+        service.draining = rest.should_exit = True
+        watching.cancel()
+        await asyncio.gather(answering, *([grpc.stop(options.drain_seconds)] if grpc else []))
+    finally:
+        listening.close()
+        await asyncio.to_thread(service.close)
+
+
+async def _watch(service: Service, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await asyncio.to_thread(service.repository.refresh)
+        except Exception:  # such as a folder that vanishes while it is read
+            logging.exception("The folder of models could not be read")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"REST cannot listen on {host}:{port}: {reason}.") from error
+
+
+def _uvicorn_server(uvicorn: Any, config: Any) -> Any:
+    class Server(uvicorn.Server):
+        """A server whose signals are handled by `run`."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Server(config)
