@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_wrn.deploy.checking import check_file, expected_answers, in_float32, sample_images
 from keras_wrn.deploy.saved_model import require_tensorflow
 from keras_wrn.errors import InputError
 from keras_wrn.inference.classifier import checked_images, with_preprocessing
+from keras_wrn.system.backend import float32
 from keras_wrn.system.console import quiet_stderr
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 # Of each format: the suffix of its file, its quantisations, and the packages that write it.
 FORMATS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "litert": (".tflite", ("dynamic", "int8"), ("tensorflow",)),
-    "onnx": (".onnx", ("int8",), ("tensorflow", "tf2onnx", "onnx")),
+    "onnx": (".onnx", ("int8",), ("tensorflow", "tf2onnx", "onnx", "onnxruntime")),
     "openvino": (".xml", ("int8",), ("tensorflow", "openvino", "scipy")),
 }
 _CALIBRATION_BATCH = 32
@@ -48,7 +50,11 @@ def export_file(
     """Write a network for an inference engine.
 
     The exported network takes `images`, uint8 (n, height, width, channels) for any n, and returns
-    `probabilities`, float32 (n, classes).
+    `probabilities`, float32 (n, classes). It computes in float32, whatever the model's precision.
+
+    Before the file appears under its name, the engine has loaded it and answered for four images.
+    No probability differs from Keras' in float32 by more than 0.001; with 8 bits, the mean
+    difference is at most 0.1.
 
     Args:
         model: a classifier that ends in a softmax and takes normalised images.
@@ -66,7 +72,8 @@ def export_file(
 
     Raises:
         InputError: an unknown format or quantisation, missing or wrong calibration images, a path
-            that exists or has another suffix, or a missing package.
+            that exists or has another suffix, a missing package, a model that does not return
+            probabilities, or a file that the engine does not run or runs otherwise than Keras.
 
     Example:
         >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
@@ -76,20 +83,24 @@ def export_file(
     """
     path = Path(path)
     check(path, file_format, quantize)
-    classifier = _classifier(model, preprocessing)
+    with float32():  # whatever policy is set now
+        classifier = _classifier(in_float32(model), preprocessing)
     if quantize != "int8":
         calibration = None
     elif calibration is None:
         raise InputError("`quantize` to int8 needs `calibration`: some hundred training images.")
     else:
         calibration = checked_images(calibration, model, preprocessing, name="calibration")
+    images = sample_images(classifier, calibration)
+    expected = expected_answers(classifier, images)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as temporary:
         part = Path(temporary, path.name)
-        with quiet_stderr(), warnings.catch_warnings():
+        with float32(), quiet_stderr(), warnings.catch_warnings():
             # Keras reads an attribute of old NumPy before it converts to ONNX.
             warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
             _WRITERS[file_format](classifier, part, quantize, calibration)
+            check_file(part, file_format, images, expected, eight_bits=quantize is not None)
         for written in sorted(Path(temporary).iterdir()):  # .bin before .xml
             written.replace(path.with_name(written.name))
     return path

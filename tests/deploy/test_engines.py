@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_run import DIGITS, random_images, write_run
 
+import keras_wrn
 from keras_wrn.cli import main
 from keras_wrn.deploy import engines
 from keras_wrn.errors import InputError
@@ -141,6 +142,58 @@ def test_calibration_must_be_images_of_the_networks_size(trained, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@needs_engines
+@pytest.mark.parametrize("file_format", list(SUFFIXES))
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_is_exported_in_float32(file_format, policy, trained, tmp_path):
+    path = tmp_path / f"wrn{SUFFIXES[file_format]}"
+    images = random_images(8, seed=2)
+    expected = class_probabilities(trained.model, images, DIGITS)
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = keras_wrn.WideResNet(10, 1)
+        model.set_weights(trained.model.get_weights())
+        engines.export_file(model, path, DIGITS, file_format=file_format)
+        rough = class_probabilities(model, images, DIGITS)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(_answers(path, images), expected, atol=1e-5)
+    assert 1e-5 < np.abs(rough - expected).max() < 0.1  # mixed precision is not float32
+    assert model.get_layer("stem_conv").compute_dtype == policy.removeprefix("mixed_")
+
+
+@needs_engines
+@pytest.mark.parametrize("file_format", list(SUFFIXES))
+def test_logits_are_refused_as_evaluate_refuses_them(file_format, tmp_path):
+    model = keras_wrn.WideResNet(10, 1, classifier_activation=None)
+    path = tmp_path / f"wrn{SUFFIXES[file_format]}"
+    with pytest.raises(InputError, match="must return probabilities: build it with classifier_act"):
+        engines.export_file(model, path, DIGITS, file_format=file_format)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_engines
+@pytest.mark.parametrize("damage", ["other weights", "no file of this engine"])
+@pytest.mark.parametrize("file_format", list(SUFFIXES))
+def test_a_file_that_answers_otherwise_never_appears(
+    file_format, damage, trained, tmp_path, monkeypatch
+):
+    write = engines._WRITERS[file_format]
+
+    def write_wrongly(classifier, path, quantize, calibration):
+        if damage == "other weights":
+            other = keras.models.clone_model(classifier)
+            write(other, path, quantize, calibration)
+        else:
+            path.write_bytes(b"nothing")
+
+    monkeypatch.setitem(engines._WRITERS, file_format, write_wrongly)
+    path = tmp_path / f"wrn{SUFFIXES[file_format]}"
+    with pytest.raises(InputError, match="was not written: its (probabilities differ|engine does)"):
+        engines.export_file(trained.model, path, DIGITS, file_format=file_format)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_name_is_no_pattern(tmp_path, monkeypatch):
     def write(classifier, path, quantize, calibration):
         path.write_text("weights")
@@ -148,7 +201,8 @@ def test_a_name_is_no_pattern(tmp_path, monkeypatch):
 
     monkeypatch.setitem(engines._WRITERS, "openvino", write)
     monkeypatch.setattr(engines, "check", lambda *_: None)
-    monkeypatch.setattr(engines, "_classifier", lambda *_: None)
+    for name in ("_classifier", "in_float32", "sample_images", "expected_answers", "check_file"):
+        monkeypatch.setattr(engines, name, lambda *_, **__: None)
     path = tmp_path / "out" / "wrn[16-1].xml"
     engines.export_file(None, path, DIGITS, file_format="openvino")
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["wrn[16-1].bin", path.name]
