@@ -1,4 +1,4 @@
-"""The command line: `keras-wrn` evaluate, assess, audit, predict, export, publish, convert, list.
+"""The command line: `keras-wrn` evaluate, assess, audit, predict, export, serve, publish, convert, list.
 
 Keras is imported when a command needs it, so that `--help` and `list` answer at once.
 """
@@ -15,7 +15,8 @@ from absl.flags import argparse_flags
 from keras_wrn.cli.assess_command import add_assess
 from keras_wrn.cli.audit_command import add_audit
 from keras_wrn.cli.model_commands import add_evaluate, add_export, add_predict
-from keras_wrn.cli.program import status_of
+from keras_wrn.cli.program import PartialAnswer, status_of
+from keras_wrn.cli.serve_command import add_serve
 from keras_wrn.cli.weights_commands import add_convert, add_list, add_publish
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ COMMANDS = (
     add_audit,
     add_predict,
     add_export,
+    add_serve,
     add_publish,
     add_convert,
     add_list,
@@ -51,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
         The exit status: 0, or 2 for something that the user can mend.
     """
 
-    def answer() -> str:
+    def answer() -> str | PartialAnswer:
         # Standard output is for the answer; what Keras and others print goes to standard error.
         with contextlib.redirect_stdout(sys.stderr):
             return arguments.answer(arguments)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 from absl import app, logging
 
@@ -30,11 +31,18 @@ def run(main: Callable[[list[str]], str | None], *, trains: bool = False) -> Non
     app.run(start)
 
 
-def status_of(work: Callable[[], str | None], name: str) -> int:
+class PartialAnswer(NamedTuple):
+    """An answer to print, and a sentence about what has none: the exit status is 2."""
+
+    answer: str
+    complaint: str
+
+
+def status_of(work: Callable[[], str | PartialAnswer | None], name: str) -> int:
     """Do a program's work and print its answer; a mistake is one sentence on standard error.
 
     Args:
-        work: returns what to print, or None.
+        work: returns what to print, or None; or a `PartialAnswer`.
         name: of the program, for the sentence.
 
     Returns:
@@ -43,6 +51,10 @@ def status_of(work: Callable[[], str | None], name: str) -> int:
     """
     try:
         answer = work()
+        if isinstance(answer, PartialAnswer):
+            _print(answer.answer)
+            print(f"{name}: {answer.complaint}", file=sys.stderr)
+            return 2
         if answer is not None:
             _print(answer)
     except Interrupted as stop:

@@ -48,11 +48,13 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     extra: bool = False,
-    size: int = 32,
+    size: int | tuple[int, int] = 32,
+    channels: int = 3,
     resize: int | None = None,
     interpolation: str = "bilinear",
     split: str | None = None,
     most: int | None = None,
+    hold_out: bool = True,
 ) -> Dataset:
     """Load a data set into memory.
 
@@ -63,16 +65,19 @@ def load(
             folder is searched too. Default: datasets/ in $KERAS_HOME, or ~/.keras/datasets.
         extra: add SVHN's 531,131 extra images to its training set, as the paper does. Reading them
             needs about 4 GB of memory.
-        size: height and width of a folder's images after resizing, in pixels.
+        size: height and width of a folder's images after resizing, in pixels: one number, or both.
+        channels: of a folder's images, 3 for RGB or 1 for grey.
         resize: pixels of their shorter side before the crop, `size` or more; None for the largest
             square in the middle.
         interpolation: of their resizing, "bilinear" or "bicubic".
         split: "train" or "test" to read that one only; the other has no images then.
         most: maximum images per split, spread evenly; None: no limit.
+        hold_out: of a folder without train/ and test/, every fifth image of each class is the test
+            set; False: all of its images are, and are the training set too.
 
     Returns:
-        Training and test images, uint8 (n, height, width, 3), with labels, int64 (n,), and the
-        class names.
+        Training and test images, uint8 (n, height, width, channels), with labels, int64 (n,),
+        and the class names.
 
     Raises:
         InputError: an unknown name, or a file that is damaged or cannot be downloaded. The message
@@ -85,7 +90,9 @@ def load(
     """
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise _unknown(name)
-    _check_crop(size, resize, interpolation)
+    sides = _checked_sides(size, resize, interpolation)
+    if channels not in (1, 3):
+        raise InputError(f"`channels` must be 3 (RGB) or 1 (grey). Received: {channels!r}.")
     if split not in (None, "train", "test"):
         raise InputError(f"`split` must be 'train', 'test' or None. Received: split={split!r}.")
     if extra and name != "svhn":
@@ -93,13 +100,20 @@ def load(
     if name not in NAMES:
         folder = find_folder(name, data_dir)
         train, test, class_names = folders.read(
-            folder, int(size), resize=resize, interpolation=interpolation, split=split, most=most
+            folder,
+            sides,
+            channels=channels,
+            resize=resize,
+            interpolation=interpolation,
+            split=split,
+            most=most,
+            hold_out=hold_out,
         )
         return Dataset(folder.resolve().name, train, test, class_names)
-    if size != 32 or resize is not None:
+    if sides != (32, 32) or channels != 3 or resize is not None:
         raise InputError(
-            f"The images of {name} are 32x32; `size` and `resize` are for folders of images. "
-            f"Received: size={size}, resize={resize}."
+            f"The images of {name} are 32x32 RGB; `size`, `channels` and `resize` are for folders "
+            f"of images. Received: size={size}, channels={channels}, resize={resize}."
         )
     folder = default_dir() if data_dir is None else Path(data_dir).expanduser()
     if name == "digits":
@@ -113,10 +127,16 @@ def load(
     return Dataset(str(name), train, test, PREPROCESSING[str(name)].class_names)
 
 
-def _check_crop(size: object, resize: object, interpolation: str) -> None:
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-        raise InputError(f"`size` must be a whole number of pixels. Received: size={size!r}.")
-    if resize is not None and (not isinstance(resize, (int, np.integer)) or resize < size):
+def _checked_sides(size: object, resize: object, interpolation: str) -> tuple[int, int]:
+    """Height and width of a size; raises InputError if images cannot be cropped so."""
+    sides = size if isinstance(size, tuple) else (size, size)
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sides)
+    if len(sides) != 2 or not whole or min(sides) < 1:
+        raise InputError(
+            "`size` must be a whole number of pixels, or height and width. "
+            f"Received: size={size!r}."
+        )
+    if resize is not None and (not isinstance(resize, (int, np.integer)) or resize < min(sides)):
         raise InputError(
             "`resize` must be None or at least `size`, which is cut out of the resized image. "
             f"Received: resize={resize!r}, size={size}."
@@ -126,6 +146,7 @@ def _check_crop(size: object, resize: object, interpolation: str) -> None:
             f"`interpolation` must be one of {', '.join(INTERPOLATIONS)}. "
             f"Received: interpolation={interpolation!r}."
         )
+    return int(sides[0]), int(sides[1])
 
 
 def _unknown(name: object) -> InputError:

@@ -18,7 +18,6 @@ from keras_wrn.datasets.images import spread
 from keras_wrn.errors import InputError
 
 PREFIX = "tfds:"
-EXTENSIONS = (".jpeg", ".jpg", ".png", ".gif", ".bmp")
 TEST_SPLITS = ("validation", "test", "val")
 WINDOW = 8192  # records that are shuffled at a time: 0.9 GB of ImageNet
 FILES_AT_ONCE = 16
@@ -54,6 +53,10 @@ class Source(Protocol):
     class_names: tuple[str, ...]
     images: int
     test_images: int
+
+    @property
+    def files(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Paths as bytes, and labels, of "train" and "test"; empty where images have no files."""
 
     def epoch(self, seed: int, number: Any) -> Any:
         """All training images in the order of epoch `number`, an int64 tensor from 0."""
@@ -91,6 +94,11 @@ class FolderSource:
         self.class_names, train, test = folders.scan(folder)
         self._train, self._test = _files_and_labels(train, most), _files_and_labels(test)
         self.images, self.test_images = len(self._train[0]), len(self._test[0])
+
+    @property
+    def files(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Paths as bytes, and labels, of "train" and "test"."""
+        return {"train": self._train, "test": self._test}
 
     @functools.cached_property
     def _tensors(self) -> tuple[Any, Any]:
@@ -162,6 +170,11 @@ class TfdsSource:
         self._test = splits[tests[0]]
         self.images, self.test_images = self._train.num_examples, self._test.num_examples
         self._decoders = {"image": tfds.decode.SkipDecoding()}
+
+    @property
+    def files(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Nothing: the images are records."""
+        return {}
 
     def _check(self, tfds: Any, info: Any) -> None:
         found = {name: self._features[name] for name in self._features}
@@ -260,11 +273,5 @@ def _files_and_labels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """File names as bytes (n,), and labels, int64 (n,); at most `most`, spread evenly."""
     files, labels = folders.with_labels(per_class)
-    for file in files:
-        if file.suffix.lower() not in EXTENSIONS:
-            raise InputError(
-                f"{file} is in a class folder and is no image that TensorFlow reads "
-                f"({', '.join(EXTENSIONS)}). Convert or remove it."
-            )
     chosen = spread(len(files), most)
     return np.array([os.fsencode(file) for file in files])[chosen], labels[chosen]

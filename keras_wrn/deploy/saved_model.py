@@ -12,7 +12,7 @@ from keras_wrn.errors import InputError
 from keras_wrn.images.class_names import class_names
 from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
 from keras_wrn.images.tensorflow_reader import test_image
-from keras_wrn.inference.classifier import with_preprocessing
+from keras_wrn.inference.classifier import file_shape, with_preprocessing
 from keras_wrn.system.console import say
 
 if TYPE_CHECKING:
@@ -31,12 +31,15 @@ def export(
     Signature "serving_default": takes `images`, uint8 (n, height, width, channels), as stored;
     returns `probabilities`, float32 (n, classes), and `class_index`, int64 (n,).
 
-    Signature "serving_bytes": takes `image_bytes`, strings (n,), each an encoded PNG, JPEG, GIF,
-    BMP or WebP file; returns `probabilities`, `top5_scores`, float32 (n, 5), `top5_classes`, int64
-    (n, 5), and `top5_labels`, strings (n, 5), best first (k if the model has k < 5 classes).
-    Images are resized and cropped as in `keras_wrn.predict`, with the same pixels to 1 of 255; EXIF
-    orientations are not followed. Keras downloads ImageNet's class names once; offline, a message
-    is printed and the labels are the numbers of the classes.
+    Signature "serving_bytes": takes `image_bytes`, strings (n,), each a whole JPEG, PNG, GIF, BMP
+    (24 or 32 bits, uncompressed) or WebP (not animated) file; returns `probabilities`,
+    `top5_scores`, float32 (n, 5), `top5_classes`, int64 (n, 5), and `top5_labels`, strings (n, 5),
+    best first (k if the model has k < 5 classes). Images are turned, resized and cropped as in
+    `keras_wrn.predict`, with the same pixels to 1 of 255. Other files are refused: the error
+    InvalidArgument says which of `image_bytes` it is. Keras downloads ImageNet's class names once;
+    offline, a message is printed and the labels are the numbers of the classes.
+
+    Both signatures answer a batch of no images with no rows.
 
     The folder of the version appears when it is complete. A failure leaves nothing behind.
 
@@ -107,6 +110,25 @@ def write_version(archive: keras.export.ExportArchive, target: Path) -> None:
         raise
 
 
+def with_one_image(images: Any) -> Any:
+    """Add an image to a batch of none, on which TensorFlow's fused kernels fail.
+
+    Args:
+        images: a tensor (n, height, width, channels) of the graph.
+    """
+    import tensorflow as tf
+
+    missing = tf.cast(tf.equal(tf.shape(images)[0], 0), tf.int32)
+    return tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
+
+
+def image_name(number: Any) -> Any:
+    """The name of an image of `image_bytes` in errors, as a string scalar of the graph."""
+    import tensorflow as tf
+
+    return tf.strings.join(["image_bytes[", tf.strings.as_string(number), "]"])
+
+
 def version_folder(directory: Path, version: int | None) -> Path:
     """Return the folder of a new version; None: the next free one.
 
@@ -141,17 +163,13 @@ def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.E
     import tensorflow as tf
 
     full = with_preprocessing(model, preprocessing)
-    height, width, channels = full.input_shape[1:]
+    shape, resize = file_shape(model, preprocessing)
     classes = full.output_shape[-1]
-    if channels not in (1, 3):
-        raise InputError(
-            "`model` must take grey or RGB images, with 1 or 3 channels, so that image files "
-            f"can be decoded for it. Received: {channels} channels."
-        )
     labels = tf.constant(_labels(preprocessing, classes))
 
     def classify(images: Any) -> Any:
-        return tf.cast(full(images, training=False), tf.float32)
+        count = tf.shape(images)[0]
+        return tf.cast(full(with_one_image(images), training=False), tf.float32)[:count]
 
     def serving_default(images: Any) -> dict[str, Any]:
         probabilities = classify(images)
@@ -160,20 +178,21 @@ def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.E
             "class_index": tf.argmax(probabilities, axis=-1, output_type=tf.int64),
         }
 
-    # In proportion, if the network takes another size than it was measured at.
-    resize = preprocessing.resize and preprocessing.resize * height // preprocessing.size
-
-    def decode(encoded: Any) -> Any:
+    def decode(numbered: tuple[Any, Any]) -> Any:
+        number, encoded = numbered
         return test_image(
             encoded,
-            (height, width, channels),
+            shape,
             resize=resize,
             interpolation=preprocessing.interpolation,
+            source=image_name(number),
+            pillow=False,
         )
 
     def serving_bytes(image_bytes: Any) -> dict[str, Any]:
-        pixels = tf.TensorSpec((height, width, channels), tf.uint8)
-        probabilities = classify(tf.map_fn(decode, image_bytes, fn_output_signature=pixels))
+        pixels = tf.TensorSpec(shape, tf.uint8)
+        numbered = (tf.range(tf.size(image_bytes)), image_bytes)
+        probabilities = classify(tf.map_fn(decode, numbered, fn_output_signature=pixels))
         scores, indices = tf.math.top_k(probabilities, k=min(5, classes))
         return {
             "probabilities": probabilities,
@@ -184,7 +203,7 @@ def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.E
 
     archive = keras.export.ExportArchive()
     archive.track(full)
-    images = tf.TensorSpec((None, height, width, channels), tf.uint8, name="images")
+    images = tf.TensorSpec((None, *shape), tf.uint8, name="images")
     archive.add_endpoint("serving_default", serving_default, input_signature=[images])
     encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
     archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[encoded])

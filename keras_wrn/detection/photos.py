@@ -1,11 +1,10 @@
 """COCO's photos as square images: batches for `predict`, and with boxes for `fit`."""
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from keras_wrn.detection.coco import Photos
 from keras_wrn.errors import InputError
+from keras_wrn.images.graph_decoder import by_pillow, decode
 from keras_wrn.images.preprocessing import preprocessing_of
 
 
@@ -34,14 +33,37 @@ def letterbox(image: Any, size: int) -> Any:
     return tf.ensure_shape(image, (size, size, 3))
 
 
-def decode(encoded: Any) -> Any:
-    """Decode the bytes of an image file to uint8 (height, width, 3).
+def read(path: Any, height: Any, width: Any) -> Any:
+    """Read a photo, upright by its EXIF orientation: uint8 (height, width, 3).
 
-    The EXIF orientation is ignored, as in COCO's boxes.
+    Any kind that Pillow reads is read, with the pixels of `keras_wrn.predict`.
+
+    Args:
+        path: scalar string tensor, the file.
+        height: of the photo in the annotations, in pixels: its boxes are on a photo of this size.
+        width: the same.
+
+    Raises:
+        InputError: within `broken_images_named`: the file cannot be read, or has another size.
     """
     import tensorflow as tf
 
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    data = tf.io.read_file(path)
+    image = decode(data, 3, lambda: by_pillow(data, path))
+    sides = tf.shape(image)[:2]
+
+    def other_size() -> Any:
+        return tf.numpy_function(_refuse_size, [path, sides, height, width], tf.uint8)
+
+    fits = tf.reduce_all(sides == tf.cast([height, width], tf.int32))
+    return tf.ensure_shape(tf.cond(fits, lambda: image, other_size), (None, None, 3))
+
+
+def _refuse_size(path: bytes, sides: Any, height: Any, width: Any) -> Any:
+    raise InputError(
+        f"{path.decode(errors='replace')} is {sides[1]}x{sides[0]} pixels, upright, but "
+        f"{width}x{height} in the annotations. Its boxes would be wrong: mend one of them."
+    )
 
 
 def images_of(photos: Photos, size: int, batch_size: int) -> Any:
@@ -52,11 +74,12 @@ def images_of(photos: Photos, size: int, batch_size: int) -> Any:
     """
     import tensorflow as tf
 
-    def load(path: Any) -> Any:
-        return letterbox(decode(tf.io.read_file(path)), size)
+    def load(path: Any, sides: Any) -> Any:
+        return letterbox(read(path, sides[0], sides[1]), size)
 
-    paths = tf.data.Dataset.from_tensor_slices([str(path) for path in photos.paths])
-    return paths.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
+    paths = [str(path) for path in photos.paths]
+    files = tf.data.Dataset.from_tensor_slices((paths, list(photos.sizes)))
+    return files.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).prefetch(2)
 
 
 def training_batches(
@@ -81,10 +104,11 @@ def training_batches(
     targets = photos.targets(size)
     paths = tf.constant([str(path) for path in photos.paths])
     boxes, classes = tf.constant(targets["boxes"]), tf.constant(targets["classes"])
+    sides = tf.constant(photos.sizes)
     widths = tf.constant([width for _, width in photos.sizes] * photos.scales(size), tf.float32)
 
     def load(count: Any, i: Any) -> Any:
-        image, truth = decode(tf.io.read_file(paths[i])), boxes[i]
+        image, truth = read(paths[i], sides[i, 0], sides[i, 1]), boxes[i]
         if flip and tf.random.stateless_uniform((), (seed, count)) < 0.5:
             # Before the letterbox, so that the padding stays on the right.
             image = tf.image.flip_left_right(image)
@@ -97,19 +121,3 @@ def training_batches(
     order = order.enumerate().skip(start_step * batch_size)
     loaded = order.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     return loaded.batch(batch_size, drop_remainder=True).prefetch(2)
-
-
-@contextlib.contextmanager
-def name_the_damaged(*sets: Photos) -> Iterator[None]:
-    """Name the photo that cannot be read in an InputError; TensorFlow's error does not."""
-    import tensorflow as tf
-
-    try:
-        yield
-    except tf.errors.InvalidArgumentError:
-        for path in (path for photos in sets for path in photos.paths):
-            try:
-                decode(tf.io.read_file(str(path)))
-            except tf.errors.InvalidArgumentError as error:
-                raise InputError(f"{path} cannot be read as an image. Replace it.") from error
-        raise

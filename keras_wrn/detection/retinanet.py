@@ -19,9 +19,15 @@ import keras
 import numpy as np
 
 from keras_wrn.applications import wide_resnet_imagenet as networks
-from keras_wrn.deploy.saved_model import version_folder, write_version
+from keras_wrn.deploy.saved_model import (
+    image_name,
+    version_folder,
+    with_one_image,
+    write_version,
+)
 from keras_wrn.detection import photos
 from keras_wrn.errors import InputError
+from keras_wrn.images import graph_decoder
 from keras_wrn.images.preprocessing import normalization, preprocessing_of
 
 if keras.config.backend() != "tensorflow":
@@ -241,18 +247,22 @@ def export_detector(
     size, labels = detector.backbone.image_size, tf.constant(["", *class_names])
 
     def serving_default(images: Any) -> dict[str, Any]:
-        images = tf.cast(images, tf.float32)
+        count = tf.shape(images)[0]
+        images = tf.cast(with_one_image(images), tf.float32)
         found = detector.decode_predictions(detector(images, training=False), images)
-        return {**found, "labels": tf.gather(labels, tf.cast(found["classes"], tf.int32) + 1)}
+        found["labels"] = tf.gather(labels, tf.cast(found["classes"], tf.int32) + 1)
+        return {name: values[:count] for name, values in found.items()}
 
-    def decode(encoded: Any) -> Any:
-        image = photos.decode(encoded)
+    def decode(numbered: tuple[Any, Any]) -> Any:
+        number, encoded = numbered
+        image = graph_decoder.decode(encoded, 3, lambda: graph_decoder.refused(image_name(number)))
         longer = tf.cast(tf.reduce_max(tf.shape(image)[:2]), tf.float32)
         return photos.letterbox(image, size), longer / size
 
     def serving_bytes(image_bytes: Any) -> dict[str, Any]:
         kinds = (tf.TensorSpec((size, size, 3), tf.uint8), tf.TensorSpec((), tf.float32))
-        images, scales = tf.map_fn(decode, image_bytes, fn_output_signature=kinds)
+        numbered = (tf.range(tf.size(image_bytes)), image_bytes)
+        images, scales = tf.map_fn(decode, numbered, fn_output_signature=kinds)
         found = serving_default(images)
         boxes = found["boxes"] * scales[:, None, None]
         return {**found, "boxes": tf.where(found["classes"][..., None] >= 0, boxes, -1.0)}

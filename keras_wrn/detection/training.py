@@ -11,9 +11,10 @@ from typing import Any
 from absl import logging
 
 from keras_wrn.detection import coco
-from keras_wrn.detection.photos import images_of, name_the_damaged, training_batches
+from keras_wrn.detection.photos import images_of, training_batches
 from keras_wrn.detection.pictures import draw_detections
 from keras_wrn.errors import InputError
+from keras_wrn.images.tensorflow_reader import broken_images_named
 from keras_wrn.system import machine
 from keras_wrn.system.files import read_json, write_json, write_whole
 from keras_wrn.training import run_folder
@@ -110,8 +111,7 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     rates = [settings.learning_rate * factor for factor in (1, 0.1, 0.01)]
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     retinanet.compile_detector(detector, schedule)
-    run_folder.open_run(workdir, ours, defaults)
-    with name_the_damaged(photos, held_out):
+    with run_folder.open_run(workdir, ours, defaults), broken_images_named():
         keeper = _fit(detector, settings, workdir, photos, held_out, steps)
         return _finish(detector, settings, keeper, photos, held_out)
 

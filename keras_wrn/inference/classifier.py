@@ -35,14 +35,18 @@ def with_preprocessing(model: keras.Model, preprocessing: Preprocessing) -> kera
 
     from keras_wrn.images.preprocessing import normalization
 
-    images = keras.Input(_shape_of(model, preprocessing), dtype="uint8", name="images")
+    images = keras.Input(shape_of(model, preprocessing), dtype="uint8", name="images")
     return keras.Model(
         images, model(normalization(preprocessing)(images)), name="with_preprocessing"
     )
 
 
-def _shape_of(model: keras.Model, preprocessing: Preprocessing) -> tuple[int, int, int]:
-    """Height, width and channels of a classifier's images; checks them against the statistics."""
+def shape_of(model: keras.Model, preprocessing: Preprocessing) -> tuple[int, int, int]:
+    """Return height, width and channels of a classifier's images.
+
+    Raises:
+        InputError: `model` is not a classifier or does not fit `preprocessing`.
+    """
     channels = len(preprocessing.mean)
     shape = tuple(model.input_shape[1:])
     if len(shape) != 3 or shape[-1] != channels:
@@ -67,6 +71,30 @@ def _shape_of(model: keras.Model, preprocessing: Preprocessing) -> tuple[int, in
 
         check_shape((None, height, width, channels), preprocessing.whitening)
     return height, width, channels
+
+
+def file_shape(
+    model: keras.Model, preprocessing: Preprocessing
+) -> tuple[tuple[int, int, int], int | None]:
+    """Return how image files are read for a classifier.
+
+    Returns:
+        (height, width, channels) of its images, and the pixels of the shorter side before the crop
+        or None: in proportion, if the network takes another size than `preprocessing` states.
+
+    Raises:
+        InputError: `model` does not fit `preprocessing`, or takes neither grey nor RGB images.
+    """
+    height, width, channels = shape_of(model, preprocessing)
+    if channels not in (1, 3):
+        raise InputError(
+            "`model` must take grey or RGB images, with 1 or 3 channels, so that image files "
+            f"can be decoded for it. Received: {channels} channels."
+        )
+    resize = (
+        preprocessing.resize and preprocessing.resize * min(height, width) // preprocessing.size
+    )
+    return (height, width, channels), resize
 
 
 def class_probabilities(
@@ -102,7 +130,7 @@ def checked_images(
 ) -> np.ndarray:
     """Return images as an array; raises InputError if they do not fit a classifier."""
     images = np.asarray(images)
-    shape = _shape_of(model, preprocessing)
+    shape = shape_of(model, preprocessing)
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
         wanted = ", ".join(str(side) for side in shape)
         raise InputError(

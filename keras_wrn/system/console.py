@@ -1,6 +1,7 @@
 """Messages to the user, and silence while TensorFlow starts."""
 
 import contextlib
+import functools
 import os
 import sys
 import tempfile
@@ -34,6 +35,13 @@ def quiet_stderr() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@functools.cache
+def note(text: str) -> None:
+    """Print a sentence to standard error, once in a program."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def say(text: str) -> None:

@@ -16,6 +16,7 @@ from keras_wrn.inference.classifier import class_probabilities
 from keras_wrn.inference.evaluation import measures
 from keras_wrn.system.backend import tensorflow_installed
 from keras_wrn.training.batches import even_batch
+from keras_wrn.training.fingerprint import fingerprint_files
 from keras_wrn.training.recipe import Recipe
 
 SAMPLE = 100  # test images for the picture of predictions
@@ -50,6 +51,7 @@ class ImageStream:
         self.dataset = self._source.name
         self.images = self._source.images
         self.shape = (recipe.image_size, recipe.image_size, 3)
+        self.fingerprint = self._fingerprint()
         self.preprocessing = dataclasses.replace(
             PREPROCESSING["imagenet"],
             size=recipe.image_size,
@@ -57,8 +59,16 @@ class ImageStream:
             interpolation=tensorflow_reader.INTERPOLATION,
             class_names=self._source.class_names,
         )
-        sample = next(iter(self._test(self._source.test(SAMPLE), SAMPLE)))
+        with tensorflow_reader.broken_images_named():
+            sample = next(iter(self._test(self._source.test(SAMPLE), SAMPLE)))
         self.test: tuple[np.ndarray, np.ndarray] = (sample[0].numpy(), sample[1].numpy())
+
+    def _fingerprint(self) -> dict[str, Any]:
+        names, files = self._source.class_names, self._source.files
+        if files:
+            return {split: fingerprint_files(names, *pair) for split, pair in files.items()}
+        counts = {"train": self.images, "test": self._source.test_images}
+        return {split: {"of all classes": {"images": n}} for split, n in counts.items()}
 
     def stream(self, start_step: int) -> Any:
         """Make training batches without end, from a step on."""
@@ -70,8 +80,9 @@ class ImageStream:
         epoch, done = divmod(start_step * size, per_epoch)
 
         def image(place: Any, element: Any) -> tuple[Any, Any]:
-            data, label = self._read(element)
-            return tensorflow_reader.training_image(data, [seed, place], self.shape[0]), label
+            data, label, source = self._source.read(element)
+            crop = tensorflow_reader.training_image(data, [seed, place], self.shape[0], source)
+            return crop, label
 
         epochs = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max)
         elements = epochs.flat_map(lambda e: self._source.epoch(seed, e).take(per_epoch)).skip(done)
@@ -104,16 +115,15 @@ class ImageStream:
         import tensorflow as tf
 
         def image(*element: Any) -> tuple[Any, Any]:
-            data, label = self._read(element if len(element) > 1 else element[0])
+            element = element if len(element) > 1 else element[0]
+            data, label, source = self._source.read(element)
             resize = self.recipe.resize or None
-            return tensorflow_reader.test_image(data, self.shape, resize=resize), label
+            return tensorflow_reader.test_image(
+                data, self.shape, resize=resize, source=source
+            ), label
 
         images = elements.map(image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return images.batch(batch).prefetch(tf.data.AUTOTUNE)
-
-    def _read(self, element: Any) -> tuple[Any, Any]:
-        data, label, source = self._source.read(element)
-        return tensorflow_reader.checked(data, source), label
 
 
 def _leave_gpus() -> None:
