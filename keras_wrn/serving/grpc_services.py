@@ -131,8 +131,8 @@ class _Models(_Calls):
 def _asked(spec: Any) -> Asked:
     if not spec.name:
         raise Refusal("Missing ModelSpec: the request names no model.")
-    version = spec.version.value if spec.HasField("version") else None
-    return Asked(spec.name, version, spec.version_label or None)
+    # OpenVINO's client writes 0 for the newest version. Ours are from 1.
+    return Asked(spec.name, spec.version.value or None, spec.version_label or None)
 
 
 def _predict(service: Service, request: Any) -> Any:

@@ -1,0 +1,126 @@
+"""The command `serve`: answer requests for exported networks, or check a server that does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_wrn.cli.model_commands import add_model_command, load
+from keras_wrn.cli.program import start_keras
+from keras_wrn.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from keras_wrn.serving.server import Ports
+
+
+def add_serve(commands: Any) -> None:
+    """Add `serve` to the command line."""
+    summary = "answer requests for exported networks, as TF Serving does"
+    parser = add_model_command(commands, "serve", "folder | --check URL [run] [image ...]", summary)
+    parser.description = (
+        "Serve the SavedModels in a folder on this machine, with TF Serving's REST and gRPC "
+        "interfaces and a page to try; or, with --check, compare any such server with a model."
+    )
+    parser.add_argument("--name", help="of the model (default: the name of its folder)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="0.0.0.0 for every network (127.0.0.1: this machine)"
+    )
+    parser.add_argument("--rest_port", type=int, default=8501, help="and of the page (8501)")
+    parser.add_argument("--grpc_port", type=int, default=8500, help="-1: REST only (8500)")
+    parser.add_argument("--keep", type=int, default=1, help="newest versions to serve (1)")
+    parser.add_argument(
+        "--label", action="append", default=[], help="MODEL/LABEL=VERSION, may be repeated"
+    )
+    parser.add_argument(
+        "--poll_seconds", type=float, default=2, help="between two looks at the folder (2)"
+    )
+    parser.add_argument("--max_megabytes", type=float, default=16, help="of one request (16)")
+    parser.add_argument("--max_megapixels", type=float, default=25, help="of one image (25)")
+    parser.add_argument("--max_requests", type=int, default=64, help="at the same time (64)")
+    parser.add_argument(
+        "--drain_seconds", type=float, default=30, help="for running requests at the end (30)"
+    )
+    parser.add_argument("--check", metavar="URL", help="of a server to compare with a model")
+    parser.set_defaults(answer=_serve)
+
+
+def _serve(arguments: argparse.Namespace) -> str:
+    if arguments.check is not None:
+        return _check(arguments)
+    if len(arguments.paths) != 1:
+        received = ", ".join(arguments.paths) or "none"
+        raise InputError(f"serve needs one folder of exported networks. Received: {received}.")
+    for name in ("model", "weights", "dataset"):
+        if getattr(arguments, name) is not None:
+            raise InputError(f"--{name} is for --check; a served model is a folder.")
+    if arguments.calibrated:
+        raise InputError("--calibrated is for --check; export the model with it.")
+    for name in ("poll_seconds", "max_megabytes", "max_megapixels", "max_requests"):
+        if getattr(arguments, name) <= 0:
+            raise InputError(f"--{name} must be above 0. Received: {getattr(arguments, name)}.")
+    start_keras()
+    from absl import logging
+
+    from keras_wrn.serving import grpc_services
+    from keras_wrn.serving.limits import Limits
+    from keras_wrn.serving.repository import Repository
+    from keras_wrn.serving.servable import SavedModel
+    from keras_wrn.serving.server import Options, run
+    from keras_wrn.serving.service import Service
+
+    logging.set_verbosity(logging.INFO)
+    limits = Limits(
+        request_bytes=round(arguments.max_megabytes * 1e6),
+        pixels=round(arguments.max_megapixels * 1e6),
+        requests=arguments.max_requests,
+    )
+    repository = Repository(
+        Path(arguments.paths[0]),
+        SavedModel,
+        name=arguments.name,
+        keep=arguments.keep,
+        labels=dict(map(_label, arguments.label)),
+    )
+    missing = grpc_services.missing_packages() if arguments.grpc_port >= 0 else []
+    if missing:
+        print(f"REST only. For gRPC, run: pip install {' '.join(missing)}", file=sys.stderr)
+    options = Options(
+        host=arguments.host,
+        rest_port=arguments.rest_port,
+        grpc_port=None if missing or arguments.grpc_port < 0 else arguments.grpc_port,
+        poll_seconds=arguments.poll_seconds,
+        drain_seconds=arguments.drain_seconds,
+    )
+    service = Service(repository, limits)
+
+    def started(ports: Ports) -> None:
+        lines = [f"Serving {', '.join(repository.names())}. Stop with Ctrl-C."]
+        lines.append(f"  page  http://{options.host}:{ports.rest}/")
+        lines += [
+            f"  REST  http://{options.host}:{ports.rest}/v1/models/{name}:predict"
+            for name in repository.names()
+        ]
+        if ports.grpc is not None:
+            lines.append(f"  gRPC  {options.host}:{ports.grpc}")
+        print("\n".join(lines), file=sys.stderr, flush=True)
+
+    run(service, options, started)
+    return "Stopped; every request that came was answered."
+
+
+def _label(text: str) -> tuple[tuple[str, str], int]:
+    place, _, version = text.partition("=")
+    model, _, label = place.partition("/")
+    if not (model and label and version.isascii() and version.isdecimal()):
+        raise InputError(f"--label must be MODEL/LABEL=VERSION. Received: {text}.")
+    return (model, label), int(version)
+
+
+def _check(arguments: argparse.Namespace) -> str:
+    trained, files = load(arguments)
+    from keras_wrn.serving.check import check_server
+
+    return check_server(arguments.check, trained, files, name=arguments.name)
