@@ -1,5 +1,6 @@
 """Files that are whole or absent, JSON, and SHA-256."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,20 +10,50 @@ from typing import Any
 
 from keras_wrn.errors import InputError
 
+PART = ".part-"  # what the names of unfinished files begin with
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under a temporary name and rename it: it is there whole, or not at all.
 
+    It is on the disk when this returns, so that a power cut leaves no empty file.
+
     Args:
         path: the file.
         write: called with the temporary path, which has the same suffix.
+
+    Raises:
+        OSError: it cannot be written; the error names the file.
     """
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
         write(part)
+        _sync(part, os.O_RDWR)
         part.replace(path)
+        with contextlib.suppress(OSError):  # not every system can open a folder
+            _sync(path.parent, os.O_RDONLY)
+    except OSError as error:
+        if error.filename is not None and str(error.filename) != str(part):
+            raise
+        if error.errno is None:  # NumPy and HDF5 do not always give one
+            raise OSError(f"{path} could not be written: {error}") from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder."""
+    for part in folder.glob(f"{PART}*"):
+        part.unlink(missing_ok=True)
+
+
+def _sync(path: Path, mode: int) -> None:
+    descriptor = os.open(path, mode)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -20,6 +20,7 @@ from keras_wrn.images.preprocessing import (
 )
 from keras_wrn.inference.evaluation import evaluate
 from keras_wrn.training.batches import BatchStream, InOrder, even_batch, untuned
+from keras_wrn.training.fingerprint import fingerprint_images
 from keras_wrn.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class InMemory:
         images: the number of training images.
         shape: (height, width, 3) of a training image.
         test: up to 1,000 test images as stored, uint8, and their labels, for pictures.
+        fingerprint: what `fingerprint.changes` compares, of the whole data set.
 
     Raises:
         InputError: the data are missing or damaged, or `held_out` leaves no training image.
@@ -62,6 +64,10 @@ class InMemory:
         self.recipe = recipe
         self.dataset = recipe.dataset
         train, test = data.train, data.test
+        self.fingerprint = {
+            "train": fingerprint_images(data.class_names, train),
+            "test": fingerprint_images(data.class_names, test),
+        }
         if recipe.held_out:
             train, test = hold_out(train, recipe.held_out)
         self._train = at_most(train, recipe.train_images or None)

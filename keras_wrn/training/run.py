@@ -1,5 +1,6 @@
 """`train(recipe, workdir)`: from a recipe to a run folder, through one `model.fit`."""
 
+import contextlib
 import gc
 import sys
 from pathlib import Path
@@ -47,9 +48,9 @@ def train(
 
     Args:
         recipe: the network, its data and how it is trained.
-        workdir: the run folder, made if absent. At the end it holds recipe.json, history.csv,
-            model.weights.h5, card.json, curves.png, predictions.png, logs/ for TensorBoard, and
-            whitening.npz if the recipe whitens.
+        workdir: the run folder, made if absent. At the end it holds recipe.json, data.json,
+            history.csv, model.weights.h5, card.json, curves.png, predictions.png, logs/ for
+            TensorBoard, and whitening.npz if the recipe whitens.
         data_dir: folder of the data set's files; default ~/.keras/datasets.
         save_every: seconds between saved states.
 
@@ -58,8 +59,9 @@ def train(
         test set after the last epoch. The test set chooses nothing.
 
     Raises:
-        InputError: the recipe cannot be run, data are missing or damaged, or the folder belongs
-            to another run.
+        InputError: the recipe cannot be run, data are missing, damaged or changed since the run
+            began, the folder belongs to another run or another process trains in it, or the loss
+            is not finite.
         Interrupted: a signal stopped the run; its state is saved.
 
     Example:
@@ -83,25 +85,28 @@ def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict
             f"Received: batch_size={recipe.batch_size}"
         )
     keras.utils.set_random_seed(recipe.seed)
-    with device_scope(recipe) as replicas:
-        steps = feed.images // recipe.batch_size
-        training_model = build(recipe, feed.preprocessing, feed.shape, steps)
-        # All checks come first: a refused recipe leaves no folder behind.
-        run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict())
-        average = (
-            callbacks.WeightAverage(training_model.clone, recipe.average)
-            if recipe.average
-            else None
+    with contextlib.ExitStack() as opened:
+        with device_scope(recipe) as replicas:
+            steps = feed.images // recipe.batch_size
+            training_model = build(recipe, feed.preprocessing, feed.shape, steps)
+            # All checks come first: a refused recipe leaves no folder behind.
+            opened.enter_context(
+                run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict(), feed.fingerprint)
+            )
+            average = (
+                callbacks.WeightAverage(training_model.clone, recipe.average)
+                if recipe.average
+                else None
+            )
+            keeper = run_keeper.RunKeeper(
+                workdir, recipe, steps, average=average, save_every=save_every
+            )
+            keeper.restore(training_model.model)
+            _fit(training_model, keeper, feed, replicas)
+        training_model.network.set_weights(
+            average.weights if average else training_model.clone.get_weights()
         )
-        keeper = run_keeper.RunKeeper(
-            workdir, recipe, steps, average=average, save_every=save_every
-        )
-        keeper.restore(training_model.model)
-        _fit(training_model, keeper, feed, replicas)
-    training_model.network.set_weights(
-        average.weights if average else training_model.clone.get_weights()
-    )
-    return _finish(training_model, keeper, feed)
+        return _finish(training_model, keeper, feed)
 
 
 def _fit(
@@ -115,6 +120,8 @@ def _fit(
         watchers.append(FirstStatistics())
     keeper.catch_signals()
     try:
+        if keeper.unvalidated:
+            _validate(training_model, *keeper.unvalidated, watchers, feed.validation(replicas))
         for first, last, steps in keeper.stretches(recipe.size_epochs):
             training_model.compile_at(training_model.size_in(first))
             training_model.model.fit(
@@ -134,15 +141,34 @@ def _fit(
         gc.collect()
 
 
+def _validate(
+    training_model: TrainingModel,
+    epoch: int,
+    means: dict[str, float],
+    watchers: list[keras.callbacks.Callback],
+    validation: dict[str, Any],
+) -> None:
+    """End an epoch, of these means, that a signal has stopped in its validation."""
+    training_model.compile_at(training_model.size_in(epoch))
+    model = training_model.model
+    calls = keras.callbacks.CallbackList(watchers, model=model, epochs=training_model.recipe.epochs)
+    calls.on_train_begin()
+    calls.on_epoch_begin(epoch)
+    measured = model.evaluate(
+        validation["validation_data"], callbacks=calls, return_dict=True, verbose=0
+    )
+    calls.on_epoch_end(epoch, {**means, **{f"val_{k}": v for k, v in measured.items()}})
+    calls.on_train_end()
+
+
 def _watchers(
     training_model: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed
 ) -> list[keras.callbacks.Callback]:
     recipe = training_model.recipe
-    epoch, done = divmod(keeper.step, keeper.steps_per_epoch)
     watchers: list[keras.callbacks.Callback] = [keeper.average] if keeper.average else []
     watchers.append(keeper)
     if recipe.reset_velocity and recipe.schedule == "steps":
-        watchers.append(callbacks.VelocityReset(recipe.drop_epochs, epoch if done else None))
+        watchers.append(callbacks.VelocityReset(recipe.drop_epochs, keeper.unfinished_epoch))
     samples = None
     if keeper.step == 0:
         samples = training_model.augmented(next(iter(feed.stream(0)))[0][:SAMPLE_IMAGES])

@@ -1,15 +1,18 @@
 """`RunKeeper`: a run's history, saved state, clocks and signals, so that it can resume."""
 
+import math
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from absl import logging
 from keras import ops
 
-from keras_wrn.errors import Interrupted
+from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.training import run_folder
 from keras_wrn.training.callbacks import WeightAverage
 from keras_wrn.training.devices import to_numpy
@@ -26,7 +29,8 @@ class RunKeeper(keras.callbacks.Callback):
 
     The state is all variables of the model and its optimiser, the step, and the means of the
     metrics in the current epoch. It is saved when the last save is `save_every` seconds old, and
-    on SIGTERM or Ctrl-C, after which `Interrupted` is raised.
+    on SIGTERM or Ctrl-C, after which `Interrupted` is raised. A loss or weights that are not finite
+    end the run with an `InputError`, and the last state stays.
 
     Args:
         workdir: the run folder.
@@ -64,6 +68,7 @@ class RunKeeper(keras.callbacks.Callback):
         self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.cpu_seconds = 0.0
+        self._saved_step: int | None = None
         self._signal: int | None = None
         self._old_handlers: dict[int, Any] = {}
         self._means: dict[str, Any] = {}  # of the current epoch, over `_mean_steps` steps
@@ -77,6 +82,10 @@ class RunKeeper(keras.callbacks.Callback):
             return
         arrays, facts = saved
         variables = _state_variables(model)
+        expected = [tuple(variable.shape) for variable in variables]
+        if self.average is not None:
+            expected += [array.shape for array in self.average.weights]
+        run_folder.check_shapes(self.workdir, arrays, expected)
         for variable, array in zip(variables, arrays[: len(variables)], strict=True):
             variable.assign(array)
         if self.average is not None:
@@ -86,7 +95,21 @@ class RunKeeper(keras.callbacks.Callback):
         self._earlier = (facts["mean_steps"], facts["means"])
         self.rows = facts["history"]
         self.seconds, self.cpu_seconds = facts["seconds"], facts["cpu_seconds"]
+        self._saved_step = self.step
         logging.info("resuming after step %d of the saved state", self.step)
+
+    @property
+    def unfinished_epoch(self) -> int | None:
+        """The epoch, counted from 0, that a resumed run is in the middle of, if any."""
+        epoch, done = divmod(self.step, self.steps_per_epoch)
+        return epoch if done else self.unvalidated[0] if self.unvalidated else None
+
+    @property
+    def unvalidated(self) -> tuple[int, dict[str, float]] | None:
+        """An epoch that was stopped in its validation, counted from 0, and its means, if any."""
+        epoch, done = divmod(self.step, self.steps_per_epoch)
+        steps, means = self._earlier
+        return (epoch - 1, means) if steps and not done else None
 
     def stretches(self, breaks: tuple[int, ...] = ()) -> list[tuple[int, int, int]]:
         """Split the rest of the run into calls of `fit`.
@@ -123,6 +146,11 @@ class RunKeeper(keras.callbacks.Callback):
 
     def _note_signal(self, number: int, frame: object) -> None:
         self._signal = number
+        if number == signal.SIGINT:
+            logging.info("stopping after this step; Ctrl-C again stops at once, without saving")
+            # A handler of Python's waits for the step; in a notebook the process must live on.
+            at_once = signal.default_int_handler if _interactive() else signal.SIG_DFL
+            signal.signal(signal.SIGINT, at_once)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Start the clocks of this call of `fit`."""
@@ -138,8 +166,10 @@ class RunKeeper(keras.callbacks.Callback):
         """Count the step; log, save and stop when due."""
         self.step += 1
         self._tick()
-        self._means = logs or {}  # not converted: that would wait for the device
+        self._means = logs or {}
         self._mean_steps = self.step - self._epoch_start[0]
+        # Keras has read the metrics of the step already: to look at them costs nothing.
+        self._require_finite(self._means.get("loss", 0.0), "loss")
         now = time.monotonic()
         if now - self._last_log >= LOG_EVERY:
             self._last_log = now
@@ -152,6 +182,12 @@ class RunKeeper(keras.callbacks.Callback):
         if now - self._last_save >= self.save_every:
             self.save()
 
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stop in the middle of a validation; the run goes on with all of it."""
+        if self._signal is not None:
+            self.save()
+            raise Interrupted(self._signal, self.step)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add a row to the history."""
         logs = {} if logs is None else logs
@@ -160,7 +196,8 @@ class RunKeeper(keras.callbacks.Callback):
         logs.update(self._whole_epoch({key: logs[key] for key in self._means if key in logs}))
         self._earlier, self._means, self._mean_steps = (0, {}), {}, 0
         logs["learning_rate"] = _last_rate(self.model.optimizer)
-        logs["images_per_second"] = (self.step - steps) * self.recipe.batch_size / elapsed
+        if self.step > steps:  # and not only the validation of an earlier process' steps
+            logs["images_per_second"] = (self.step - steps) * self.recipe.batch_size / elapsed
         row = {"epoch": epoch + 1, "step": self.step, "seconds": round(self.seconds, 1), **logs}
         self.rows.append({key: row[key] for key in self.columns if key in row})
         run_folder.write_history(self.workdir, self.columns, self.rows)
@@ -175,6 +212,9 @@ class RunKeeper(keras.callbacks.Callback):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         arrays = [to_numpy(variable) for variable in _state_variables(self.model)]
+        for array in arrays:
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                self._require_finite(np.nan, "largest weight")
         if self.average is not None:
             arrays += self.average.weights
         facts = {
@@ -186,7 +226,21 @@ class RunKeeper(keras.callbacks.Callback):
             "cpu_seconds": self.cpu_seconds,
         }
         run_folder.save_state(self.workdir, arrays, facts)
-        self._last_save = time.monotonic()
+        self._last_save, self._saved_step = time.monotonic(), self.step
+
+    def _require_finite(self, value: float, name: str) -> None:
+        if math.isfinite(value):
+            return
+        if self._saved_step is None:
+            kept = "No state was saved before"
+        else:
+            kept = f"The state after step {self._saved_step} is kept in {self.workdir}"
+        raise InputError(
+            f"The {name} is {value} after step {self.step} (epoch "
+            f"{(self.step - 1) // self.steps_per_epoch + 1}), at a learning rate of "
+            f"{_last_rate(self.model.optimizer):g}. {kept}. Take a lower `learning_rate`, "
+            "in another folder."
+        )
 
     def _whole_epoch(self, means: dict[str, Any]) -> dict[str, float]:
         """Means over the whole current epoch, the part before a stop included."""
@@ -217,6 +271,10 @@ class RunKeeper(keras.callbacks.Callback):
             speed * self.recipe.batch_size,
             (total - self.step) / max(speed, 1e-9) / 60,
         )
+
+
+def _interactive() -> bool:
+    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
 
 
 def _last_rate(optimizer: keras.optimizers.Optimizer) -> float:

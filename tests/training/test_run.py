@@ -58,7 +58,7 @@ def _history(folder):
 def test_a_run_leaves_everything_about_itself(small_run):
     folder, card = small_run
     names = {path.name for path in folder.iterdir()}
-    expected = {"recipe.json", "card.json", "history.csv", "model.weights.h5"}
+    expected = {"recipe.json", "data.json", "card.json", "history.csv", "model.weights.h5"}
     expected |= {"curves.png", "predictions.png"}
     assert expected | ({"logs"} if ON_TENSORFLOW else set()) == names
     assert card == json.loads((folder / "card.json").read_text())

@@ -17,7 +17,8 @@ DEFAULTS = {"depth": 28, "epochs": 200, "drop_epochs": [60, 120]}
 
 
 def open_run(folder, **values):
-    run_folder.open_run(folder, {**DEFAULTS, **values}, DEFAULTS)
+    with run_folder.open_run(folder, {**DEFAULTS, **values}, DEFAULTS):
+        pass
 
 
 def test_a_new_folder_gets_its_recipe_and_the_same_recipe_may_come_back(tmp_path):

@@ -1,0 +1,102 @@
+"""A lock on a run folder: two processes must not train in it."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from absl import logging
+
+from keras_wrn.errors import InputError
+
+fcntl: Any
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+LOCK_FILE = ".lock"
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process, however it ends.
+
+    The lock is flock's, on a file that says who holds it. Where a system has no such locks
+    (Windows, some network drives), the folder is not locked, and the log says so.
+
+    Args:
+        workdir: the folder, which exists.
+
+    Raises:
+        InputError: another process holds the lock.
+        OSError: the folder cannot be written; the error names the folder.
+    """
+    path = workdir / LOCK_FILE
+    while True:
+        try:
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(workdir)) from error
+        with file:
+            if not _take(file):
+                raise _in_use(workdir, path)
+            if not _is_at(file, path):
+                continue  # its last owner has just removed it
+            file.truncate(0)
+            owner = {"process": os.getpid(), "host": socket.gethostname(), "since": _now()}
+            file.write(json.dumps(owner))
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def refuse_if_locked(workdir: Path) -> None:
+    """Raise InputError if a process holds the lock of a folder."""
+    path = workdir / LOCK_FILE
+    with contextlib.suppress(OSError), path.open(encoding="utf-8") as file:
+        if not _take(file):
+            raise _in_use(workdir, path)
+
+
+def _take(file: IO[str]) -> bool:
+    """Lock a file, if nobody else has; closing it unlocks it."""
+    if fcntl is None:
+        logging.info("this system cannot lock a run folder: train in it from one process only")
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        logging.warning("%s cannot be locked: %s. Train from one process only", file.name, error)
+    return True
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _in_use(workdir: Path, path: Path) -> InputError:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        who = f"process {owner['process']} on {owner['host']}, since {owner['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        who = "a process that has just started"
+    return InputError(
+        f"Another process trains in {workdir}: {who}. Wait for it or stop it, or give another "
+        "folder for another run."
+    )
