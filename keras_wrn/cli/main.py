@@ -1,4 +1,4 @@
-"""The command line: `keras-wrn` evaluate, assess, audit, predict, export, serve, publish, convert, list.
+"""The command line: `keras-wrn`, with one module for each kind of command.
 
 Keras is imported when a command needs it, so that `--help` and `list` answer at once.
 """
