@@ -13,7 +13,7 @@ from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.inference.trained import load_trained
 from keras_wrn.system.files import sha256
 from keras_wrn.training import run as training
-from keras_wrn.training import run_keeper
+from keras_wrn.training import run_folder, run_keeper
 from keras_wrn.training.recipe import Recipe
 
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"
@@ -157,6 +157,44 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     for one, other in zip(_history(folder), _history(small_run[0]), strict=True):
         for key in ("epoch", "step", "loss", "error", "val_loss", "learning_rate"):
             assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-4), key
+
+
+@slow_to_compile
+def test_a_run_that_is_stopped_in_a_validation_ends_as_if_it_had_not_been(
+    small_run, tmp_path, monkeypatch
+):
+    """In the second epoch, which begins with a reset of the momentum."""
+    folder, validate = tmp_path / "run", run_keeper.RunKeeper.on_test_batch_end
+
+    def stop(self, batch, logs=None):
+        if self.step == 16:
+            self._signal = signal.SIGINT
+        validate(self, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_keeper.RunKeeper, "on_test_batch_end", stop)
+        with pytest.raises(Interrupted, match="after step 16"):
+            training.train(SMALL, folder)
+    assert len(_history(folder)) == 1
+    keras.backend.clear_session()
+    training.train(SMALL, folder)
+    clocks = {"seconds", "images_per_second"}
+    for one, other in zip(_history(folder), _history(small_run[0]), strict=True):
+        assert {k: v for k, v in one.items() if k not in clocks} == {
+            k: v for k, v in other.items() if k not in clocks
+        }
+    theirs = _weights(small_run[0])
+    for name, array in _weights(folder).items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+def test_a_rate_that_is_too_high_ends_the_run_and_keeps_the_last_state(tmp_path):
+    recipe = Recipe(**{**vars(SMALL), "width": 0.25, "learning_rate": 1e30, "epochs": 1})
+    with pytest.raises(InputError, match=r"after step \d .* a learning rate of 1e\+30. .* kept in"):
+        training.train(recipe, tmp_path / "run", save_every=0)
+    arrays, facts = run_folder.load_state(tmp_path / "run")
+    assert facts["step"] >= 1
+    assert all(np.isfinite(a).all() for a in arrays if a.dtype.kind == "f")
 
 
 @slow_to_compile

@@ -1,17 +1,22 @@
 """Run folders: whose they are, and files that are whole or not there."""
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 import types
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from absl import logging
 
 from keras_wrn.errors import InputError
 from keras_wrn.system import machine
 from keras_wrn.system.files import write_whole
-from keras_wrn.training import run_folder
+from keras_wrn.training import run_folder, run_lock
 
 DEFAULTS = {"depth": 28, "epochs": 200, "drop_epochs": [60, 120]}
 
@@ -132,3 +137,145 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch
 
 def _no_space(*_, **__):
     raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path):
+    def full_disk(part):
+        raise OSError("3211264 requested and 0 written")  # NumPy's own words have no number
+
+    with pytest.raises(OSError, match=r"card.json could not be written: 3211264 requested"):
+        write_whole(tmp_path / "card.json", full_disk)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_whole(tmp_path / "card.json", _no_space)
+    assert caught.value.filename == str(tmp_path / "card.json")
+    with pytest.raises(OSError, match="No such file") as caught:
+        write_whole(tmp_path / "absent" / "card.json", lambda part: part.write_text("x"))
+    assert caught.value.filename == str(tmp_path / "absent" / "card.json")
+
+
+def test_files_are_on_the_disk_before_they_have_their_names(tmp_path, monkeypatch):
+    order = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: order.append("sync") or sync(file))
+    monkeypatch.setattr(Path, "replace", lambda *a: order.append("name") or replace(*a))
+    write_whole(tmp_path / "recipe.json", lambda part: part.write_text("{}"))
+    assert order == ["sync", "name", "sync"]  # the file, its name, the folder
+
+
+def test_what_a_kill_left_half_written_is_passed_over_and_removed(tmp_path):
+    (tmp_path / ".part-123-recipe.json").write_text("{")
+    (tmp_path / ".lock").write_text("")
+    open_run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+def test_a_damaged_state_is_logged(tmp_path, caplog):
+    for step in (1, 2):
+        run_folder.save_state(tmp_path, [np.zeros(2)], {"step": step})
+    (tmp_path / "state.npz").write_bytes(b"half")
+    logging.set_verbosity("warning")
+    with caplog.at_level("WARNING", logger="absl"):
+        assert run_folder.load_state(tmp_path)[1]["step"] == 1
+    assert "state.npz" in caplog.text and "the state before it is used" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written_is_named_as_a_fresh_one_is(tmp_path, monkeypatch):
+    open_run(tmp_path)
+
+    open_file = Path.open
+
+    def read_only(path, mode="r", **options):
+        if mode != "r":
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    with pytest.raises(PermissionError) as caught:
+        open_run(tmp_path)
+    assert caught.value.filename == str(tmp_path)
+
+
+DATA = {
+    "train": {"cat": {"images": 4, "content": "a"}, "dog": {"images": 4, "content": "b"}},
+    "test": {"cat": {"images": 1, "content": "c"}, "dog": {"images": 1, "content": "d"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("split", "name", "value", "said"),
+    [
+        ("train", "bird", {"images": 2, "content": "e"}, "train class 'bird' is new"),
+        ("train", "dog", {"images": 5, "content": "f"}, "train class 'dog' had 4 images and has 5"),
+        ("test", "cat", {"images": 1, "content": "g"}, "test class 'cat' has other content"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_data(tmp_path, split, name, value, said):
+    def resume(data):
+        with run_folder.open_run(tmp_path, DEFAULTS, DEFAULTS, data):
+            pass
+
+    resume(DATA)
+    resume(DATA)
+    changed = {**DATA, split: {**DATA[split], name: value}}
+    with pytest.raises(InputError, match=f"data have changed since .*: {said}"):
+        resume(changed)
+    assert json.loads((tmp_path / "data.json").read_text()) == DATA
+
+
+def test_a_run_folder_from_before_fingerprints_gets_one(tmp_path):
+    open_run(tmp_path)
+    with run_folder.open_run(tmp_path, DEFAULTS, DEFAULTS, DATA):
+        assert json.loads((tmp_path / "data.json").read_text()) == DATA
+
+
+def test_a_state_of_another_run_is_refused(tmp_path):
+    for name, data in (("a", DATA), ("b", DATA), ("c", {**DATA, "test": {}})):
+        options = {**DEFAULTS, "epochs": 200 if name != "b" else 3}
+        with run_folder.open_run(tmp_path / name, options, DEFAULTS, data):
+            run_folder.save_state(tmp_path / name, [np.zeros(2)], {"step": 1})
+    assert run_folder.load_state(tmp_path / "a")[1]["step"] == 1
+    shutil.copy(tmp_path / "b" / "state.npz", tmp_path / "a")
+    with pytest.raises(InputError, match="state of another run: epochs is 3 there and 200 here"):
+        run_folder.load_state(tmp_path / "a")
+    shutil.copy(tmp_path / "c" / "state.npz", tmp_path / "a")
+    with pytest.raises(InputError, match="state of another run: its data were other data"):
+        run_folder.load_state(tmp_path / "a")
+
+
+def test_a_state_of_another_network_is_a_sentence(tmp_path):
+    arrays = [np.zeros((3, 3)), np.zeros(2)]
+    run_folder.check_shapes(tmp_path, arrays, [(3, 3), (2,)])
+    with pytest.raises(InputError, match="another network: 2 arrays there and 1 here"):
+        run_folder.check_shapes(tmp_path, arrays, [(3, 3)])
+    with pytest.raises(InputError, match=r"an array of shape \(2,\) there and \(4,\) here"):
+        run_folder.check_shapes(tmp_path, arrays, [(3, 3), (4,)])
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from keras_wrn.training import run_lock
+with run_lock.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_process_trains_in_a_folder_and_a_killed_one_leaves_no_lock(tmp_path):
+    open_run(tmp_path)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        try:
+            with pytest.raises(InputError, match=f"Another process .*: process {holder.pid} on "):
+                run_folder.check_run(tmp_path, DEFAULTS, DEFAULTS)
+            with (
+                pytest.raises(InputError, match="Wait for it or stop it"),
+                run_lock.locked(tmp_path),
+            ):
+                pass
+        finally:
+            holder.kill()
+    assert (tmp_path / ".lock").exists()
+    open_run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]

@@ -1,11 +1,15 @@
 """What a run keeps on the way, without a run: callbacks driven by hand."""
 
 import csv
+import signal
+import subprocess
+import sys
 import types
 
 import keras
 import pytest
 
+from keras_wrn.errors import InputError
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.run_keeper import RunKeeper
 
@@ -62,3 +66,61 @@ def test_an_epoch_is_a_row_of_the_history(keep, tmp_path):
     assert (row["epoch"], row["step"], row["error"], row["val_error"]) == ("1", "8", "0.5", "0.25")
     assert float(row["learning_rate"]) == pytest.approx(0.05)
     assert float(row["images_per_second"]) > 0 and row["val_loss"] == ""
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    """A keeper in the first epoch, with a rate of 1e6."""
+    keeper = RunKeeper(tmp_path, Recipe(batch_size=32), STEPS, save_every=1e6)
+    keeper.set_model(types.SimpleNamespace(optimizer=keras.optimizers.SGD(1e6)))
+    keeper.on_train_begin()
+    keeper.on_epoch_begin(0)
+    return keeper
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_run_at_its_step(keeper, loss):
+    keeper.on_train_batch_end(0, {"loss": 2.0, "error": 0.5})
+    with pytest.raises(InputError, match=f"loss is {loss} after step 2 .epoch 1., at a .* 1e.06"):
+        keeper.on_train_batch_end(1, {"loss": loss, "error": 0.5})
+
+
+def test_weights_that_are_not_finite_are_not_saved(keeper, tmp_path):
+    weights = [keras.Variable([1.0, 2.0])]
+    keeper.model.metrics_variables, keeper.model.variables = [], weights
+    keeper.step = 3
+    keeper.save()
+    before = (tmp_path / "state.npz").read_bytes()
+    weights[0].assign([1.0, float("nan")])
+    keeper.step = 4
+    with pytest.raises(InputError, match="after step 4 .* The state after step 3 is kept"):
+        keeper.save()
+    assert (tmp_path / "state.npz").read_bytes() == before
+
+
+TWICE = """
+import os, signal, sys, time
+from pathlib import Path
+from absl import logging
+from keras_wrn.errors import InputError
+from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.run_keeper import RunKeeper
+
+logging.set_verbosity("info")
+keeper = RunKeeper(Path(sys.argv[1]), Recipe(), 8)
+keeper.catch_signals()
+os.kill(os.getpid(), signal.SIGINT)
+print("still here", flush=True)
+os.kill(os.getpid(), signal.SIGINT)
+print("too late", flush=True)
+"""
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path):
+    program = subprocess.run(
+        [sys.executable, "-c", TWICE, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert program.returncode == -signal.SIGINT
+    assert program.stdout == "still here\n"
+    assert "Ctrl-C again stops at once" in program.stderr
+    assert "Traceback" not in program.stderr
