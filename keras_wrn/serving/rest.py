@@ -9,6 +9,7 @@ model in Server-Timing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+LINGER_SECONDS = 0.5
 _VERSION = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _METHOD = re.compile(rf"(?i){_VERSION}:(predict|classify|regress)")
 _STATUS = re.compile(rf"(?i){_VERSION}(/metadata)?")
@@ -132,20 +134,31 @@ async def _body(request: Request, service: Service) -> bytes:
     from starlette.requests import ClientDisconnect
 
     limits, chunks, size = service.limits, [], 0
+    stated = request.headers.get("content-length", "")
     try:
-        stated = request.headers.get("content-length", "")
-        limits.check_bytes(int(stated) if stated.isdecimal() else 0)
         async with asyncio.timeout(limits.seconds):
+            limits.check_bytes(int(stated) if stated.isdecimal() else 0)
             async for chunk in request.stream():
                 size += len(chunk)
                 limits.check_bytes(size)
                 chunks.append(chunk)
+    except Refusal:
+        await _drain(request)
+        raise
     except ClientDisconnect as error:
         raise Refusal("The client went away.", "CANCELLED") from error
     except TimeoutError as error:
         sentence = f"The body of the request did not arrive in {limits.seconds:g} s."
         raise Refusal(sentence, "DEADLINE_EXCEEDED") from error
     return b"".join(chunks)
+
+
+async def _drain(request: Request) -> None:
+    """Discard what comes for a moment: clients that only send read no answer before they end."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while (await request.receive()).get("more_body"):
+                pass
 
 
 def _status(service: Service, asked: Asked) -> dict[str, Any]:
