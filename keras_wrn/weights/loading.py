@@ -140,8 +140,8 @@ def _check_conventions(model: keras.Model, path: Path) -> None:
     if theirs is not None and ours is not None and theirs != ours:
         raise InputError(
             f"{path} holds the weights of a network with {theirs or _PAPER}, and {model.name} "
-            f"has {ours or _PAPER}. Load it with keras_wrn.load_file, or build the network "
-            f"with conventions={description and description['network'].get('conventions')!r}."
+            f"has {ours or _PAPER}. Build the network with "
+            f"conventions={description and description['network'].get('conventions')!r}."
         )
 
 

@@ -140,3 +140,28 @@ def test_tensors_in_a_defaultdict_and_tensors_with_attributes(tmp_path):
     torch.save(tensors, tmp_path / "a.pth")
     ones = np.ones((4, 3, 3, 3), np.float32)
     assert_same(read_checkpoint(tmp_path / "a.pth"), {"a": ones, "b": ones})
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_what_torch_keeps_in_the_papers_schedule(tmp_path, legacy):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    optimiser = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, nesterov=True)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [60, 120, 160], 0.2)
+    network(torch.ones(2, 3, 8, 8)).sum().backward()
+    optimiser.step()
+    schedule.step()
+    averaged = torch.optim.swa_utils.AveragedModel(network)
+    state = {
+        "state_dict": averaged.state_dict(),
+        "optimizer": optimiser.state_dict(),
+        "scheduler": schedule.state_dict(),
+        "args": argparse.Namespace(**BESIDE),
+        "random": torch.get_rng_state(),
+        "kinds": [torch.device("cpu"), torch.bfloat16, torch.Tensor],
+        "size": torch.Size([2, 3]),
+    }
+    torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
+    expected = {name: tensor.numpy() for name, tensor in averaged.state_dict().items()}
+    assert "n_averaged" in expected
+    assert_same(read_checkpoint(tmp_path / "a.pth"), expected)
