@@ -18,6 +18,8 @@ Activation = str | Callable[..., Any] | None
 # The authors' linear layer is uniform in +-1/sqrt(fan_in), which is variance scaling by 1/3
 # (PAPER.md 1.12, Torch's default).
 CLASSIFIER_SCALE = 1.0 / 3.0
+FEW_CHANNELS = 4  # grey, RGB, RGB and alpha
+MOST_BANDS = 16  # of a multispectral image: Sentinel-2's has 13
 MANY_BLOCKS = 200  # from this number of residual blocks on, Keras may need a deeper Python stack
 
 
@@ -50,6 +52,7 @@ class Frame:
         """
         self._check()
         shape = self._shape(default_size)
+        _require_channels_last(shape)
         if len(shape) != 3 or not all(
             side is None or isinstance(side, numbers.Integral) for side in shape
         ):
@@ -156,6 +159,36 @@ class Frame:
 
             load_pretrained(model, self.weights, include_top=self.include_top)
         return model
+
+
+def _require_channels_last(shape: tuple[Any, ...]) -> None:
+    """Refuse channels-first images, which would make a network of as many channels as pixels."""
+    if keras.config.image_data_format() != "channels_last":
+        received = f"image_data_format {keras.config.image_data_format()!r} in Keras' configuration"
+        advice = (
+            "Set it to 'channels_last' in ~/.keras/keras.json, or by "
+            "keras.config.set_image_data_format"
+        )
+    elif _looks_channels_first(shape):
+        received, advice = f"input_shape={shape}", "Move the channels to the end"
+    else:
+        return
+    raise InputError(
+        "Networks of keras_wrn take channels-last images: (height, width, channels). "
+        f"Received: {received}. {advice}."
+    )
+
+
+def _looks_channels_first(shape: tuple[Any, ...]) -> bool:
+    """Whether a shape is that of a colour or multispectral image with its channels in front."""
+    if len(shape) != 3 or not isinstance(shape[0], numbers.Integral):
+        return False
+    first, middle, last = shape
+    if last is None:
+        return first <= FEW_CHANNELS
+    if not isinstance(last, numbers.Integral):
+        return False
+    return first <= FEW_CHANNELS < last or (first <= MOST_BANDS and first < middle == last)
 
 
 def _allow_depth(blocks: int) -> None:

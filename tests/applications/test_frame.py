@@ -132,30 +132,6 @@ def test_dtype_policies(policy):
     assert again.get_layer("stem_conv").compute_dtype == policy.removeprefix("mixed_")
 
 
-@pytest.mark.parametrize("build", [WideResNet, WideResNet18], ids=lambda build: build.__name__)
-def test_channels_first_in_the_config_changes_nothing(build):
-    options = {"width": 1, "input_shape": (33, 40, 3), "classes": 5}
-    if build is WideResNet:
-        options |= {"depth": 10, "dropout": 0.1, "stochastic_depth": 0.1}
-    x = images(1, 33, 40, 3)
-    reference = build(**options)
-    give_random_weights(reference)
-    expected = outputs(reference, x)
-    assert keras.config.image_data_format() == "channels_last"
-    keras.config.set_image_data_format("channels_first")
-    try:
-        model = build(**options)
-        give_random_weights(model)
-        np.testing.assert_allclose(outputs(model, x), expected, rtol=1e-5)
-        again = keras.models.model_from_json(model.to_json())
-    finally:
-        keras.config.set_image_data_format("channels_last")
-    assert again.output_shape == (None, 5)
-    assert all(
-        getattr(layer, "data_format", "channels_last") == "channels_last" for layer in model.layers
-    )
-
-
 # Saving
 
 LOADER = """
