@@ -89,6 +89,7 @@ async def serve(
     config = uvicorn.Config(
         application(service),
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="off",
