@@ -81,7 +81,7 @@ def choose(tree: Any, path: object, which: str | None = None) -> Choice:
         if len(matching) != 1:
             raise InputError(
                 f"`which` must name one network of {path}. Received: which={which!r}. "
-                f"It holds: {', '.join(map(repr, names))}."
+                f"It holds: {', '.join(repr(name) if name else 'tensors' for name in names)}."
             )
         names.sort(key=lambda name: name not in matching)
     elif len(names) > 1 and _order(names[0])[:2] == _order(names[1])[:2]:

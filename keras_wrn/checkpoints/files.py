@@ -119,7 +119,14 @@ def widen(array: np.ndarray) -> np.ndarray:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
+            if "model.weights.h5" in archive.files:
+                raise InputError(
+                    f"{path} is a model of Keras, which needs no conversion. Load it with "
+                    "keras.saving.load_model, or give it to --weights."
+                )
             return {name: np.asarray(archive[name]) for name in archive.files}
+    except InputError:
+        raise
     except Exception as error:  # a damaged archive can raise any exception
         raise InputError(f"{path} cannot be read as an .npz file: {error}") from error
 

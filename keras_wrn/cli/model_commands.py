@@ -254,9 +254,12 @@ def _trained_on(arguments: argparse.Namespace, file: Path | None) -> str | Prepr
         return arguments.dataset if arguments.dataset in PREPROCESSING else None
     if arguments.dataset:
         return arguments.dataset
-    if file is not None and is_described(file):
-        sys.stderr.write(
-            f"{file} does not say how its images are normalised: mean, std and class names of "
-            "CIFAR-10 are assumed. --dataset and --preprocessing say otherwise.\n"
-        )
-    return "cifar10"
+    if file is None or not is_described(file):
+        return "cifar10"
+    classes = own["network"].get("classes", 0) if own else 0
+    assumed = {100: "cifar100", 1000: "imagenet"}.get(classes, "cifar10")
+    sys.stderr.write(
+        f"{file} does not say how its images are normalised: mean, std and class names of "
+        f"{assumed} are assumed. --dataset and --preprocessing say otherwise.\n"
+    )
+    return assumed

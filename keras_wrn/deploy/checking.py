@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def in_float32(model: keras.Model) -> keras.Model:
     """
     import keras
 
-    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+    if all(layer.compute_dtype == "float32" for layer in _layers(model)):
         return model
 
     def clone(layer: Any) -> Any:
@@ -53,6 +54,14 @@ def in_float32(model: keras.Model) -> keras.Model:
         twin = keras.models.clone_model(model, clone_function=clone, recursive=True)
     twin.set_weights(model.get_weights())
     return twin
+
+
+def _layers(model: keras.Model) -> Iterator[Any]:
+    """Yield the layers of a model and of the models inside it."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
 
 
 def sample_images(classifier: keras.Model, calibration: np.ndarray | None) -> np.ndarray:

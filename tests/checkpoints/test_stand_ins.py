@@ -142,6 +142,16 @@ def test_tensors_in_a_defaultdict_and_tensors_with_attributes(tmp_path):
     assert_same(read_checkpoint(tmp_path / "a.pth"), {"a": ones, "b": ones})
 
 
+def test_a_whole_model_is_named(tmp_path):
+    code = b"cmodels.wrn\nWideResNet\n)\x81}(S'training'\nI00\nub"
+    write_pickle(tmp_path / "a.pth", b"\x80\x02" + code + b".")
+    with pytest.raises(InputError, match="an object of models.wrn.WideResNet.*model.state_dict"):
+        read_checkpoint(tmp_path / "a.pth")
+    write_pickle(tmp_path / "a.pth", b"\x80\x02}(S'net'\n" + code + b"u.")
+    with pytest.raises(InputError, match=r"It holds: net \(models.wrn.WideResNet\). Save"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_what_torch_keeps_in_the_papers_schedule(tmp_path, legacy):
     torch = pytest.importorskip("torch")

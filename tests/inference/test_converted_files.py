@@ -76,7 +76,9 @@ def test_conventions_travel_with_the_file(tmp_path, capsys, checkpoint, image, p
     got, names, noted = predicted(capsys, image, "--weights", file)
     np.testing.assert_allclose(got, expected, atol=1e-4)
     assert tuple(names) == row.class_names
-    assert "does not say how its images are normalised: mean, std and class names of CIFAR" in noted
+    assert (
+        "does not say how its images are normalised: mean, std and class names of cifar10" in noted
+    )
     got, names, noted = predicted(capsys, image, "--weights", file, "--dataset", "svhn")
     row = PREPROCESSING["svhn"]
     expected = softmax(logits(checkpoint, pixels, row.mean, row.std))[0]
@@ -231,6 +233,17 @@ def test_conventions_and_which_on_the_command_line(tmp_path, capsys, checkpoint)
     (tmp_path / "c.json").write_text('{"slope": 0.1}')
     assert call(*words, "--conventions", tmp_path / "c.json") == 2
     assert "Conventions are an object with keys of" in capsys.readouterr().err
+
+
+def test_the_assumed_data_set_has_as_many_classes(tmp_path, capsys, image):
+    tensors = foreign.checkpoint(foreign.xternalz, small_weights(10, 1, classes=100))
+    path = write_npz(tmp_path / "a.npz", tensors)
+    convert_checkpoint(path).save(tmp_path / "c.weights.h5")
+    assert call("predict", image, "--weights", tmp_path / "c.weights.h5") == 0
+    assert "class names of cifar100 are assumed" in capsys.readouterr().err
+    convert_checkpoint(path).save(tmp_path / "c.keras")
+    assert call("convert", tmp_path / "c.keras", tmp_path / "d.keras") == 2
+    assert "is a model of Keras, which needs no conversion" in capsys.readouterr().err
 
 
 def test_what_the_command_line_does_not_know(tmp_path, capsys, image):
