@@ -20,7 +20,7 @@ from keras_wrn.applications.converted import Converted, assumed
 from keras_wrn.checkpoints.dialects import Dialect, KeyMap, Statistics
 from keras_wrn.checkpoints.translation import translate
 from keras_wrn.errors import InputError
-from keras_wrn.networks.blocks import PAPER, Conventions
+from keras_wrn.networks.blocks import Conventions
 from keras_wrn.networks.recognition import Weights
 from keras_wrn.system.console import say
 
@@ -128,7 +128,7 @@ def convert_checkpoint(
     if not options.get("include_top", True):
         weights.pop("predictions", None)
     _fill(model, weights, found.unknown, chosen, path)
-    notes = (*found.notes, assumed(arguments.get("conventions", PAPER), found.statistics))
+    notes = (*found.notes, assumed(arguments.get("conventions"), found.statistics))
     return Converted(model, chosen.name, network.builder, arguments, found.statistics, notes)
 
 

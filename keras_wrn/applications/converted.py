@@ -12,7 +12,7 @@ import keras
 from keras_wrn.checkpoints.dialects import Statistics
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import Preprocessing
-from keras_wrn.networks.blocks import Conventions
+from keras_wrn.networks.blocks import PAPER, Conventions
 from keras_wrn.networks.recognition import architecture, conventions_of, count_parameters
 from keras_wrn.system.files import write_whole
 from keras_wrn.weights.description import write_description
@@ -167,11 +167,11 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def assumed(conventions: Conventions, statistics: Statistics | None) -> str:
+def assumed(conventions: Conventions | None, statistics: Statistics | None) -> str:
     """Write a sentence about what the names of a checkpoint do not tell.
 
     Args:
-        conventions: of the network that was built.
+        conventions: of the network that was built; None: of an ImageNet network.
         statistics: mean and std of images, if the network normalises them.
 
     Example:
@@ -179,15 +179,22 @@ def assumed(conventions: Conventions, statistics: Statistics | None) -> str:
         >>> "epsilon 1e-05; images in [0, 1]" in assumed(conventions, ((0.5,), (0.25,)))
         True
     """
-    slope = conventions.negative_slope
-    parts = (
-        conventions.activation + (f" of slope {slope:g}" if slope else ""),
-        f"zeros {conventions.strided_padding} around a strided convolution",
-        f"the stride in convolution {conventions.strided_conv} of a block",
-        f"{conventions.projection_input} input of projections",
-        *(["raw input of those blocks"] if conventions.branch_input == "raw" else ()),
-        f"batch normalisation's epsilon {conventions.bn_epsilon:g}",
-    )
+    if conventions is None:
+        parts = ["relu, also after additions", "zeros (1, 1) around a strided convolution"]
+        parts += ["the stride in the first 3x3 convolution of a block"]
+        epsilon = PAPER.bn_epsilon
+    else:
+        slope, epsilon = conventions.negative_slope, conventions.bn_epsilon
+        source, _, where = conventions.projection_input.partition(" ")
+        parts = [
+            conventions.activation + (f" of slope {slope:g}" if slope else ""),
+            f"zeros {conventions.strided_padding} around a strided convolution",
+            f"the stride in convolution {conventions.strided_conv} of a block",
+            f"projections of the {source} input{' ' if where else ''}{where}",
+        ]
+        if conventions.branch_input == "raw":
+            parts.append("beside them convolutions of the raw input")
+    parts.append(f"batch normalisation's epsilon {epsilon:g}")
     if statistics is None:
         images = "images that are normalised as their owner did"
     else:

@@ -85,7 +85,16 @@ def translate(
         layers = without_first_name(layers)
         if chosen is not None:
             _check_dialect(chosen, layers, path)
-    chosen = chosen or _recognise(layers, path)
+    notes = [choice.described()]
+    if chosen is None:
+        chosen = _recognise(layers, path)
+        same = [other.name for other in DIALECTS if other.names == chosen.names]
+        if len(same) > 1:
+            others = ", ".join(repr(name) for name in same if name != chosen.name)
+            notes.append(
+                f"Read as {chosen.name!r}. Other networks have the same names: {others}; "
+                "dialect= (--dialect) takes one of them."
+            )
     constants = _find_constants(layers, chosen)
     weights, unknown = _translate_weights(
         {name: layer for name, layer in layers.items() if name not in constants},
@@ -94,7 +103,6 @@ def translate(
     )
     network = read_network(weights, str(path))
     statistics = _read_statistics(layers, constants, chosen, network)
-    notes = [choice.described()]
     if statistics is None and follows_hidden_layer(choice.tensors):
         notes.append(
             "The names begin with a number above 0: a layer without stored values came before the "

@@ -61,7 +61,8 @@ def test_the_command_writes_a_model(tmp_path, capsys, tensors):
     path = write_pth(tmp_path / "a.pth", tensors)
     assert call(path, tmp_path / "a.keras") == 0
     told = "wide_resnet10_1, 77,850 parameters named as by 'xternalz', is in "
-    first, assumed = capsys.readouterr().out.splitlines()
+    first, same, assumed = capsys.readouterr().out.splitlines()
+    assert same.startswith("Read as 'xternalz'. Other networks have the same names: 'fixmatch'")
     assert first == f"{told}{tmp_path}/a.keras."
     assert assumed.startswith("Assumed, because names do not tell: relu, zeros (1, 1) around")
     again = keras.saving.load_model(tmp_path / "a.keras")

@@ -91,6 +91,8 @@ def test_leaky_networks_equal_their_own_forward_pass(tmp_path, dialect, epsilon,
     # Names alone cannot tell it from xternalz'; the note states what was assumed.
     plain = convert_checkpoint(path, classifier_activation=None)
     assert difference(outputs(plain.model, images()), reference) > 0.1
+    assert "the same names: 'fixmatch', 'torchssl'; dialect=" in plain.notes[0]
+    assert "projections of the raw input after group 1, beside them" in found.notes[-1]
     assert "leaky_relu of slope 0.1" in found.notes[-1] and "not tell: relu," in plain.notes[-1]
 
 
@@ -210,6 +212,7 @@ def test_imagenet_networks_of_basic_blocks_equal_the_numpy_network(tmp_path, blo
     found = convert_checkpoint(path, **options)
     assert found.builder == f"WideResNet{2 * sum(blocks) + 2}"
     assert found.arguments == {"width": 0.25, "classes": 10}
+    assert "names do not tell: relu, also after additions" in found.notes[-1]
     x = images((64, 64))
     compare(found.model, post_activation_logits(x, weights, PostActivation((3, 3), blocks)), x)
 
