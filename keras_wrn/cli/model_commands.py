@@ -174,10 +174,12 @@ def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
     return data.train.images
 
 
-def add_model_command(commands: Any, name: str, paths: str, summary: str) -> Any:
-    """Add a command that takes a model; returns its parser."""
+def add_model_command(
+    commands: Any, name: str, paths: str, summary: str, *, first: str = MODEL
+) -> Any:
+    """Add a command that takes a model; `first` describes its first path. Returns its parser."""
     parser = commands.add_parser(name, help=summary, usage=f"keras-wrn {name} [options] {paths}")
-    parser.add_argument("paths", nargs="*", metavar=paths.split(maxsplit=1)[0], help=MODEL)
+    parser.add_argument("paths", nargs="*", metavar=paths.split(maxsplit=1)[0], help=first)
     parser.add_argument("--model", help="depth and width of a network, such as 16-4; see list")
     parser.add_argument(
         "--weights",

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_wrn.cli.model_commands import add_model_command, load
+from keras_wrn.cli.model_commands import MODEL, add_model_command, load
 from keras_wrn.cli.program import start_keras
 from keras_wrn.errors import InputError
 
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 def add_serve(commands: Any) -> None:
     """Add `serve` to the command line."""
     summary = "answer requests for exported networks, as TF Serving does"
-    parser = add_model_command(commands, "serve", "folder | --check URL [run] [image ...]", summary)
+    parser = add_model_command(
+        commands,
+        "serve",
+        "folder | --check URL [run] [image ...]",
+        summary,
+        first=f"of exported networks; with --check: {MODEL}",
+    )
     parser.description = (
         "Serve the SavedModels in a folder on this machine, with TF Serving's REST and gRPC "
         "interfaces and a page to try; or, with --check, compare any such server with a model."
@@ -53,7 +59,7 @@ def _serve(arguments: argparse.Namespace) -> str:
     if len(arguments.paths) != 1:
         received = ", ".join(arguments.paths) or "none"
         raise InputError(f"serve needs one folder of exported networks. Received: {received}.")
-    for name in ("model", "weights", "dataset"):
+    for name in ("model", "weights", "dataset", "preprocessing"):
         if getattr(arguments, name) is not None:
             raise InputError(f"--{name} is for --check; a served model is a folder.")
     if arguments.calibrated:

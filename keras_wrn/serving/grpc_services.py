@@ -36,7 +36,7 @@ def missing_packages() -> list[str]:
     return [name for module, name in _PACKAGES.items() if importlib.util.find_spec(module) is None]
 
 
-async def start(service: Service, address: str) -> tuple[Any, int]:
+async def start(service: Service, address: str) -> tuple[Any, Any, int]:
     """Start a gRPC server in this event loop.
 
     Args:
@@ -44,7 +44,7 @@ async def start(service: Service, address: str) -> tuple[Any, int]:
         address: host and port; port 0 for any free one.
 
     Returns:
-        The server of grpc.aio, and its port.
+        The server of grpc.aio, its health service, and its port.
 
     Raises:
         OSError: the port is taken.
@@ -69,7 +69,7 @@ async def start(service: Service, address: str) -> tuple[Any, int]:
             f"gRPC cannot listen on {address}: is the port taken? Try another."
         ) from error
     await server.start()
-    return server, port
+    return server, healthy, port
 
 
 class _Calls:

@@ -76,7 +76,10 @@ def arrays_of(request: Request, signature: Signature) -> dict[str, np.ndarray]:
             check_names(signature, [])
         named = dict.fromkeys(signature.inputs, named)
     check_names(signature, named)
-    arrays = {key: _array(key, named[key], info) for key, info in signature.inputs.items()}
+    try:
+        arrays = {key: _array(key, named[key], info) for key, info in signature.inputs.items()}
+    except RecursionError as error:
+        raise Refusal("The lists are nested too deeply.") from error
     check_arrays(signature, arrays)
     return arrays
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,11 +70,9 @@ class Limits:
             if not content:
                 raise Refusal(f"{which} has no bytes.")
             try:
-                with warnings.catch_warnings():  # Pillow's own limit has its own sentence
-                    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                    with Image.open(io.BytesIO(content)) as image:
-                        width, height = image.size
-            except Image.DecompressionBombError as error:
+                with Image.open(io.BytesIO(content)) as image:
+                    width, height = image.size
+            except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
                 raise Refusal(f"{which} is too large: {error}", status=413) from error
             except Exception as error:  # a damaged header may be any exception of Pillow's
                 raise Refusal(f"{which} is not an image: its header cannot be read.") from error

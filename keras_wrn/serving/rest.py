@@ -80,6 +80,8 @@ def application(service: Service) -> Starlette:
         except Exception as error:  # a bug must not end the connection
             refusal = refusal_for(error)
             code, body = refusal.code, {"error": str(refusal)}
+            if refusal.status in (413, 429):
+                await _drain(request)
             # The rest of a body that was not read cannot be told from the next request.
             headers = {"Connection": "close"} if refusal.status in (413, 429, 504) else {}
             response = JSONResponse(body, refusal.status, headers)
@@ -142,9 +144,6 @@ async def _body(request: Request, service: Service) -> bytes:
                 size += len(chunk)
                 limits.check_bytes(size)
                 chunks.append(chunk)
-    except Refusal:
-        await _drain(request)
-        raise
     except ClientDisconnect as error:
         raise Refusal("The client went away.", "CANCELLED") from error
     except TimeoutError as error:

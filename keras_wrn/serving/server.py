@@ -96,11 +96,11 @@ async def serve(
         timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
     )
     rest = _uvicorn_server(uvicorn, config)
-    grpc = grpc_port = None
+    grpc = healthy = grpc_port = None
     try:
         if options.grpc_port is not None:
             address = f"{options.host}:{options.grpc_port}"
-            grpc, grpc_port = await grpc_services.start(service, address)
+            grpc, healthy, grpc_port = await grpc_services.start(service, address)
         answering = asyncio.create_task(rest.serve(sockets=[listening]))
         watching = asyncio.create_task(_watch(service, options.poll_seconds))
         while not rest.started and not answering.done():
@@ -111,6 +111,8 @@ async def serve(
         logging.info("stopping: %d requests run", service.limits.running)
         service.draining = rest.should_exit = True
         watching.cancel()
+        if healthy is not None:
+            await healthy.enter_graceful_shutdown()
         await asyncio.gather(answering, *([grpc.stop(options.drain_seconds)] if grpc else []))
     finally:
         listening.close()

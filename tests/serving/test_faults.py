@@ -82,8 +82,10 @@ def test_noise_in_json_and_base64(ask):
         body = json.dumps({"signature_name": "serving_bytes", "instances": values})
         status, answer = ask(body)
         assert (status, "no base64" in answer["error"]) == (400, True), answer
-    status, answer = ask(b'{"instances":' + b"[" * 5000 + b"]" * 5000 + b"}")
-    assert status == 400
+    for depth, sentence in ((5000, "JSON Parse error"), (900, "nested too deeply")):
+        lists = b"[" * depth + b"]" * depth
+        status, answer = ask(b'{"signature_name": "serving_bytes", "instances":' + lists + b"}")
+        assert (status, sentence in answer["error"]) == (400, True), answer
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
@@ -104,6 +106,7 @@ def test_images_that_are_cut(ask, kind):
         (b"noise", 400, "is not an image"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, 400, "is not an image"),
         (png_header(8000, 6500), 413, "8000 x 6500 pixels. The server takes 25,000,000"),
+        (png_header(10000, 10000), 413, "0000"),
         (png_header(30000, 30000), 413, "is too large"),
         (png_header(2**31 - 1, 2**31 - 1), 413, "is too large"),
         (png_header(0, 5), 400, "image"),
@@ -181,6 +184,7 @@ def test_requests_above_the_limit_are_refused_at_once(tmp_path):
             assert going.acquire(timeout=30)
         post(server.url, refused)
         assert refused[0][0] == 429
+        assert server.service.limits.running == 2
         assert b"has 2 requests, its limit" in refused[0][1]
         server.stop()  # what runs is answered before the server ends
         go_on.set()
