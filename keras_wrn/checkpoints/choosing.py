@@ -38,13 +38,14 @@ class Choice(NamedTuple):
 
     def described(self) -> str:
         """A sentence about which network was taken, or "" if there is one and no copy."""
-        averaged = "an averaged copy of the weights" if _is_averaged(self.name) else "the network"
+        name = repr(self.name) if self.name else "the tensors outside of other networks"
+        if _is_averaged(self.name):
+            name += ", an averaged copy of the weights"
         if self.others:
             others = ", ".join(f"{name!r}" for name in self.others)
-            taken = f"{self.name!r}, {averaged}," if self.name else "The plain tensors"
-            return f"{taken} of the file was taken; which= (--which) takes another: {others}."
+            return f"Taken from the file: {name}. which= (--which) takes another: {others}."
         if _is_averaged(self.name):
-            return f"{self.name!r}, {averaged}, is the only network in the file."
+            return f"Taken from the file: {name}, the only network in it."
         return ""
 
 

@@ -18,6 +18,7 @@ from keras_wrn.errors import InputError
 _WRAPPER = re.compile(
     r"(module|model|_orig_mod|net|network|backbone|encoder|online_model|\d+(?=\.[^.]+\.))\."
 )
+_NAMED_WRAPPERS = r"^((module|model|_orig_mod)\.)+"
 # Constants of a network or layer that normalises images: mean and std.
 STATISTICS = (("mean", "std"), ("mu", "sigma"), ("means", "stds"), ("means", "sds"))
 _CONSTANT = "|".join(sorted({name for pair in STATISTICS for name in pair}))
@@ -74,8 +75,13 @@ def sort_by_layer(
 
 def follows_hidden_layer(names: Iterable[str]) -> bool:
     """Whether nn.Sequential has a layer without tensors before the network: "1." but no "0."."""
-    first = {re.sub(r"^(module\.|model\.|_orig_mod\.)+", "", name).split(".")[0] for name in names}
-    return all(name.isdigit() for name in first) and bool(first) and "0" not in first
+    left = [re.sub(_NAMED_WRAPPERS, "", name) for name in names if name.count(".") > 1]
+    first = {name.partition(".")[0] for name in left}
+    if not first or not all(name.isdigit() for name in first):
+        return False
+    if first == {"0"}:  # a Sequential in a Sequential
+        return follows_hidden_layer(name.partition(".")[2] for name in left)
+    return "0" not in first
 
 
 def without_first_name(layers: Layers) -> Layers:

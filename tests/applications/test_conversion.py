@@ -67,8 +67,10 @@ def test_the_constants_of_any_wrapper_normalise(tmp_path, normaliser, network, n
 
 def test_a_layer_without_tensors_before_the_network_is_noted(tmp_path):
     tensors = foreign.checkpoint(foreign.xternalz, small_weights(10, 1))
-    for prefix, is_noted in (("1.", True), ("module.1.", True), ("0.", False), ("", False)):
-        path = write_npz(tmp_path / "a.npz", {prefix + name: of for name, of in tensors.items()})
+    noted = {"1.": True, "module.1.": True, "0.1.": True, "0.": False, "0.0.": False, "": False}
+    for prefix, is_noted in noted.items():
+        names = {prefix + name: of for name, of in tensors.items()}
+        path = write_npz(tmp_path / "a.npz", names | {"n_averaged": np.asarray(2)})
         notes = " ".join(convert_checkpoint(path).notes)
         assert ("a layer without stored values came before" in notes) == is_noted
 

@@ -49,7 +49,9 @@ def test_the_only_network_is_read_whatever_its_key(tmp_path, key):
     write_zip(tmp_path / "a.pth", {key: ONE, "epoch": 1, "optimizer": {"state": TWO}})
     choice = read_network_of(tmp_path / "a.pth")
     assert {array.max() for array in choice.tensors.values()} == {1}
-    assert ("is the only network in the file" in choice.described()) == ("ema" in key)
+    assert ("an averaged copy of the weights, the only network" in choice.described()) == (
+        "ema" in key
+    )
 
 
 def test_two_that_are_equally_likely_are_asked_for(tmp_path):

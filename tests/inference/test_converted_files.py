@@ -226,7 +226,7 @@ def test_conventions_and_which_on_the_command_line(tmp_path, capsys, checkpoint)
     words = ("convert", both, tmp_path / "c.keras", "--which", "ema")
     assert call(*words, "--conventions", tmp_path / "c.json") == 0
     told = capsys.readouterr().out
-    assert "'ema', an averaged copy of the weights, of the file was taken" in told
+    assert "Taken from the file: 'ema', an averaged copy of the weights. which=" in told
     assert "zeros (0, 1) around" in told and "epsilon 0.001" in told
     model = keras.saving.load_model(tmp_path / "c.keras")
     assert model.get_layer("head_bn").epsilon == 0.001
