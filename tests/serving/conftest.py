@@ -20,6 +20,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def fresh_keras():
+    """Leave TensorFlow's kernels to the server, which lives on: each would be built again."""
+
+
 @pytest.fixture(scope="session")
 def digits():
     """A WRN-10-1 with random weights."""

@@ -111,6 +111,7 @@ def test_images_that_are_cut(ask, kind):
         (png_header(2**31 - 1, 2**31 - 1), 413, "is too large"),
         (png_header(0, 5), 400, "image"),
     ],
+    ids=["empty", "noise", "zeros", "52 MP", "100 MP", "900 MP", "2**62", "no width"],
 )
 def test_images_that_are_none_or_claim_a_large_size(ask, content, status, sentence):
     received, answer = ask(sent(content))
