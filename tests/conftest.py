@@ -29,6 +29,7 @@ SLOWEST = (
     "applications/test_frame.py",
     "paper/test_tables.py",
     "applications/test_named.py",
+    "serving/test_clients.py",
     "deploy/test_saved_model.py",
     "weights/test_owners.py",
     "checkpoints/test_dialects.py",
