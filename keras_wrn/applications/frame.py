@@ -181,13 +181,11 @@ def _require_channels_last(shape: tuple[Any, ...]) -> None:
 
 def _looks_channels_first(shape: tuple[Any, ...]) -> bool:
     """Whether a shape is that of a colour or multispectral image with its channels in front."""
-    if len(shape) != 3 or not isinstance(shape[0], numbers.Integral):
+    if len(shape) != 3 or not isinstance(shape[0], int) or not isinstance(shape[2], int | None):
         return False
     first, middle, last = shape
     if last is None:
         return first <= FEW_CHANNELS
-    if not isinstance(last, numbers.Integral):
-        return False
     return first <= FEW_CHANNELS < last or (first <= MOST_BANDS and first < middle == last)
 
 

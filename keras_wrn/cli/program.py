@@ -1,6 +1,7 @@
 """The shell of every program: a quiet start, one sentence for a mistake, an exit status."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -46,7 +47,7 @@ def status_of(work: Callable[[], str | PartialAnswer | None], name: str) -> int:
         name: of the program, for the sentence.
 
     Returns:
-        The exit status: 0; 2 for what the user can mend; 128 + n for a run that signal n stopped.
+        The exit status: 0; 2 for what the user can mend; 128 + n if signal n stopped the work.
         Other exceptions are bugs: they are raised, with their traceback.
     """
     try:
@@ -60,6 +61,9 @@ def status_of(work: Callable[[], str | PartialAnswer | None], name: str) -> int:
     except Interrupted as stop:
         print(f"{stop}; the same command goes on from there", file=sys.stderr)
         return 128 + stop.signal
+    except KeyboardInterrupt:
+        complain(name, "stopped by Ctrl-C.")
+        return 128 + signal.SIGINT
     except (InputError, ImportError, OSError) as error:
         complain(name, _sentence(error))
         return 2

@@ -106,7 +106,7 @@ def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict
         training_model.network.set_weights(
             average.weights if average else training_model.clone.get_weights()
         )
-        return _finish(training_model, keeper, feed)
+        return _finish(training_model, keeper, feed, replicas)
 
 
 def _fit(
@@ -176,7 +176,7 @@ def _watchers(
 
 
 def _finish(
-    training_model: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed
+    training_model: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed, replicas: int
 ) -> dict[str, Any]:
     """Store the weights, evaluate the stored file, and write the card last."""
     recipe, preprocessing, workdir = (
@@ -206,7 +206,7 @@ def _finish(
         cpu_hours=round(keeper.cpu_seconds / 3600, 3),
         versions=machine.versions(),
         hardware=machine.hardware(),
-        kept="the moving average" if recipe.average else "the last epoch",
+        kept=_kept(recipe, replicas),
         chosen_by="the end of the run; the test set chose nothing",
     )
     if pictures.can_draw():
@@ -214,6 +214,13 @@ def _finish(
     write_json(workdir / CARD_FILE, card.to_dict())
     run_folder.forget_state(workdir)
     return read_json(workdir / CARD_FILE)
+
+
+def _kept(recipe: Recipe, replicas: int) -> str:
+    kept = "the moving average" if recipe.average else "the last epoch"
+    if replicas == 1 or recipe.synchronized_bn or keras.config.backend() == "jax":
+        return kept
+    return f"{kept}; batch normalisation's statistics are those of the first of {replicas} devices"
 
 
 def _draw(network: keras.Model, workdir: Path, feed: Feed, title: str) -> None:

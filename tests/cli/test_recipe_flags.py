@@ -193,6 +193,15 @@ def test_an_interrupted_run_says_how_to_go_on(command_line, tmp_path, capsys, mo
     assert "after step 7; the same command goes on from there" in capsys.readouterr().err
 
 
+def test_ctrl_c_outside_of_training_is_a_sentence(command_line, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupted)
+    assert train(command_line, tmp_path) == 128 + signal.SIGINT
+    assert capsys.readouterr().err.endswith("stopped by Ctrl-C.\n")
+
+
 def test_a_finished_run_is_summed_up(command_line, capsys, monkeypatch):
     card = {"name": "WRN-28-10", "dataset": "cifar10", "parameters": 36_479_194, "epochs": 200}
     metrics = {"error": 0.04, "nll": 0.2, "ece": 0.03, "n": 10_000}

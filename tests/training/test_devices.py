@@ -108,6 +108,15 @@ def test_several_devices_train_and_validate_as_one_does(one, several):
     assert any((reference[name] != array).any() for name, array in arrays.items())
 
 
+def test_the_card_says_whose_statistics_are_kept(several):
+    count, folder, _ = several
+    kept = json.loads((folder / "whole" / "card.json").read_text(encoding="utf-8"))["kept"]
+    ours = f"; batch normalisation's statistics are those of the first of {count} devices"
+    assert kept == "the moving average" + (ours if ON_TENSORFLOW else "")
+    synchronized = json.loads((folder / compared(count) / "card.json").read_text(encoding="utf-8"))
+    assert synchronized["kept"] == "the last epoch"
+
+
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX draws for the whole batch at once")
 def test_each_device_draws_for_itself(several):
     count, _, printed = several
