@@ -70,8 +70,8 @@ def by_pillow(data: Any, source: Any) -> Any:
     import tensorflow as tf
 
     def read(*values: Any) -> Any:
-        # Bytes in a graph, arrays outside of one.
-        encoded, name = (np.asarray(value).item() for value in values)
+        # Bytes in a graph, arrays of an object outside of one.
+        encoded, name = (v if isinstance(v, bytes) else v.item() for v in values)
         return np.asarray(open_rgb(io.BytesIO(encoded), name.decode(errors="replace")))
 
     source = tf.convert_to_tensor(source)

@@ -13,8 +13,9 @@ from PIL import Image
 
 import keras_wrn
 from keras_wrn.detection import coco
-from keras_wrn.detection.photos import images_of, name_the_damaged, training_batches
+from keras_wrn.detection.photos import images_of, training_batches
 from keras_wrn.errors import InputError
+from keras_wrn.images.tensorflow_reader import broken_images_named
 
 ROOT = str(pathlib.Path(keras_wrn.__file__).parents[1])
 RECIPE = f"{ROOT}/recipes/coco.py"
@@ -195,7 +196,7 @@ def test_a_damaged_photo_is_named(files):
     photos.paths[1].write_bytes(b"no image")
     with (
         pytest.raises(InputError, match=r"9\.png cannot be read as an image"),
-        name_the_damaged(photos),
+        broken_images_named(),
     ):
         list(images_of(photos, 40, 2))
 
