@@ -75,11 +75,11 @@ def test_different_classes_in_train_and_test(tmp_path):
         datasets.load(tmp_path)
 
 
-def test_a_file_that_is_no_image_is_named(classes):
-    (classes / "red" / "03.txt").write_text("not a picture")
+def test_an_image_that_is_none_is_named(classes):
+    (classes / "red" / "03.png").write_text("not a picture")
     with pytest.raises(InputError) as caught:
         datasets.load(classes)
-    assert str(classes / "red" / "03.txt") in str(caught.value)
+    assert str(classes / "red" / "03.png") in str(caught.value)
 
 
 def test_half_an_image_is_named(classes):
@@ -125,3 +125,90 @@ def test_real_tiny_imagenet(tmp_path):
     assert dataset.train.images.shape == (60, 64, 64, 3)
     assert dataset.test.images.shape == (30, 64, 64, 3)
     assert dataset.train.images.std() > 40
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train", "dev"),
+        ("Training", "Testing"),
+        ("training_set", "test_set"),
+        ("TRAIN", "Valid"),
+        ("seg_train", "seg_test"),
+        ("trainset", "evalset"),
+        ("train_images", "val-images"),
+    ],
+)
+def test_usual_names_of_splits(tmp_path, train, test):
+    for name in ("a", "b"):
+        write_image(tmp_path / train / name / "1.png", (10, 0, 0))
+        write_image(tmp_path / test / name / "2.png", (20, 0, 0))
+    (tmp_path / "annotations").mkdir()
+    dataset = datasets.load(tmp_path, size=8)
+    assert dataset.class_names == ("a", "b")
+    assert dataset.train.images.max() == 10 and dataset.test.images.max() == 20
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (("one/a", "one/b", "two/a", "two/b"), "look like splits.*: one and two both have a, b"),
+        (("train/a", "train/b", "extra/c"), r"training set train/ with 2 classes, but no test set"),
+        (
+            ("x_train/a", "x_train/b", "x_test/a", "x_test/b", "y_train/a", "y_test/a"),
+            "must have one training folder. Received: x_train, y_train",
+        ),
+    ],
+)
+def test_what_looks_like_splits_is_refused(tmp_path, names, sentence):
+    for name in names:
+        for i in range(5):
+            write_image(tmp_path / name / f"{i}.png", (10, 0, 0))
+    with pytest.raises(InputError, match=sentence):
+        datasets.load(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("bus", "test", "train"):
+        for i in range(5):
+            write_image(tmp_path / "train" / name / f"{i}.png", (10, 0, 0))
+            write_image(tmp_path / "val" / name / f"{i}.png", (10, 0, 0))
+    assert datasets.load(tmp_path).class_names == ("bus", "test", "train")
+
+
+def test_numbered_classes_are_in_the_order_of_the_numbers(tmp_path, capsys):
+    for number in range(12):
+        for i in range(5):
+            write_image(tmp_path / str(number) / f"{i}.png", (number, i, 0))
+    dataset = datasets.load(tmp_path, size=8)
+    assert dataset.class_names == tuple(map(str, range(12)))
+    assert dataset.test.images[:, 0, 0, 0].tolist() == dataset.test.labels.tolist()
+    said = "has no train/ and test/: every fifth image of each class, 12 of 60, is in the test set."
+    assert said in capsys.readouterr().err
+    whole = datasets.load(tmp_path, size=8, hold_out=False, split="test")
+    assert len(whole.test.labels) == 60 and len(whole.train.labels) == 0
+    assert "all of its 60 images are taken" in capsys.readouterr().err
+
+
+def test_what_systems_and_people_leave_is_passed_over_and_said_once(classes, capsys):
+    for name in ("red/Thumbs.db", "red/.DS_Store", "blue/notes.txt", "__MACOSX/red/._00.png"):
+        (classes / name).parent.mkdir(parents=True, exist_ok=True)
+        (classes / name).write_text("no image")
+    for _ in range(2):
+        dataset = datasets.load(classes, size=8)
+    assert dataset.class_names == ("blue", "red") and len(dataset.train.labels) == 13
+    said = capsys.readouterr().err
+    assert said.count("3 files that are no images are passed over because of the name: ") == 1
+    assert "notes.txt" in said and "Thumbs.db" in said
+    (classes / "blue" / "a.heic").write_text("from a phone")
+    with pytest.raises(InputError, match=r"a\.heic cannot be read as an image"):
+        datasets.load(classes, size=8)
+
+
+def test_sizes_of_two_sides_and_grey(classes):
+    dataset = datasets.load(classes, size=(8, 12), channels=1)
+    assert dataset.train.images.shape == (13, 8, 12, 1)
+    with pytest.raises(InputError, match="`channels` must be 3"):
+        datasets.load(classes, channels=2)
+    with pytest.raises(InputError, match="whole number of pixels, or height and width"):
+        datasets.load(classes, size=(8, 0))

@@ -79,13 +79,13 @@ def test_another_missing_folder_is_not_sent_for_imagenet(tmp_path, name, sentenc
     assert "ILSVRC2012" not in str(caught.value) and "tfds" not in str(caught.value)
 
 
-def test_a_file_that_is_no_image_is_named_at_once(tmp_path):
+def test_a_file_that_is_no_image_is_passed_over_and_named(tmp_path, capsys):
     for part in ("train", "val"):
         for name in ("ant", "bee"):
             save(tmp_path / part / name / "1.png", Image.fromarray(pixels(9, 9, 1)))
     (tmp_path / "train" / "ant" / "boxes.txt").write_text("0 0 1 1")
-    with pytest.raises(InputError, match=r"boxes\.txt"):
-        ImageStream(recipe_for(tmp_path), None)
+    assert streams.open_source(str(tmp_path), None).images == 2
+    assert "1 file is passed over because of the name: boxes.txt." in capsys.readouterr().err
 
 
 # tensorflow_datasets.
@@ -154,7 +154,8 @@ def test_what_measures_a_run_on_tfds_sees_its_pixels(tfds_dir, quiet_tfds):
     recipe = recipe_for("tfds:toy", resize=36)
     feed = ImageStream(recipe, tfds_dir)
     card = {"dataset": "toy", "recipe": recipe.to_dict()}
-    run = types.SimpleNamespace(card=card, preprocessing=feed.preprocessing)
+    model = types.SimpleNamespace(input_shape=(None, 32, 32, 3), output_shape=(None, 2))
+    run = types.SimpleNamespace(card=card, preprocessing=feed.preprocessing, model=model)
     data = images_of(run, "test", data_dir=tfds_dir)
     assert (data.name, data.class_names) == ("toy", ("ant", "bee"))
     np.testing.assert_array_equal(data.test.images, feed.test[0])

@@ -145,7 +145,7 @@ def test_resize_and_crop_are_those_of_the_weights(model, tmp_path, interpolation
 def test_bytes_that_are_no_image_are_refused(served):
     import tensorflow as tf
 
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[0\] is not a whole"):
         served[1]["serving_bytes"](image_bytes=tf.constant([b"no image"]))
 
 
@@ -232,3 +232,40 @@ def test_without_tensorflow_it_is_said_so(model, tmp_path):
     with pytest.raises(InputError, match=r"TensorFlow only: pip install 'keras-wide-resnet\[tf-"):
         keras_wrn.export(model, tmp_path / "new", DIGITS)
     assert os.listdir(tmp_path) == []
+
+
+@needs_tensorflow
+def test_a_batch_of_no_images_has_no_rows(served):
+    import tensorflow as tf
+
+    answer = served[1]["serving_default"](images=tf.zeros((0, 32, 32, 3), tf.uint8))
+    assert answer["probabilities"].shape == (0, 10) and answer["class_index"].shape == (0,)
+    answer = served[1]["serving_bytes"](image_bytes=tf.zeros((0,), tf.string))
+    assert answer["probabilities"].shape == (0, 10) and answer["top5_labels"].shape == (0, 5)
+
+
+@needs_tensorflow
+def test_an_image_that_cannot_be_read_is_named_by_its_place(served):
+    import tensorflow as tf
+
+    good = encoded(random_images(1)[0])
+    palette = io.BytesIO()
+    Image.fromarray(random_images(1)[0]).quantize(200).save(palette, "BMP")
+    for bad in (palette.getvalue(), good[:-30], b""):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=r"image_bytes\[1\] is not a whole JPEG"
+        ):
+            served[1]["serving_bytes"](image_bytes=tf.constant([good, bad]))
+
+
+@needs_tensorflow
+def test_a_photo_is_turned_upright(served, model, tmp_path):
+    import tensorflow as tf
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(random_images(1, size=32)[0], "JPEG", exif=exif, quality=95)
+    (tmp_path / "a.jpg").write_bytes(data)
+    expected = classifier.class_probabilities(model, read_images([tmp_path / "a.jpg"], 32), DIGITS)
+    answer = served[1]["serving_bytes"](image_bytes=tf.constant([data]))
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)

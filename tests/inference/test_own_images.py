@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from image_folders import write_folder
+from PIL import Image
 from published_folders import only_here
 from tiny_run import DIGITS, change_card, write_run
 
@@ -137,3 +138,27 @@ def test_owners_weights_are_evaluated_on_a_folder(tmp_path, monkeypatch, photos,
     words = ["--model", "10-1", "--weights", "digits", "--dataset", str(photos), "--json"]
     assert main.main(main.parse(["evaluate", *words])) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 8
+
+
+def test_another_flat_folder_is_evaluated_as_a_whole_in_the_networks_order(run, tmp_path, capsys):
+    """The network's classes are ant and bee; here it has them the other way round."""
+    trained = load_trained(run)
+    turned = dataclasses.replace(trained.preprocessing, class_names=("bee", "ant"))
+    for name in ("ant", "bee"):
+        for i in range(5):
+            path = tmp_path / "mine" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 40), (i, 0, 0)).save(path)
+    data = images_of(trained, "test", dataset=str(tmp_path / "mine"))
+    assert data.test.labels.tolist() == [0] * 5 + [1] * 5
+    assert "all of its 10 images are taken" in capsys.readouterr().err
+    data = images_of(
+        dataclasses.replace(trained, preprocessing=turned),
+        "test",
+        dataset=str(tmp_path / "mine"),
+    )
+    assert data.class_names == ("bee", "ant")
+    assert data.test.labels.tolist() == [1] * 5 + [0] * 5
+    # A folder of the name of the training set is split as it was for training.
+    (tmp_path / "mine").rename(tmp_path / "insects")
+    assert len(images_of(trained, "test", dataset=str(tmp_path / "insects")).test.labels) == 2

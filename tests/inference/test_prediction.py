@@ -1,12 +1,14 @@
+import json
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_run import DIGITS, random_images
+from tiny_run import DIGITS, random_images, write_run
 
 import keras_wrn
+from keras_wrn.cli import main
 from keras_wrn.errors import InputError
 from keras_wrn.images import class_names
 from keras_wrn.images.pillow_reader import read_images
@@ -157,8 +159,80 @@ def test_what_is_no_image_is_refused_by_name(model, tmp_path):
     empty.touch()
     for path in (text, half, empty):
         with pytest.raises(InputError, match=f"{path.name} cannot be read as an image: "):
-            keras_wrn.predict(model, [image, path], DIGITS)
+            keras_wrn.predict(model, path, DIGITS)
     with pytest.raises(InputError, match=r"none\.png does not exist"):
         keras_wrn.predict(model, tmp_path / "none.png", DIGITS)
     with pytest.raises(InputError, match="is a folder"):
         keras_wrn.predict(model, tmp_path, DIGITS)
+
+
+def test_arrays_and_pillow_images_are_read_as_files(model, tmp_path):
+    images = random_images(2, size=50)
+    paths = [save(tmp_path / f"{i}.png", image) for i, image in enumerate(images)]
+    expected = keras_wrn.predict(model, paths, DIGITS)
+    assert keras_wrn.predict(model, images, DIGITS) == expected
+    assert keras_wrn.predict(model, images[0], DIGITS) == expected[:1]
+    assert keras_wrn.predict(model, Image.fromarray(images[0]), DIGITS) == expected[:1]
+    with Image.open(paths[0]) as opened:
+        assert keras_wrn.predict(model, [opened, paths[1]], DIGITS) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            np.zeros((32, 32, 3), np.float32),
+            r"uint8 array .*Received: float32 of shape \(32, 32, 3\)",
+        ),
+        (
+            np.zeros((3, 32, 32), np.uint8),
+            r"1, 3 or 4 channels\. Received: uint8 of shape \(3, 32,",
+        ),
+        (np.zeros((0, 5, 3), np.uint8), "has no pixels"),
+        (7, "`paths` must be image files, Pillow images or uint8 arrays. Received: int"),
+        ([None], "Image 0 must be a file.*Received: None"),
+    ],
+)
+def test_what_is_no_image_gets_a_sentence(model, given, sentence):
+    with pytest.raises(InputError, match=sentence):
+        keras_wrn.predict(model, given, DIGITS)
+
+
+def test_good_images_are_answered_and_bad_ones_listed(model, tmp_path):
+    good = save(tmp_path / "good.png", random_images(1)[0])
+    bad = tmp_path / "bad.png"
+    bad.write_text("no pixels")
+    with pytest.warns(UserWarning, match=r"2 of 3 images could not be read:\n.*bad\.png.*\n.*none"):
+        found = keras_wrn.predict(model, [bad, good, tmp_path / "none.png"], DIGITS)
+    assert found == [[], *keras_wrn.predict(model, good, DIGITS), []]
+    with pytest.raises(InputError, match=r"2 of 2 images could not be read:\n.*bad"):
+        keras_wrn.predict(model, [bad, bad], DIGITS)
+
+
+def test_the_command_answers_the_good_ones_with_status_2(tmp_path, capsys):
+    run = str(write_run(tmp_path / "run"))
+    good = str(save(tmp_path / "good.png", random_images(1)[0]))
+    bad = tmp_path / "bad.png"
+    bad.write_text("no pixels")
+    assert main.main(main.parse(["predict", run, str(bad), good])) == 2
+    out, err = capsys.readouterr()
+    assert good in out and "%" in out and "bad.png" not in out
+    assert "1 of 2 images could not be read:" in err and "bad.png cannot be read" in err
+    assert main.main(main.parse(["predict", run, str(bad), good, "--json"])) == 2
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["predictions"] == [] and "bad.png cannot be read" in first["error"]
+    assert len(second["predictions"]) == 5 and "error" not in second
+
+
+def test_networks_of_one_channel_and_of_two_sides_read_files(tmp_path):
+    grey = Preprocessing((100.0,), (50.0,), 32, DIGITS.class_names)
+    wide = replace(DIGITS, resize=40)
+    path = save(tmp_path / "a.png", random_images(1, size=70)[0])
+    for shape, preprocessing, resize in (((32, 32, 1), grey, None), ((32, 64, 3), wide, 40)):
+        network = keras_wrn.WideResNet(10, 1, input_shape=shape)
+        pixels = read_images([path], shape[:2], channels=shape[2], resize=resize)
+        assert pixels.shape == (1, *shape)
+        probabilities = class_probabilities(network, pixels, preprocessing)
+        [found] = keras_wrn.predict(network, path, preprocessing, top=10)
+        best = [(index, pytest.approx(p, abs=1e-6)) for index, _, p in found]
+        assert [(i, probabilities[0, i]) for i, _ in best] == best

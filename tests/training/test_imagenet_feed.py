@@ -134,12 +134,12 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path, damaged):
     half = damaged.startswith("half")
     bad.write_bytes(bad.read_bytes()[:500] if half else b"<html>not found</html>")
     feed = ImageStream(recipe_for(tmp_path, batch_size=2), None)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"bee/{damaged}.*only half there"):
+    with pytest.raises(tf.errors.OpError, match=rf"bee/{damaged} cannot be read as an image"):
         batches(feed.stream(0), 1)
     if not half:
         return
     # A training run stops with the sentence alone.
-    with pytest.raises(InputError, match=rf"bee/{damaged} is no image, or only half there\. Mend"):
+    with pytest.raises(InputError, match=rf"bee/{damaged} cannot be read as an image: "):
         train(recipe_for(tmp_path, batch_size=2), tmp_path / "run")
 
 
