@@ -216,5 +216,5 @@ def test_weights_beside_an_openvino_file_are_not_overwritten(tmp_path):
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"needs onnx, tensorflow, tf2onnx.*engines"):
+    with pytest.raises(InputError, match=r"needs onnx, onnxruntime, tensorflow, tf2onnx.*engines"):
         engines.check(Path("wrn.onnx"), "onnx", None)
