@@ -103,14 +103,11 @@ def _serve(arguments: argparse.Namespace) -> str:
     service = Service(repository, limits)
 
     def started(ports: Ports) -> None:
-        lines = [f"Serving {', '.join(repository.names())}. Stop with Ctrl-C."]
-        lines.append(f"  page  http://{options.host}:{ports.rest}/")
-        lines += [
-            f"  REST  http://{options.host}:{ports.rest}/v1/models/{name}:predict"
-            for name in repository.names()
-        ]
+        rest = f"http://{options.shown_host}:{ports.rest}/"
+        lines = [f"Serving {', '.join(repository.names())}. Stop with Ctrl-C.", f"  page  {rest}"]
+        lines += [f"  REST  {rest}v1/models/{name}:predict" for name in repository.names()]
         if ports.grpc is not None:
-            lines.append(f"  gRPC  {options.host}:{ports.grpc}")
+            lines.append(f"  gRPC  {options.shown_host}:{ports.grpc}")
         print("\n".join(lines), file=sys.stderr, flush=True)
 
     run(service, options, started)

@@ -89,9 +89,9 @@ class Repository:
         """The names of the models, served or broken."""
         return sorted(self._models)
 
-    def ready(self) -> bool:
-        """Whether each model has a version that is served."""
-        return bool(self._models) and all(map(self.available, self._models))
+    def broken(self) -> list[str]:
+        """The names of the models that have no version that is served."""
+        return [name for name in self.names() if not self.available(name)]
 
     def available(self, name: str) -> list[int]:
         """The served versions of a model, the oldest first."""

@@ -1,7 +1,7 @@
 """TF Serving's REST interface, with health, metrics and the page.
 
 Source: https://www.tensorflow.org/tfx/serving/api_rest. Paths that TF Serving does not have: / (the
-page), /v1/models (the names), /healthz (the server runs), /readyz (every model is served) and
+page), /v1/models (the names), /healthz (the server runs), /readyz (models are served) and
 /metrics. A reply of predict names the version in the header X-Model-Version and the time in the
 model in Server-Timing.
 """
@@ -53,7 +53,7 @@ def application(service: Service) -> Starlette:
         return PlainTextResponse("ok\n")
 
     async def ready(_: Request) -> Response:
-        if service.draining or not service.repository.ready():
+        if service.draining or service.repository.names() == service.repository.broken():
             return PlainTextResponse("not ready\n", 503)
         return PlainTextResponse("ready\n")
 

@@ -37,6 +37,11 @@ class Options:
     poll_seconds: float = 2.0
     drain_seconds: float = 30.0
 
+    @property
+    def shown_host(self) -> str:
+        """The host as addresses have it: IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -77,15 +82,12 @@ async def serve(
         started: called with the ports once requests are answered.
     """
     uvicorn = import_package("uvicorn", "uvicorn", "Serving")
-    await asyncio.to_thread(service.repository.refresh)
-    if not service.repository.ready():
-        names = [
-            name for name in service.repository.names() if not service.repository.available(name)
-        ]
-        raise InputError(
-            f"No version can be served of: {', '.join(names)}. The log has the reason."
-        )
-    listening = _listen(options.host, options.rest_port)
+    bound = _bind(options.host, options.rest_port)  # a port that is taken shows at once
+    try:
+        await _load(service)
+    except BaseException:
+        bound.close()
+        raise
     config = uvicorn.Config(
         application(service),
         log_config=None,
@@ -99,13 +101,13 @@ async def serve(
     grpc = healthy = grpc_port = None
     try:
         if options.grpc_port is not None:
-            address = f"{options.host}:{options.grpc_port}"
+            address = f"{options.shown_host}:{options.grpc_port}"
             grpc, healthy, grpc_port = await grpc_services.start(service, address)
-        answering = asyncio.create_task(rest.serve(sockets=[listening]))
+        answering = asyncio.create_task(rest.serve(sockets=[bound]))
         watching = asyncio.create_task(_watch(service, options.poll_seconds))
         while not rest.started and not answering.done():
             await asyncio.sleep(0.01)
-        started(Ports(listening.getsockname()[1], grpc_port))
+        started(Ports(bound.getsockname()[1], grpc_port))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, answering], return_when=asyncio.FIRST_COMPLETED)
         logging.info("stopping: %d requests run", service.limits.running)
@@ -115,8 +117,16 @@ async def serve(
             await healthy.enter_graceful_shutdown()
         await asyncio.gather(answering, *([grpc.stop(options.drain_seconds)] if grpc else []))
     finally:
-        listening.close()
+        bound.close()
         await asyncio.to_thread(service.close)
+
+
+async def _load(service: Service) -> None:
+    await asyncio.to_thread(service.repository.refresh)
+    if broken := service.repository.broken():
+        raise InputError(
+            f"No version can be served of: {', '.join(broken)}. The log has the reason."
+        )
 
 
 async def _watch(service: Service, seconds: float) -> None:
@@ -128,13 +138,16 @@ async def _watch(service: Service, seconds: float) -> None:
             logging.exception("The folder of models could not be read")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        bound.bind((host, port))
     except (OSError, OverflowError) as error:
+        bound.close()
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"REST cannot listen on {host}:{port}: {reason}.") from error
+    return bound
 
 
 def _uvicorn_server(uvicorn: Any, config: Any) -> Any:

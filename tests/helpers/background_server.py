@@ -1,4 +1,4 @@
-"""A server in a thread of the tests, on free ports of 127.0.0.1."""
+"""A server in a thread of the tests, on free ports of this machine."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,17 @@ from keras_wrn.serving.signature import Signature, TensorInfo
 
 
 @contextlib.contextmanager
-def running(folder, *, load=SavedModel, limits=None, grpc=True, poll_seconds=0.1, **of_folder):
+def running(
+    folder, *, load=SavedModel, limits=None, grpc=True, rest_port=0, grpc_port=0, poll_seconds=0.1
+):
     """Serve a folder; yields url, grpc (host:port or None), service, and `stop` to end it."""
-    service = Service(Repository(folder, load, **of_folder), limits or Limits())
+    service = Service(Repository(folder, load), limits or Limits())
     options = Options(
-        rest_port=0, grpc_port=0 if grpc else None, poll_seconds=poll_seconds, drain_seconds=5
+        host=host,
+        rest_port=rest_port,
+        grpc_port=grpc_port if grpc else None,
+        poll_seconds=poll_seconds,
+        drain_seconds=5,
     )
     ready, result = threading.Event(), SimpleNamespace(service=service, error=None)
 
@@ -31,8 +37,8 @@ def running(folder, *, load=SavedModel, limits=None, grpc=True, poll_seconds=0.1
         result.stop = lambda: loop.call_soon_threadsafe(stop.set)
 
         def started(ports):
-            result.url = f"http://127.0.0.1:{ports.rest}"
-            result.grpc = ports.grpc and f"127.0.0.1:{ports.grpc}"
+            result.url = f"http://{options.shown_host}:{ports.rest}"
+            result.grpc = ports.grpc and f"{options.shown_host}:{ports.grpc}"
             ready.set()
 
         await serve(service, options, stop, started)

@@ -4,8 +4,10 @@ import importlib.util
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from keras_wrn.errors import InputError
 from keras_wrn.inference.classifier import class_probabilities
 from keras_wrn.inference.trained import Trained, load_trained
 from keras_wrn.serving.check import check_server
+from keras_wrn.serving.grpc_services import missing_packages
 
 EXAMPLES = Path(keras_wrn.__file__).parents[1] / "examples"
 IMAGES = random_images(2, seed=3)
@@ -121,12 +124,37 @@ def test_check_says_what_it_cannot_ask(server, digits, files, tmp_path):
         check_server(doubler.url, same, files)
 
 
-def test_a_taken_port_is_named(server, tmp_path):
-    from keras_wrn.serving.server import _listen
+@pytest.mark.parametrize("port", ["rest", "grpc"])
+def test_a_taken_port_is_named(server, tmp_path, port):
+    if server.grpc is None:
+        pytest.skip("the packages for gRPC are not installed")
+    taken = int((server.url if port == "rest" else server.grpc).rpartition(":")[2])
+    write_version(tmp_path / "wrn", 1)
+    name = {"rest": "REST", "grpc": "gRPC"}[port]
+    refused = pytest.raises(OSError, match=f"{name} cannot listen on 127.0.0.1:{taken}: ")
+    with refused, running(tmp_path / "wrn", load=Doubler, **{f"{port}_port": taken}):
+        pass
 
-    port = int(server.url.rpartition(":")[2])
-    with pytest.raises(OSError, match=f"REST cannot listen on 127.0.0.1:{port}: Address already"):
-        _listen("127.0.0.1", port)
+
+def test_an_address_of_ipv6(tmp_path):
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    write_version(tmp_path / "wrn", 1)
+    with running(tmp_path / "wrn", load=Doubler, host="::1", grpc=not missing_packages()) as one:
+        assert one.url.startswith("http://[::1]:")
+        with urllib.request.urlopen(f"{one.url}/v1/models", timeout=30) as reply:
+            assert json.load(reply) == {"models": ["wrn"]}
+
+
+def test_a_model_without_a_version_that_loads_is_named(tmp_path):
+    write_version(tmp_path / "wrn", 1, "broken")
+    write_version(tmp_path / "fine", 1)
+    refused = pytest.raises(InputError, match="No version can be served of: wrn. The log has")
+    with refused, running(tmp_path, load=Doubler, grpc=False):
+        pass
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def test_a_version_that_cannot_run_is_broken(folder):
 
     repository = Repository(folder, Failing)
     repository.refresh()
-    assert not repository.ready()
+    assert repository.broken() == ["wrn"]
     assert repository.status("wrn")[0].error == "The graph does not run."
 
 
