@@ -19,7 +19,15 @@ from keras_wrn.serving.signature import Signature, TensorInfo
 
 @contextlib.contextmanager
 def running(
-    folder, *, load=SavedModel, limits=None, grpc=True, rest_port=0, grpc_port=0, poll_seconds=0.1
+    folder,
+    *,
+    load=SavedModel,
+    limits=None,
+    grpc=True,
+    rest_port=0,
+    grpc_port=0,
+    poll_seconds=0.1,
+    host="127.0.0.1",
 ):
     """Serve a folder; yields url, grpc (host:port or None), service, and `stop` to end it."""
     service = Service(Repository(folder, load), limits or Limits())
