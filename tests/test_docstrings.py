@@ -31,6 +31,8 @@ NOT_RUN = {
 def test_examples_do_what_they_show(name, tmp_path, monkeypatch):
     if name.startswith("keras_wrn.detection"):
         pytest.importorskip("keras_cv")
+    if name.startswith("keras_wrn.serving"):
+        pytest.importorskip("orjson")
     module = importlib.import_module(name)
     monkeypatch.chdir(tmp_path)
     names = {**vars(module), "keras": keras, "np": np, "keras_wrn": keras_wrn}
