@@ -18,6 +18,8 @@ from keras_wrn.serving.refusal import Refusal
 from keras_wrn.serving.signature import DTYPES, Signature, TensorInfo, check_arrays, check_names
 from keras_wrn.system.backend import import_package
 
+_MOST_DIMENSIONS = 32  # of an array in every version of NumPy
+_TOO_DEEP = "The lists are nested too deeply."
 _BYTES_SUFFIX = "_bytes"  # outputs of such names are written as {"b64": ...}
 
 
@@ -79,7 +81,7 @@ def arrays_of(request: Request, signature: Signature) -> dict[str, np.ndarray]:
     try:
         arrays = {key: _array(key, named[key], info) for key, info in signature.inputs.items()}
     except RecursionError as error:
-        raise Refusal("The lists are nested too deeply.") from error
+        raise Refusal(_TOO_DEEP) from error
     check_arrays(signature, arrays)
     return arrays
 
@@ -127,6 +129,8 @@ def _columns(instances: Any, signature: Signature) -> Any:
 def _array(name: str, value: Any, info: TensorInfo) -> np.ndarray:
     if info.dtype == "DT_STRING":
         shape = _shape(name, value)
+        if len(shape) > _MOST_DIMENSIONS:
+            raise Refusal(_TOO_DEEP)
         array = np.empty(int(np.prod(shape)), object)
         array[:] = _leaves(value, lambda leaf: _bytes(name, leaf))
         return array.reshape(shape)
