@@ -1,7 +1,6 @@
 """Train a RetinaNet on a Wide ResNet's features, on COCO; see recipes/coco.py."""
 
 import dataclasses
-import math
 import sys
 from functools import partial
 from importlib import metadata
@@ -15,6 +14,7 @@ from keras_wrn.detection.photos import images_of, training_batches
 from keras_wrn.detection.pictures import draw_detections
 from keras_wrn.errors import InputError
 from keras_wrn.images.tensorflow_reader import broken_images_named
+from keras_wrn.networks.recognition import count_parameters
 from keras_wrn.system import machine
 from keras_wrn.system.files import read_json, write_json, write_whole
 from keras_wrn.training import run_folder
@@ -183,7 +183,7 @@ def _finish(
         "class_names": list(held_out.class_names),
         "category_ids": list(held_out.category_ids),
         "training_photos": len(photos),
-        "parameters": sum(math.prod(v.shape) for v in detector.trainable_variables),
+        "parameters": count_parameters(detector),
         "recipe": dataclasses.asdict(settings),
         "steps": keeper.step,
         "hours": round(keeper.seconds / 3600, 3),

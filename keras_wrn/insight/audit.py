@@ -15,6 +15,7 @@ from keras_wrn.insight.findings import Finding, Findings
 from keras_wrn.insight.parameter_trap import parameter_count
 from keras_wrn.insight.residual import ResidualNetwork, read_residual_network
 from keras_wrn.networks.blocks import PAPER, Conventions
+from keras_wrn.networks.recognition import count_parameters
 
 if TYPE_CHECKING:
     import keras
@@ -195,12 +196,5 @@ def _described(network: ResidualNetwork, model: keras.Model) -> str:
     """The network in a line."""
     counts = ", ".join(str(len(group)) for group in network.groups)
     kernels = ",".join(map(str, network.kernels))
-    total = sum(_size(weight) for weight in model.trainable_variables)
+    total = count_parameters(model)
     return f"{model.name}: {counts} blocks of B({kernels}), {total:,} trainable parameters"
-
-
-def _size(weight: Any) -> int:
-    size = 1
-    for side in weight.shape:
-        size *= side
-    return size

@@ -6,7 +6,6 @@ count in its tables only.
 """
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from absl import logging
 
 from keras_wrn.errors import InputError
+from keras_wrn.networks.recognition import count_parameters
 from keras_wrn.paper.scale import Scale
 from keras_wrn.paper.tables import CURVES, FIGURE_4, FIGURES, ROWS, TABLES, Row
 from keras_wrn.system.files import read_json
@@ -278,7 +278,7 @@ def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[
         if str(card) not in counted:
             with keras.StatelessScope(initialize_variables=False):
                 network = build_network(card)
-            parameters = sum(math.prod(v.shape) for v in network.trainable_variables)
+            parameters = count_parameters(network)
             counted[str(card)] = (parameters, multiply_adds(network))
             keras.backend.clear_session()
         parameters, multiplications = counted[str(card)]
