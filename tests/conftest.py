@@ -16,6 +16,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
 import pytest
+from keras.src.backend.common import global_state
 
 # Files of ten seconds and more, the longest first: no worker shall be left alone with one.
 SLOWEST = (
@@ -62,10 +63,16 @@ def pytest_unconfigure(config):
     JAX_CACHE.cleanup()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fresh_graphs():
+    """Drop the graphs of the file before; dropping them before each test takes a quarter longer."""
+    keras.backend.clear_session()
+
+
 @pytest.fixture(autouse=True)
 def fresh_keras():
-    """Seed everything and drop the graphs of the test before."""
-    keras.backend.clear_session()
+    """Seed everything, and name layers from the start again."""
+    global_state.set_global_attribute("object_name_uids", None)
     keras.utils.set_random_seed(1)
     yield
     keras.config.set_dtype_policy("float32")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_wrn.cli.program import PartialAnswer, start_keras
 from keras_wrn.errors import InputError
+from keras_wrn.system.console import say
 from keras_wrn.weights.card import read_card
 from keras_wrn.weights.description import is_described, read_description
 from keras_wrn.weights.files import is_keyword
@@ -110,6 +111,16 @@ def add_export(commands: Any) -> None:
     )
     parser.add_argument("--version", type=int, help="a new number (default: the next free one)")
     parser.add_argument(
+        "--batching",
+        action="store_true",
+        help="compute requests together, with a batcher in the SavedModel (TF Serving has its own)",
+    )
+    parser.add_argument(
+        "--feature_maps",
+        action="store_true",
+        help="the maps of groups 2 and 3 in the SavedModel's signature features",
+    )
+    parser.add_argument(
         "--format", default="saved_model", help="saved_model (default), litert, onnx or openvino"
     )
     parser.add_argument(
@@ -126,6 +137,8 @@ def add_export(commands: Any) -> None:
 def _export(arguments: argparse.Namespace) -> str:
     to_file = arguments.format != "saved_model"
     _check_export(arguments, to_file)
+    # A SavedModel has the logits as they are, and divides them in its graph.
+    calibrated, arguments.calibrated = arguments.calibrated, arguments.calibrated and to_file
     trained, rest = load(arguments)
     if len(rest) != 1:
         received = ", ".join(rest) or "none"
@@ -133,8 +146,19 @@ def _export(arguments: argparse.Namespace) -> str:
         raise InputError(f"export needs one {wanted} to write to. Received: {received}.")
     if not to_file:
         from keras_wrn.deploy.saved_model import export
+        from keras_wrn.inference.trained import temperature_of
 
-        target = export(trained.model, rest[0], trained.preprocessing, version=arguments.version)
+        if "temperature" in trained.card and not calibrated:
+            say("The card has a temperature. --calibrated divides the logits by it.")
+        target = export(
+            trained.model,
+            rest[0],
+            trained.preprocessing,
+            version=arguments.version,
+            temperature=temperature_of(trained.card, trained.path) if calibrated else 1.0,
+            batching=arguments.batching,
+            feature_maps=arguments.feature_maps,
+        )
     else:
         from keras_wrn.deploy import engines
 
@@ -153,6 +177,8 @@ def _export(arguments: argparse.Namespace) -> str:
 def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
     if to_file and arguments.version is not None:
         raise InputError("--version is for a SavedModel; give a file a new name instead.")
+    if to_file and (arguments.batching or arguments.feature_maps):
+        raise InputError("--batching and --feature_maps are for a SavedModel, not for --format.")
     if not to_file and arguments.quantize:
         raise InputError("A SavedModel is not quantised. Add --format litert, onnx or openvino.")
     for name in ("calibration", "data_dir"):

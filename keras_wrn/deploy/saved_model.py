@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_wrn.errors import InputError
 from keras_wrn.images.class_names import class_names
 from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
-from keras_wrn.images.tensorflow_reader import test_image
-from keras_wrn.inference.classifier import file_shape, with_preprocessing
 from keras_wrn.system.console import say
 
 if TYPE_CHECKING:
@@ -25,47 +25,89 @@ def export(
     preprocessing: AnyPreprocessing,
     *,
     version: int | None = 1,
+    temperature: float = 1.0,
+    batching: bool = False,
+    feature_maps: bool = False,
 ) -> Path:
     """Write directory/version/saved_model.pb, the layout that TF Serving watches.
 
-    Signature "serving_default": takes `images`, uint8 (n, height, width, channels), as stored;
-    returns `probabilities`, float32 (n, classes), and `class_index`, int64 (n,).
+    The signatures "serving_default" and "features" take `images`, uint8 (n, height, width,
+    channels), as stored. "serving_bytes" takes `image_bytes`, strings (n,), each a whole JPEG, PNG,
+    GIF, BMP (24 or 32 bits, uncompressed) or WebP (not animated) file; images are turned, resized
+    and cropped as in `keras_wrn.predict`, with the same pixels to 1 of 255.
 
-    Signature "serving_bytes": takes `image_bytes`, strings (n,), each a whole JPEG, PNG, GIF, BMP
-    (24 or 32 bits, uncompressed) or WebP (not animated) file; returns `probabilities`,
-    `top5_scores`, float32 (n, 5), `top5_classes`, int64 (n, 5), and `top5_labels`, strings (n, 5),
-    best first (k if the model has k < 5 classes). Images are turned, resized and cropped as in
-    `keras_wrn.predict`, with the same pixels to 1 of 255. Other files are refused: the error
-    InvalidArgument says which of `image_bytes` it is. Keras downloads ImageNet's class names once;
-    offline, a message is printed and the labels are the numbers of the classes.
+    All return `logits` and `probabilities`, float32 (n, classes). "serving_default" adds
+    `class_index`, int64 (n,); "features" adds `features`, float32 (n, planes), the mean of the last
+    maps; and "serving_bytes" adds `top5_scores`, float32 (n, 5), `top5_classes`, int64 (n, 5), and
+    `top5_labels`, strings (n, 5), best first (k if the model has k < 5 classes), and `valid`, int32
+    (n,): 0 for a file of another kind or a damaged one, whose probabilities are all alike. So one
+    damaged image leaves the others of its batch alone. A batch of no images has no rows.
 
-    Both signatures answer a batch of no images with no rows.
+    Beside the graph stand labels.txt, serving.md (signatures, an example, versions) and, where
+    tensorflow-serving-api is installed, TF Serving's warm-up requests. Keras downloads ImageNet's
+    class names once; offline, a message is printed and the labels are the numbers of the classes.
 
-    The folder of the version appears when it is complete. A failure leaves nothing behind.
+    The folder of the version appears when it is complete and has answered as the model does: no
+    probability differs by more than 0.001. The largest difference is printed. A failure leaves
+    nothing behind. The graph computes in float32, whatever the model's precision.
 
     Args:
-        model: a classifier that ends in a softmax and takes normalised images.
+        model: a classifier of normalised images that ends in a linear layer, with a softmax or
+            without, or an ensemble.
         directory: the folder of the served model; created if it does not exist.
         preprocessing: the statistics, size and class names that the model was trained with: a name
             ("cifar10"), the card of a network or a `Preprocessing`.
         version: a whole number from 1; None: the next free one.
+        temperature: the probabilities are the softmax of the logits divided by it.
+        batching: compute the images of several requests at once, in batches of at most 32, with
+            TensorFlow's batcher in the graph. Not for TF Serving, which has its own.
+        feature_maps: return the maps of groups 2 and 3 too, as `group2` and `group3` of "features",
+            float32 (n, rows, columns, planes).
 
     Returns:
         The folder of the version.
 
     Raises:
-        InputError: the version exists, the model and its preprocessing do not fit, or Keras does
-            not run on TensorFlow.
+        InputError: the version exists, the model and its preprocessing do not fit, Keras does
+            not run on TensorFlow, or the written graph answers otherwise than the model.
         OSError: the folder cannot be written.
 
     Example:
         >>> run = keras_wrn.load_trained("runs/wrn-16-1")  # doctest: +SKIP
         >>> keras_wrn.export(run.model, "served/wrn", run.preprocessing)  # doctest: +SKIP
         PosixPath('served/wrn/1')
+
+    Source of the temperature: Guo et al., arXiv:1706.04599, section 4.2.
     """
     require_tensorflow("A SavedModel")
+    import tensorflow as tf
+
+    from keras_wrn.deploy import serving_files
+    from keras_wrn.deploy.serving_graph import archive_of
+
+    if not 0 < temperature < math.inf:
+        raise InputError(f"`temperature` must be a number above 0. Received: {temperature!r}.")
     target = version_folder(Path(directory), version)
-    write_version(_archive(model, preprocessing_of(preprocessing)), target)
+    row = preprocessing_of(preprocessing)
+    labels = _labels(row, model.output_shape[-1])
+    archive = archive_of(
+        model,
+        row,
+        labels,
+        temperature=temperature,
+        batching=batching,
+        feature_maps=feature_maps,
+    )
+
+    def complete(folder: Path) -> None:
+        loaded = tf.saved_model.load(str(folder))
+        difference = serving_files.check(loaded.signatures, model, row, temperature)
+        serving_files.write(
+            folder, loaded.signatures, labels, temperature=temperature, batching=batching
+        )
+        say(f"Largest difference of a probability from Keras: {difference:.2g}")
+
+    write_version(archive, target, complete)
     return target
 
 
@@ -81,8 +123,17 @@ def require_tensorflow(file: str) -> None:
         )
 
 
-def write_version(archive: keras.export.ExportArchive, target: Path) -> None:
+def write_version(
+    archive: keras.export.ExportArchive,
+    target: Path,
+    complete: Callable[[Path], None] = lambda folder: None,
+) -> None:
     """Write an archive into a new folder, whole or not at all.
+
+    Args:
+        archive: what is written.
+        target: the folder of the version.
+        complete: called with the written folder before it appears as `target`.
 
     Raises:
         OSError: the folder cannot be written. No half of it remains.
@@ -97,8 +148,10 @@ def write_version(archive: keras.export.ExportArchive, target: Path) -> None:
         with tempfile.TemporaryDirectory(
             prefix=".export-", dir=directory, ignore_cleanup_errors=True
         ) as temporary:
-            archive.write_out(f"{temporary}/{target.name}", verbose=False)
-            Path(temporary, target.name).rename(target)
+            written = Path(temporary, target.name)
+            archive.write_out(str(written), verbose=False)
+            complete(written)
+            written.rename(target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             for folder in created:
@@ -108,25 +161,6 @@ def write_version(archive: keras.export.ExportArchive, target: Path) -> None:
             reason = error.message.rsplit("; ", 1)[-1].split(" [Op:")[0]
             raise OSError(f"{target} could not be written: {reason}.") from error
         raise
-
-
-def with_one_image(images: Any) -> Any:
-    """Add an image to a batch of none, on which TensorFlow's fused kernels fail.
-
-    Args:
-        images: a tensor (n, height, width, channels) of the graph.
-    """
-    import tensorflow as tf
-
-    missing = tf.cast(tf.equal(tf.shape(images)[0], 0), tf.int32)
-    return tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
-
-
-def image_name(number: Any) -> Any:
-    """The name of an image of `image_bytes` in errors, as a string scalar of the graph."""
-    import tensorflow as tf
-
-    return tf.strings.join(["image_bytes[", tf.strings.as_string(number), "]"])
 
 
 def version_folder(directory: Path, version: int | None) -> Path:
@@ -156,55 +190,3 @@ def _labels(preprocessing: Preprocessing, classes: int) -> list[str]:
         say(f"The labels are numbers. {error}")
         names = ()
     return list(names) if len(names) == classes else [str(index) for index in range(classes)]
-
-
-def _archive(model: keras.Model, preprocessing: Preprocessing) -> keras.export.ExportArchive:
-    import keras
-    import tensorflow as tf
-
-    full = with_preprocessing(model, preprocessing)
-    shape, resize = file_shape(model, preprocessing)
-    classes = full.output_shape[-1]
-    labels = tf.constant(_labels(preprocessing, classes))
-
-    def classify(images: Any) -> Any:
-        count = tf.shape(images)[0]
-        return tf.cast(full(with_one_image(images), training=False), tf.float32)[:count]
-
-    def serving_default(images: Any) -> dict[str, Any]:
-        probabilities = classify(images)
-        return {
-            "probabilities": probabilities,
-            "class_index": tf.argmax(probabilities, axis=-1, output_type=tf.int64),
-        }
-
-    def decode(numbered: tuple[Any, Any]) -> Any:
-        number, encoded = numbered
-        return test_image(
-            encoded,
-            shape,
-            resize=resize,
-            interpolation=preprocessing.interpolation,
-            source=image_name(number),
-            pillow=False,
-        )
-
-    def serving_bytes(image_bytes: Any) -> dict[str, Any]:
-        pixels = tf.TensorSpec(shape, tf.uint8)
-        numbered = (tf.range(tf.size(image_bytes)), image_bytes)
-        probabilities = classify(tf.map_fn(decode, numbered, fn_output_signature=pixels))
-        scores, indices = tf.math.top_k(probabilities, k=min(5, classes))
-        return {
-            "probabilities": probabilities,
-            "top5_scores": scores,
-            "top5_classes": tf.cast(indices, tf.int64),
-            "top5_labels": tf.gather(labels, indices),
-        }
-
-    archive = keras.export.ExportArchive()
-    archive.track(full)
-    images = tf.TensorSpec((None, *shape), tf.uint8, name="images")
-    archive.add_endpoint("serving_default", serving_default, input_signature=[images])
-    encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    archive.add_endpoint("serving_bytes", serving_bytes, input_signature=[encoded])
-    return archive

@@ -19,12 +19,8 @@ import keras
 import numpy as np
 
 from keras_wrn.applications import wide_resnet_imagenet as networks
-from keras_wrn.deploy.saved_model import (
-    image_name,
-    version_folder,
-    with_one_image,
-    write_version,
-)
+from keras_wrn.deploy.saved_model import version_folder, write_version
+from keras_wrn.deploy.serving_graph import with_one_image
 from keras_wrn.detection import photos
 from keras_wrn.errors import InputError
 from keras_wrn.images import graph_decoder
@@ -230,7 +226,8 @@ def export_detector(
     "serving_bytes" takes `image_bytes`, strings (n,), encoded photos of any size. Both return
     `boxes`, float32 (n, 100, 4), left, top, width and height in pixels of the given images;
     `confidence` and `classes`, float32 (n, 100); all three padded with -1; `labels`, strings
-    (n, 100); and `num_detections`, int32 (n,).
+    (n, 100); and `num_detections`, int32 (n,). "serving_bytes" also returns `valid`, int32 (n,):
+    0 for a file that is not `graph_decoder.READABLE`, which has no detections.
 
     Args:
         detector: the detector.
@@ -253,19 +250,26 @@ def export_detector(
         found["labels"] = tf.gather(labels, tf.cast(found["classes"], tf.int32) + 1)
         return {name: values[:count] for name, values in found.items()}
 
-    def decode(numbered: tuple[Any, Any]) -> Any:
-        number, encoded = numbered
-        image = graph_decoder.decode(encoded, 3, lambda: graph_decoder.refused(image_name(number)))
+    def read(encoded: Any) -> Any:
+        image, valid = graph_decoder.decode_if_valid(encoded, 3)
         longer = tf.cast(tf.reduce_max(tf.shape(image)[:2]), tf.float32)
-        return photos.letterbox(image, size), longer / size
+        return photos.letterbox(image, size), longer / size, valid
 
     def serving_bytes(image_bytes: Any) -> dict[str, Any]:
-        kinds = (tf.TensorSpec((size, size, 3), tf.uint8), tf.TensorSpec((), tf.float32))
-        numbered = (tf.range(tf.size(image_bytes)), image_bytes)
-        images, scales = tf.map_fn(decode, numbered, fn_output_signature=kinds)
+        kinds = [((size, size, 3), tf.uint8), ((), tf.float32), ((), tf.int32)]
+        specs = tuple(tf.TensorSpec(*kind) for kind in kinds)
+        images, scales, valid = tf.map_fn(read, image_bytes, fn_output_signature=specs)
         found = serving_default(images)
+        known = (found["classes"] >= 0) & (valid[:, None] > 0)
         boxes = found["boxes"] * scales[:, None, None]
-        return {**found, "boxes": tf.where(found["classes"][..., None] >= 0, boxes, -1.0)}
+        return {
+            "boxes": tf.where(known[..., None], boxes, -1.0),
+            "confidence": tf.where(known, found["confidence"], -1.0),
+            "classes": tf.where(known, found["classes"], -1.0),
+            "labels": tf.where(known, found["labels"], ""),
+            "num_detections": found["num_detections"] * valid,
+            "valid": valid,
+        }
 
     archive = keras.export.ExportArchive()
     archive.track(detector)

@@ -1,7 +1,7 @@
 """Decode an image file in TensorFlow's graph to the pixels of `pillow_reader`.
 
 TensorFlow's decoders give Pillow's pixels for most files. The others are known by their headers, or
-fail: those are given to Pillow, or refused where there is no Python (in an exported SavedModel).
+fail: those are given to Pillow, or marked where there is no Python (in an exported SavedModel).
 """
 
 import io
@@ -26,7 +26,7 @@ def decode(data: Any, channels: int, otherwise: Callable[[], Any]) -> Any:
     Args:
         data: scalar string tensor, the file.
         channels: 3 for RGB, 1 for grey. Transparency is dropped.
-        otherwise: returns the RGB image where the graph cannot decode it: `by_pillow` or `refused`.
+        otherwise: returns the RGB image where the graph cannot decode it, such as `by_pillow`.
 
     Returns:
         uint8 (height, width, channels), by its EXIF orientation.
@@ -79,17 +79,23 @@ def by_pillow(data: Any, source: Any) -> Any:
     return tf.ensure_shape(image, (None, None, 3))
 
 
-def refused(source: Any) -> Any:
-    """Stop with an InvalidArgumentError whose sentence names the image.
+def decode_if_valid(data: Any, channels: int) -> tuple[Any, Any]:
+    """Decode an image where there is no Python, as in an exported SavedModel.
 
     Args:
-        source: string scalar, its name.
+        data: scalar string tensor, the file.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        (image, valid): uint8 (height, width, channels); and int32 1, or 0 if the file is not
+        `READABLE`: the image is one black pixel then.
     """
     import tensorflow as tf
 
-    sentence = tf.strings.join([source, f" is not {READABLE}. Convert it to PNG."])
-    with tf.control_dependencies([tf.debugging.Assert(False, [sentence])]):
-        return tf.zeros((1, 1, 3), tf.uint8)
+    image = decode(data, channels, lambda: tf.zeros((0, 0, 3), tf.uint8))
+    valid = tf.size(image) > 0
+    image = tf.cond(valid, lambda: image, lambda: tf.zeros((1, 1, channels), tf.uint8))
+    return tf.ensure_shape(image, (None, None, channels)), tf.cast(valid, tf.int32)
 
 
 def _is_readable(data: Any) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_wrn.errors import InputError
-from keras_wrn.images.graph_decoder import by_pillow, decode, or_nothing, refused
+from keras_wrn.images.graph_decoder import by_pillow, decode, or_nothing
 from keras_wrn.images.orientation import orientation_in_graph
 from keras_wrn.images.pillow_reader import MOST_PROPORTION
 
@@ -68,32 +68,42 @@ def test_image(
     resize: int | None = None,
     interpolation: str = INTERPOLATION,
     source: Any = "The image",
-    pillow: bool = True,
 ) -> Any:
     """Decode an image, resize it and crop its middle, with the pixels of `pillow_reader`.
 
     Args:
-        data: scalar string tensor, an image file.
+        data: scalar string tensor, an image file of any kind that Pillow reads.
         shape: (height, width, channels) of the result; 1 or 3 channels.
         resize: pixels of the shorter side before the crop, at least height and width; None for
             the largest rectangle.
         interpolation: "bilinear" or "bicubic".
         source: scalar string tensor, the name of the file, for errors (`broken_images_named`).
-        pillow: whether Pillow reads what TensorFlow does not read rightly. Without it, as in an
-            exported graph, such a file is an InvalidArgumentError whose sentence names it.
 
     Returns:
-        uint8 of this shape, RGB or grey. Pixels that are not resized equal those of
-        `pillow_reader`; resized ones may differ by 1, where a sum is halfway between two numbers.
+        uint8 of this shape, RGB or grey, as `middle_resized` returns it.
+    """
+    image = decode(data, shape[2], lambda: by_pillow(data, source))
+    return middle_resized(image, shape, resize=resize, interpolation=interpolation)
+
+
+def middle_resized(
+    image: Any, shape: tuple[int, int, int], *, resize: int | None, interpolation: str
+) -> Any:
+    """Resize a decoded image and crop its middle, as `test_image` does.
+
+    Args:
+        image: uint8 (rows, columns, channels), a tensor of the graph.
+        shape: (height, width, channels) of the result.
+        resize: pixels of the shorter side before the crop; None for the largest rectangle.
+        interpolation: "bilinear" or "bicubic".
+
+    Returns:
+        uint8 of this shape. Pixels that are not resized equal those of `pillow_reader`; resized
+        ones may differ by 1, where a sum is halfway between two numbers.
     """
     import tensorflow as tf
 
-    height, width, channels = shape
-
-    def otherwise() -> Any:
-        return by_pillow(data, source) if pillow else refused(source)
-
-    image = decode(data, channels, otherwise)
+    height, width, _ = shape
     sides = tf.shape(image)[:2]
     image = _middle(image, tf.minimum(sides, MOST_PROPORTION * tf.reduce_min(sides)))
     sides = tf.cast(tf.shape(image)[:2], tf.int64)

@@ -79,12 +79,12 @@ def load_trained(path: str | os.PathLike[str], *, calibrated: bool = False) -> T
     model = _build(card["network"], str(folder / CARD_FILE))
     load_exactly(model, weights)
     if calibrated:
-        _divide_logits(model, _temperature(card, folder))
+        _divide_logits(model, temperature_of(card, folder))
     return Trained(model, card, preprocessing, folder)
 
 
-def _temperature(card: dict[str, Any], folder: Path) -> float:
-    """The temperature in a card; raises InputError if it has none."""
+def temperature_of(card: dict[str, Any], folder: Path) -> float:
+    """The temperature in the card of a folder; raises InputError if it has none."""
     if (fitted := card.get("temperature")) is None:
         raise InputError(
             f"{folder / CARD_FILE} has no temperature. Fit one to images that the network was not "

@@ -1,7 +1,9 @@
 import io
 import os
 import resource
+from concurrent import futures
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,12 +12,14 @@ from PIL import Image
 from tiny_run import DIGITS, random_images
 
 import keras_wrn
-from keras_wrn.deploy import saved_model
+from keras_wrn.deploy import saved_model, serving_files, serving_graph
 from keras_wrn.errors import InputError
 from keras_wrn.images import class_names
 from keras_wrn.images.pillow_reader import read_images
-from keras_wrn.images.preprocessing import PREPROCESSING, Preprocessing
+from keras_wrn.images.preprocessing import PREPROCESSING, Preprocessing, normalization
 from keras_wrn.inference import classifier
+from keras_wrn.insight import outputs
+from keras_wrn.insight.features import features
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 needs_tensorflow = pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModel needs TensorFlow")
@@ -49,7 +53,7 @@ def test_the_layout_is_what_tensorflow_serving_watches(served):
     assert (target / "variables" / "variables.index").is_file()
     assert os.listdir(target.parent) == ["1"]
     assert target.stat().st_mode & 0o777 == target.parent.stat().st_mode & 0o777
-    assert {"serving_default", "serving_bytes"} <= set(signatures)
+    assert {"serving_default", "serving_bytes", "features"} <= set(signatures)
 
 
 @needs_tensorflow
@@ -66,10 +70,13 @@ def test_inputs_and_outputs_are_named(served):
     assert strings["image_bytes"].shape.as_list() == [None]
     assert {k: v.dtype for k, v in default.structured_outputs.items()} == {
         "probabilities": tf.float32,
+        "logits": tf.float32,
         "class_index": tf.int64,
     }
     assert {k: v.dtype for k, v in encoded_signature.structured_outputs.items()} == {
         "probabilities": tf.float32,
+        "logits": tf.float32,
+        "valid": tf.int32,
         "top5_scores": tf.float32,
         "top5_classes": tf.int64,
         "top5_labels": tf.string,
@@ -142,14 +149,6 @@ def test_resize_and_crop_are_those_of_the_weights(model, tmp_path, interpolation
 
 
 @needs_tensorflow
-def test_bytes_that_are_no_image_are_refused(served):
-    import tensorflow as tf
-
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[0\] is not a whole"):
-        served[1]["serving_bytes"](image_bytes=tf.constant([b"no image"]))
-
-
-@needs_tensorflow
 def test_three_classes_without_names_have_a_top_three(tmp_path):
     import tensorflow as tf
 
@@ -185,11 +184,7 @@ def test_a_version_that_is_none_is_refused(model, tmp_path, version):
 
 @needs_tensorflow
 def test_a_version_that_exists_is_refused_and_the_next_one_is_found(model, tmp_path, monkeypatch):
-    class Archive:
-        def write_out(self, path, verbose):
-            os.mkdir(path)
-
-    monkeypatch.setattr(saved_model, "_archive", lambda *_: Archive())
+    monkeypatch.setattr(saved_model, "write_version", lambda _, target, complete: target.mkdir())
     (tmp_path / "7").mkdir()
     (tmp_path / "notes").mkdir()
     with pytest.raises(InputError, match="version=7, which .* has. Next free: 8"):
@@ -221,7 +216,7 @@ def test_an_interrupted_export_leaves_nothing(model, tmp_path, monkeypatch):
             os.mkdir(path)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(saved_model, "_archive", lambda *_: Archive())
+    monkeypatch.setattr(serving_graph, "archive_of", lambda *_, **__: Archive())
     with pytest.raises(KeyboardInterrupt):
         keras_wrn.export(model, tmp_path / "new", DIGITS)
     assert os.listdir(tmp_path) == []
@@ -245,17 +240,157 @@ def test_a_batch_of_no_images_has_no_rows(served):
 
 
 @needs_tensorflow
-def test_an_image_that_cannot_be_read_is_named_by_its_place(served):
+def test_a_damaged_image_is_marked_and_leaves_the_others_alone(served, model):
     import tensorflow as tf
 
-    good = encoded(random_images(1)[0])
-    palette = io.BytesIO()
-    Image.fromarray(random_images(1)[0]).quantize(200).save(palette, "BMP")
-    for bad in (palette.getvalue(), good[:-30], b""):
-        with pytest.raises(
-            tf.errors.InvalidArgumentError, match=r"image_bytes\[1\] is not a whole JPEG"
-        ):
-            served[1]["serving_bytes"](image_bytes=tf.constant([good, bad]))
+    images = random_images(2)
+    expected = classifier.class_probabilities(model, images, DIGITS)
+    good, last = (encoded(image) for image in images)
+    palette, animated = io.BytesIO(), io.BytesIO()
+    Image.fromarray(images[0]).quantize(200).save(palette, "BMP")
+    Image.fromarray(images[0]).save(
+        animated, "WEBP", save_all=True, append_images=[Image.fromarray(images[1])]
+    )
+    bad = [palette.getvalue(), animated.getvalue(), good[:-30], b"no image", b""]
+    answer = served[1]["serving_bytes"](image_bytes=tf.constant([good, *bad, last]))
+    assert answer["valid"].numpy().tolist() == [1, 0, 0, 0, 0, 0, 1]
+    np.testing.assert_allclose(answer["probabilities"].numpy()[[0, -1]], expected, atol=1e-6)
+    np.testing.assert_allclose(answer["probabilities"][1:-1], 0.1)
+    assert not answer["logits"].numpy()[1:-1].any()
+
+
+@needs_tensorflow
+def test_features_and_logits_are_those_of_the_network(served, model):
+    import tensorflow as tf
+
+    images = random_images(3)
+    expected = outputs.read(outputs.open_reader(model, DIGITS), images)
+    answer = served[1]["features"](images=tf.constant(images))
+    assert set(answer) == {"features", "logits", "probabilities"}
+    np.testing.assert_allclose(answer["features"], expected.features, atol=1e-5)
+    np.testing.assert_allclose(answer["logits"], expected.logits, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def batched(model, tmp_path_factory):
+    """An export with everything that is off by default."""
+    tf = pytest.importorskip("tensorflow")
+    target = keras_wrn.export(
+        model,
+        tmp_path_factory.mktemp("batched"),
+        DIGITS,
+        temperature=0.5,
+        batching=True,
+        feature_maps=True,
+    )
+    return target, tf.saved_model.load(str(target)).signatures
+
+
+@needs_tensorflow
+def test_requests_meet_in_the_batcher_and_get_their_own_answers(batched, served):
+    import tensorflow as tf
+
+    requests = [random_images(count) for count in (1, 2, 70, 0, 1, 3)]
+
+    def ask(images):
+        images = images.reshape(-1, 32, 32, 3)
+        return batched[1]["serving_default"](images=tf.constant(images))["logits"].numpy()
+
+    with futures.ThreadPoolExecutor(len(requests)) as pool:
+        answers = list(pool.map(ask, requests))
+    for images, answer in zip(requests, answers, strict=True):
+        expected = served[1]["serving_default"](images=tf.constant(images.reshape(-1, 32, 32, 3)))
+        np.testing.assert_allclose(answer, expected["logits"], atol=1e-5)
+    graph = Path(batched[0], "saved_model.pb").read_bytes()
+    assert b"BatchFunction" in graph
+    assert b"BatchFunction" not in Path(served[0], "saved_model.pb").read_bytes()
+
+
+@needs_tensorflow
+def test_maps_come_on_request_and_the_temperature_divides_the_logits(batched, model):
+    import tensorflow as tf
+
+    images = random_images(2)
+    answer = batched[1]["features"](images=tf.constant(images))
+    network = features(model, ["group2", "group3"])
+    expected = network(normalization(DIGITS)(images), training=False)
+    for name in ("group2", "group3"):
+        np.testing.assert_allclose(answer[name], expected[name], atol=1e-5)
+    scaled = tf.nn.softmax(answer["logits"] / 0.5)
+    np.testing.assert_allclose(answer["probabilities"], scaled, atol=1e-6)
+    assert "temperature 0.5" in Path(batched[0], "serving.md").read_text()
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_logits_are_exported_as_probabilities_whatever_the_precision(policy, tmp_path):
+    import tensorflow as tf
+
+    keras.config.set_dtype_policy(policy)
+    logits = keras_wrn.WideResNet(10, 1, classifier_activation=None)
+    target = keras_wrn.export(logits, tmp_path, DIGITS)
+    keras.config.set_dtype_policy("float32")
+    images = random_images(2)
+    found = tf.saved_model.load(str(target)).signatures["serving_default"](
+        images=tf.constant(images)
+    )
+    np.testing.assert_allclose(found["probabilities"].numpy().sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found["probabilities"], tf.nn.softmax(found["logits"]))
+    twin = keras_wrn.WideResNet(10, 1)
+    twin.set_weights(logits.get_weights())
+    expected = classifier.class_probabilities(twin, images, DIGITS)
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-6)
+
+
+@needs_tensorflow
+def test_an_ensemble_is_exported(model, tmp_path):
+    import tensorflow as tf
+
+    images, both = random_images(2), keras_wrn.ensemble([model, keras_wrn.WideResNet(10, 1)])
+    target = keras_wrn.export(both, tmp_path, DIGITS)
+    found = tf.saved_model.load(str(target)).signatures["features"](images=tf.constant(images))
+    expected = outputs.read(outputs.open_reader(both, DIGITS), images)
+    np.testing.assert_allclose(found["logits"], expected.logits, atol=1e-5)
+    assert found["features"].shape == (2, 128)
+    with pytest.raises(InputError, match="Feature maps are of one network"):
+        keras_wrn.export(both, tmp_path, DIGITS, version=2, feature_maps=True)
+
+
+@needs_tensorflow
+def test_what_stands_beside_the_graph(served):
+    import tensorflow as tf
+
+    folder = served[0]
+    assert (folder / "labels.txt").read_text().split() == [str(i) for i in range(10)]
+    guide = (folder / "serving.md").read_text()
+    assert tf.__version__ in guide and "| takes | `image_bytes` | string | (n) |" in guide
+    pytest.importorskip("tensorflow_serving")
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    asked = {}
+    records = tf.data.TFRecordDataset(str(folder / "assets.extra/tf_serving_warmup_requests"))
+    for record in records.as_numpy_iterator():
+        request = PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        name = request.model_spec.signature_name
+        asked[name] = served[1][name](**{key: tf.constant(value) for key, value in inputs.items()})
+    assert set(asked) == {"serving_default", "serving_bytes", "features"}
+    assert asked["serving_bytes"]["valid"].numpy().tolist() == [1]
+
+
+@needs_tensorflow
+def test_a_graph_that_answers_otherwise_is_not_written(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(serving_files, "softmax", lambda logits: 0 * logits)
+    with pytest.raises(InputError, match="differ from Keras' by .*; at most 0.001 is allowed"):
+        keras_wrn.export(model, tmp_path / "new", DIGITS)
+    assert os.listdir(tmp_path) == []
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf")])
+def test_a_temperature_without_sense_is_refused(model, tmp_path, temperature):
+    with pytest.raises(InputError, match="`temperature` must be a number above 0"):
+        keras_wrn.export(model, tmp_path / "new", DIGITS, temperature=temperature)
 
 
 @needs_tensorflow

@@ -16,7 +16,7 @@ from PIL import Image
 from keras_wrn import datasets
 from keras_wrn.detection import photos
 from keras_wrn.errors import InputError
-from keras_wrn.images import tensorflow_reader
+from keras_wrn.images import graph_decoder, tensorflow_reader
 from keras_wrn.images.pillow_reader import read_images
 
 HEIGHT, WIDTH = 24, 30  # of the pictures
@@ -180,7 +180,11 @@ def graph(way):
             with tf.control_dependencies([crop]):
                 return tensorflow_reader.test_image(data, (*SIZE, 3), **options)
         if way == "export":
-            return tensorflow_reader.test_image(data, (*SIZE, 3), pillow=False, **options)
+            image, valid = graph_decoder.decode_if_valid(data, 3)
+            fitted = tensorflow_reader.middle_resized(
+                image, (*SIZE, 3), resize=None, interpolation="bilinear"
+            )
+            return tf.cond(valid > 0, lambda: fitted, lambda: tf.zeros((0, 0, 3), tf.uint8))
         sides = tf.py_function(lambda name: _sides(name.numpy()), [path], tf.int32)
         sides = tf.ensure_shape(sides, (2,))
         return photos.read(path, sides[0], sides[1])
@@ -209,7 +213,8 @@ def answer(way, path):
         if way == "memory":
             return read_images([path], SIZE)[0]
         with tensorflow_reader.broken_images_named():
-            return graph(way)(str(path)).numpy()
+            found = graph(way)(str(path)).numpy()
+        return found if found.size else "picture.jpg is marked as not valid"
     except (InputError, tf.errors.InvalidArgumentError) as error:
         return str(error)
 
@@ -272,8 +277,9 @@ def test_evaluation_and_training_on_a_folder_read_as_predict(tmp_path):
 def test_extreme_proportions_and_sizes_are_alike(channels, resize, tmp_path):
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def read(data):
-        return tensorflow_reader.test_image(
-            data, (*SIZE, channels), resize=resize, interpolation="bilinear", pillow=False
+        image, _ = graph_decoder.decode_if_valid(data, channels)
+        return tensorflow_reader.middle_resized(
+            image, (*SIZE, channels), resize=resize, interpolation="bilinear"
         )
 
     path = tmp_path / "a.png"

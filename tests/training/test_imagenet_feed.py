@@ -33,14 +33,24 @@ def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("data") / "set")
 
 
+@pytest.fixture(scope="module")
+def feed(folder):
+    """Three batches an epoch, and two images left over."""
+    return ImageStream(recipe_for(folder, batch_size=6), None)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(feed):
+    return batches(feed.stream(0), 7)
+
+
 def batches(stream, count):
     return [(x.numpy(), y.numpy()) for x, y in stream.take(count)]
 
 
-def test_batches_are_whole_uint8_and_each_epoch_shows_an_image_once(folder):
-    feed = ImageStream(recipe_for(folder, batch_size=6), None)
+def test_batches_are_whole_uint8_and_each_epoch_shows_an_image_once(feed, uninterrupted):
     assert (feed.images, feed.shape, feed.dataset) == (20, (32, 32, 3), "set")
-    for images, labels in batches(feed.stream(0), 7):
+    for images, labels in uninterrupted:
         assert images.shape == (6, 32, 32, 3) and images.dtype == np.uint8
         assert labels.shape == (6,) and set(labels) <= {0, 1}
     seen = feed._source.epoch(1, tf.constant(0, tf.int64)).as_numpy_iterator()
@@ -50,21 +60,18 @@ def test_batches_are_whole_uint8_and_each_epoch_shows_an_image_once(folder):
     assert sorted(others) == sorted(files) and others != files
 
 
-@pytest.mark.parametrize("start", [1, 2, 3, 5])
-def test_the_stream_goes_on_at_any_step_bit_for_bit(folder, start):
-    feed = ImageStream(recipe_for(folder, batch_size=6), None)
-    uninterrupted = batches(feed.stream(0), 8)
-    later = batches(ImageStream(recipe_for(folder, batch_size=6), None).stream(start), 8 - start)
+@pytest.mark.parametrize("start", [2, 3])
+def test_the_stream_goes_on_at_any_step_bit_for_bit(folder, uninterrupted, start):
+    later = batches(ImageStream(recipe_for(folder, batch_size=6), None).stream(start), 7 - start)
     for (images, labels), (expected, of_expected) in zip(later, uninterrupted[start:], strict=True):
         np.testing.assert_array_equal(images, expected)
         np.testing.assert_array_equal(labels, of_expected)
 
 
-def test_every_epoch_and_every_seed_crops_anew(folder):
-    one = batches(ImageStream(recipe_for(folder), None).stream(0), 5)
-    two = batches(ImageStream(recipe_for(folder, seed=2), None).stream(0), 5)
-    shown = {image.tobytes() for images, _ in one + two for image in images}
-    assert len(shown) == 2 * 5 * 8
+def test_every_epoch_and_every_seed_crops_anew(folder, uninterrupted):
+    two = batches(ImageStream(recipe_for(folder, batch_size=6, seed=2), None).stream(0), 7)
+    shown = {image.tobytes() for images, _ in uninterrupted + two for image in images}
+    assert len(shown) == 2 * 7 * 6
 
 
 def test_images_keep_their_labels(tmp_path):
@@ -108,18 +115,13 @@ def test_validation_is_all_test_images_once_in_order(folder):
     assert np.abs(images.astype(float) - expected).mean() < 0.5
 
 
-def test_figures_are_those_of_evaluate(folder, monkeypatch):
+def test_figures_are_those_of_evaluate(feed, monkeypatch):
     monkeypatch.setattr(imagenet_feed, "EVALUATION_BATCH", 3)
-    feed = ImageStream(recipe_for(folder), None)
     network = build_network(network_card(SMALL, feed.shape, 2))
     expected = evaluation.evaluate(network, *feed.test, feed.preprocessing)
     assert feed.measure(network) == pytest.approx(expected, abs=1e-5)
-    assert feed.measure(network)["n"] == 8
-
-
-def test_a_network_that_diverged_has_no_figures(folder):
-    feed = ImageStream(recipe_for(folder), None)
-    network = build_network(network_card(SMALL, feed.shape, 2))
+    assert expected["n"] == 8
+    # A network that diverged has no figures.
     network.get_layer("predictions").bias.assign([np.nan, 0])
     with pytest.raises(InputError, match="finite"):
         feed.measure(network)
@@ -131,12 +133,12 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path, damaged):
         for name in ("ant", "bee"):
             save(tmp_path / part / name / damaged, Image.fromarray(pixels(40, 40, 1)))
     bad = tmp_path / "train" / "bee" / damaged
-    half = damaged.startswith("half")
-    bad.write_bytes(bad.read_bytes()[:500] if half else b"<html>not found</html>")
+    half = bad.read_bytes()[:500]
+    bad.write_bytes(half if damaged.startswith("half") else b"<html>not found</html>")
     feed = ImageStream(recipe_for(tmp_path, batch_size=2), None)
     with pytest.raises(tf.errors.OpError, match=rf"bee/{damaged} cannot be read as an image"):
         batches(feed.stream(0), 1)
-    if not half:
+    if damaged != "half.png":
         return
     # A training run stops with the sentence alone.
     with pytest.raises(InputError, match=rf"bee/{damaged} cannot be read as an image: "):
@@ -165,8 +167,7 @@ def test_without_tensorflow_a_sentence_says_what_to_install(folder, monkeypatch)
         ImageStream(recipe_for(folder), None)
 
 
-def test_colours_are_drawn_on_the_device_and_images_only_flipped(folder):
-    feed = ImageStream(recipe_for(folder), None)
+def test_colours_are_drawn_on_the_device_and_images_only_flipped(feed):
     training_model = build(dataclasses.replace(SMALL, pad=4), feed.preprocessing, feed.shape, 2)
     names = [layer.name for layer in training_model.front.layers]
     assert names[1:] == ["random_crop_flip", "color_jitter", "lighting", "normalization"]
