@@ -61,17 +61,17 @@ def archive_of(
     heads = [(tf.constant(head.kernel), tf.constant(head.bias)) for head in reader.heads]
     pooled = network(reader.features)
 
-    def classify(images: Any) -> dict[str, Any]:
+    maps = network(features(model, [*MAPS, "pooled"])) if feature_maps else None
+
+    def pooled_answers(images: Any) -> dict[str, Any]:
         return _answers(tf.nest.flatten(pooled(images, training=False)), heads, temperature)
 
-    describe = classify
-    if feature_maps:
-        maps = network(features(model, [*MAPS, "pooled"]))
+    def answers_and_maps(images: Any) -> dict[str, Any]:
+        found = maps(images, training=False)
+        return _answers([found.pop("pooled")], heads, temperature) | found
 
-        def describe(images: Any) -> dict[str, Any]:
-            found = maps(images, training=False)
-            return _answers([found.pop("pooled")], heads, temperature) | found
-
+    classify: Answer = pooled_answers
+    describe: Answer = answers_and_maps if feature_maps else pooled_answers
     if batching:
         classify, describe = _batched(classify, shape), _batched(describe, shape)
 
