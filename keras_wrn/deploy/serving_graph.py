@@ -61,22 +61,24 @@ def archive_of(
     heads = [(tf.constant(head.kernel), tf.constant(head.bias)) for head in reader.heads]
     pooled = network(reader.features)
 
-    maps = network(features(model, [*MAPS, "pooled"])) if feature_maps else None
-
-    def pooled_answers(images: Any) -> dict[str, Any]:
+    def classify(images: Any) -> dict[str, Any]:
         return _answers(tf.nest.flatten(pooled(images, training=False)), heads, temperature)
 
-    def answers_and_maps(images: Any) -> dict[str, Any]:
-        found = maps(images, training=False)
-        return _answers([found.pop("pooled")], heads, temperature) | found
+    answer: Answer = classify
+    describe: Answer = classify
+    if feature_maps:
+        maps = network(features(model, [*MAPS, "pooled"]))
 
-    classify: Answer = pooled_answers
-    describe: Answer = answers_and_maps if feature_maps else pooled_answers
+        def with_maps(images: Any) -> dict[str, Any]:
+            found = maps(images, training=False)
+            return _answers([found.pop("pooled")], heads, temperature) | found
+
+        describe = with_maps
     if batching:
-        classify, describe = _batched(classify, shape), _batched(describe, shape)
+        answer, describe = _batched(answer, shape), _batched(describe, shape)
 
     def serving_default(images: Any) -> dict[str, Any]:
-        answers = _any_count(classify, images)
+        answers = _any_count(answer, images)
         best = tf.argmax(answers["probabilities"], axis=-1, output_type=tf.int64)
         return {
             "probabilities": answers["probabilities"],
@@ -95,7 +97,7 @@ def archive_of(
     def serving_bytes(image_bytes: Any) -> dict[str, Any]:
         pixels = (tf.TensorSpec(shape, tf.uint8), tf.TensorSpec((), tf.int32))
         images, valid = tf.map_fn(read, image_bytes, fn_output_signature=pixels)
-        answers, known = _any_count(classify, images), valid[:, None] > 0
+        answers, known = _any_count(answer, images), valid[:, None] > 0
         probabilities = tf.where(known, answers["probabilities"], 1 / len(labels))
         scores, indices = tf.math.top_k(probabilities, k=min(TOP, len(labels)))
         return {
