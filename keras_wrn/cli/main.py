@@ -14,7 +14,8 @@ from absl.flags import argparse_flags
 
 from keras_wrn.cli.assess_command import add_assess
 from keras_wrn.cli.audit_command import add_audit
-from keras_wrn.cli.model_commands import add_evaluate, add_export, add_predict
+from keras_wrn.cli.export_command import add_export
+from keras_wrn.cli.model_commands import add_evaluate, add_predict
 from keras_wrn.cli.program import PartialAnswer, status_of
 from keras_wrn.cli.serve_command import add_serve
 from keras_wrn.cli.weights_commands import add_convert, add_list, add_publish

@@ -1,4 +1,4 @@
-"""The commands on a model: `evaluate`, `predict` and `export`."""
+"""The commands `evaluate` and `predict`, and what all commands on a model share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from keras_wrn.cli.program import PartialAnswer, start_keras
 from keras_wrn.errors import InputError
-from keras_wrn.system.console import say
 from keras_wrn.weights.card import read_card
 from keras_wrn.weights.description import is_described, read_description
 from keras_wrn.weights.files import is_keyword
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from keras_wrn.inference.prediction import Predictions
     from keras_wrn.inference.trained import Trained
 
-CALIBRATION_IMAGES = 512  # training images that int8 activations are measured on
 MODEL = "a run folder, or --model 16-4 --weights cifar10 in its place"
 
 
@@ -99,105 +97,6 @@ def _as_text(files: list[str], answer: Predictions) -> str:
             lines.append(file)
             lines += [f"  {name:<{width}} {probability:8.2%}" for _, name, probability in classes]
     return "\n".join(lines)
-
-
-def add_export(commands: Any) -> None:
-    """Add `export` to the command line."""
-    summary = "write a SavedModel for TF Serving, or a file for another engine"
-    parser = add_model_command(commands, "export", "[run] folder|file", summary)
-    parser.description = (
-        "Write folder/version/saved_model.pb for TF Serving, or one file for LiteRT (.tflite), "
-        "ONNX Runtime (.onnx) or OpenVINO (.xml), with the preprocessing inside."
-    )
-    parser.add_argument("--version", type=int, help="a new number (default: the next free one)")
-    parser.add_argument(
-        "--batching",
-        action="store_true",
-        help="compute requests together, with a batcher in the SavedModel (TF Serving has its own)",
-    )
-    parser.add_argument(
-        "--feature_maps",
-        action="store_true",
-        help="the maps of groups 2 and 3 in the SavedModel's signature features",
-    )
-    parser.add_argument(
-        "--format", default="saved_model", help="saved_model (default), litert, onnx or openvino"
-    )
-    parser.add_argument(
-        "--quantize", help="dynamic (litert: 8-bit weights), or int8 (activations too)"
-    )
-    parser.add_argument(
-        "--calibration",
-        help="for int8: data set of the calibration images (the model's own data set)",
-    )
-    parser.add_argument("--data_dir", help="for int8: folder of that data set's files")
-    parser.set_defaults(answer=_export)
-
-
-def _export(arguments: argparse.Namespace) -> str:
-    to_file = arguments.format != "saved_model"
-    _check_export(arguments, to_file)
-    # A SavedModel has the logits as they are, and divides them in its graph.
-    calibrated, arguments.calibrated = arguments.calibrated, arguments.calibrated and to_file
-    trained, rest = load(arguments)
-    if len(rest) != 1:
-        received = ", ".join(rest) or "none"
-        wanted = "file" if to_file else "folder"
-        raise InputError(f"export needs one {wanted} to write to. Received: {received}.")
-    if not to_file:
-        from keras_wrn.deploy.saved_model import export
-        from keras_wrn.inference.trained import temperature_of
-
-        if "temperature" in trained.card and not calibrated:
-            say("The card has a temperature. --calibrated divides the logits by it.")
-        target = export(
-            trained.model,
-            rest[0],
-            trained.preprocessing,
-            version=arguments.version,
-            temperature=temperature_of(trained.card, trained.path) if calibrated else 1.0,
-            batching=arguments.batching,
-            feature_maps=arguments.feature_maps,
-        )
-    else:
-        from keras_wrn.deploy import engines
-
-        engines.check(Path(rest[0]), arguments.format, arguments.quantize)
-        target = engines.export_file(
-            trained.model,
-            rest[0],
-            trained.preprocessing,
-            file_format=arguments.format,
-            quantize=arguments.quantize,
-            calibration=_calibration(arguments, trained) if arguments.quantize == "int8" else None,
-        )
-    return f"{trained.card['name']} written to {target}"
-
-
-def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
-    if to_file and arguments.version is not None:
-        raise InputError("--version is for a SavedModel; give a file a new name instead.")
-    if to_file and (arguments.batching or arguments.feature_maps):
-        raise InputError("--batching and --feature_maps are for a SavedModel, not for --format.")
-    if not to_file and arguments.quantize:
-        raise InputError("A SavedModel is not quantised. Add --format litert, onnx or openvino.")
-    for name in ("calibration", "data_dir"):
-        if getattr(arguments, name) is not None and arguments.quantize != "int8":
-            raise InputError(f"--{name} is for --quantize int8.")
-
-
-def _calibration(arguments: argparse.Namespace, trained: Trained) -> Any:
-    """Training images, spread evenly, the same each time."""
-    from keras_wrn.inference.own_images import images_of
-
-    data = images_of(
-        trained,
-        "train",
-        dataset=arguments.calibration,
-        data_dir=arguments.data_dir,
-        most=CALIBRATION_IMAGES,
-    )
-    return data.train.images
 
 
 def add_model_command(

@@ -49,6 +49,9 @@ def add_serve(commands: Any) -> None:
     parser.add_argument(
         "--drain_seconds", type=float, default=30, help="for running requests at the end (30)"
     )
+    parser.add_argument(
+        "--engine", help="openvino-int8, onnx or another that the model was exported with"
+    )
     parser.add_argument("--check", metavar="URL", help="of a server to compare with a model")
     parser.set_defaults(answer=_serve)
 
@@ -71,6 +74,7 @@ def _serve(arguments: argparse.Namespace) -> str:
     from absl import logging
 
     from keras_wrn.serving import grpc_services
+    from keras_wrn.serving.engine_model import loader
     from keras_wrn.serving.limits import Limits
     from keras_wrn.serving.repository import Repository
     from keras_wrn.serving.servable import SavedModel
@@ -85,7 +89,7 @@ def _serve(arguments: argparse.Namespace) -> str:
     )
     repository = Repository(
         Path(arguments.paths[0]),
-        SavedModel,
+        SavedModel if arguments.engine is None else loader(arguments.engine),
         name=arguments.name,
         keep=arguments.keep,
         labels=dict(map(_label, arguments.label)),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 FLOAT_BOUND = 1e-3  # the largest difference of a probability from Keras' in float32
 EIGHT_BIT_BOUND = 0.1  # the mean difference of probabilities of 8-bit files
 ASKED = 4  # images
+Engine = Callable[[np.ndarray], np.ndarray]  # uint8 images -> probabilities
+
+
+def require_tensorflow(file: str) -> None:
+    """Raise InputError if Keras does not run on TensorFlow, which writes `file`."""
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        raise InputError(
+            f"{file} can be written with TensorFlow only: pip install "
+            "'keras-wide-resnet[tf-cpu]', set KERAS_BACKEND=tensorflow and export again; the "
+            f"weights are the same. Received: KERAS_BACKEND={keras.config.backend()}."
+        )
 
 
 def in_float32(model: keras.Model) -> keras.Model:
@@ -99,7 +113,7 @@ def check_file(
             most, in 8 bits by more than `EIGHT_BIT_BOUND` on average.
     """
     try:
-        answers = np.asarray(_ENGINES[file_format](path, images))
+        answers = open_engine(path, file_format)(images)
     except Exception as error:  # each engine has its own exceptions
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
@@ -116,7 +130,21 @@ def check_file(
         )
 
 
-def _ask_litert(path: Path, images: np.ndarray) -> np.ndarray:
+def open_engine(path: Path, file_format: str) -> Engine:
+    """Load a file into its engine.
+
+    Args:
+        path: a file that `engines.export_file` wrote.
+        file_format: "litert", "onnx" or "openvino".
+
+    Returns:
+        A function of uint8 images (n, height, width, channels) to float32 probabilities
+        (n, classes). Several threads may call it.
+    """
+    return _OPENERS[file_format](path)
+
+
+def _open_litert(path: Path) -> Engine:
     if importlib.util.find_spec("ai_edge_litert"):
         lite = importlib.import_module("ai_edge_litert.interpreter")
     else:
@@ -124,24 +152,36 @@ def _ask_litert(path: Path, images: np.ndarray) -> np.ndarray:
 
         lite = tf.lite
     runner = lite.Interpreter(str(path)).get_signature_runner("serving_default")
-    return np.concatenate([runner(images=image[None])["probabilities"] for image in images])
+    lock = threading.Lock()
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        with lock:
+            answers = [runner(images=image[None])["probabilities"] for image in images]
+        return np.concatenate(answers)
+
+    return ask
 
 
-def _ask_onnx(path: Path, images: np.ndarray) -> np.ndarray:
+def _open_onnx(path: Path) -> Engine:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run(["probabilities"], {"images": images})[0]
+    return lambda images: session.run(["probabilities"], {"images": images})[0]
 
 
-def _ask_openvino(path: Path, images: np.ndarray) -> np.ndarray:
+def _open_openvino(path: Path) -> Engine:
     import openvino
 
     # Without the hint, CPUs that have bfloat16 compute in it.
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    return openvino.Core().compile_model(str(path), "CPU", hint)({"images": images})[
-        "probabilities"
-    ]
+    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled, own = openvino.Core().compile_model(str(path), "CPU", hints), threading.local()
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        return own.request.infer({"images": images})["probabilities"].copy()
+
+    return ask
 
 
-_ENGINES = {"litert": _ask_litert, "onnx": _ask_onnx, "openvino": _ask_openvino}
+_OPENERS = {"litert": _open_litert, "onnx": _open_onnx, "openvino": _open_openvino}

@@ -16,8 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_wrn.deploy.checking import check_file, expected_answers, in_float32, sample_images
-from keras_wrn.deploy.saved_model import require_tensorflow
+from keras_wrn.deploy.checking import (
+    check_file,
+    expected_answers,
+    in_float32,
+    require_tensorflow,
+    sample_images,
+)
 from keras_wrn.errors import InputError
 from keras_wrn.inference.classifier import checked_images, with_preprocessing
 from keras_wrn.system.backend import float32

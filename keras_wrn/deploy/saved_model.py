@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_wrn.deploy.checking import require_tensorflow
 from keras_wrn.errors import InputError
 from keras_wrn.images.class_names import class_names
 from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
@@ -17,6 +18,7 @@ from keras_wrn.system.console import say
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 
 def export(
@@ -28,6 +30,8 @@ def export(
     temperature: float = 1.0,
     batching: bool = False,
     feature_maps: bool = False,
+    engine: str | None = None,
+    calibration: np.ndarray | None = None,
 ) -> Path:
     """Write directory/version/saved_model.pb, the layout that TF Serving watches.
 
@@ -63,6 +67,9 @@ def export(
             TensorFlow's batcher in the graph. Not for TF Serving, which has its own.
         feature_maps: return the maps of groups 2 and 3 too, as `group2` and `group3` of "features",
             float32 (n, rows, columns, planes).
+        engine: a faster engine for `keras-wrn serve --engine`, whose file goes beside the graph:
+            "openvino-int8", or any other of `serving_files.ENGINES`.
+        calibration: for an engine of int8, as in `engines.export_file`.
 
     Returns:
         The folder of the version.
@@ -99,28 +106,21 @@ def export(
         feature_maps=feature_maps,
     )
 
+    if engine is not None:
+        serving_files.check_engine(engine)
+
     def complete(folder: Path) -> None:
         loaded = tf.saved_model.load(str(folder))
         difference = serving_files.check(loaded.signatures, model, row, temperature)
         serving_files.write(
             folder, loaded.signatures, labels, temperature=temperature, batching=batching
         )
+        if engine is not None:
+            serving_files.export_beside(folder, model, row, engine, calibration, temperature)
         say(f"Largest difference of a probability from Keras: {difference:.2g}")
 
     write_version(archive, target, complete)
     return target
-
-
-def require_tensorflow(file: str) -> None:
-    """Raise InputError if Keras does not run on TensorFlow, which writes `file`."""
-    import keras
-
-    if keras.config.backend() != "tensorflow":
-        raise InputError(
-            f"{file} can be written with TensorFlow only: pip install "
-            "'keras-wide-resnet[tf-cpu]', set KERAS_BACKEND=tensorflow and export again; the "
-            f"weights are the same. Received: KERAS_BACKEND={keras.config.backend()}."
-        )
 
 
 def write_version(

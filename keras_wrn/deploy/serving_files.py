@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_wrn.deploy import engines
 from keras_wrn.deploy.checking import FLOAT_BOUND, in_float32
 from keras_wrn.errors import InputError
 from keras_wrn.images.graph_decoder import READABLE
@@ -18,6 +19,7 @@ from keras_wrn.inference.classifier import file_shape
 from keras_wrn.insight.calibration import softmax
 from keras_wrn.insight.outputs import open_reader, read
 from keras_wrn.system.console import say
+from keras_wrn.system.files import write_json
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 LABELS_FILE, GUIDE_FILE = "labels.txt", "serving.md"
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 NEWEST_SERVING = "2.20 (August 2026)"
+# What `keras-wrn serve --engine` takes: a format, and its quantisation.
+ENGINES = {
+    name if level is None else f"{name}-{level}": (name, level)
+    for name, (_, levels, _) in engines.FORMATS.items()
+    for level in (None, *levels)
+}
 # Pillow's names and options of the kinds of files that an export is asked with.
 _KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("PNG", {}),
@@ -209,3 +217,41 @@ FOLDER is the one that holds the numbered versions.
 
 def _shape(shape: Any) -> str:
     return "(" + ", ".join("n" if size is None else str(size) for size in shape) + ")"
+
+
+def check_engine(engine: str) -> None:
+    """Raise InputError if there is no such engine, or a package to write its file is missing."""
+    if engine not in ENGINES:
+        raise InputError(f"The engine must be one of {', '.join(ENGINES)}. Received: {engine!r}.")
+    file_format, quantize = ENGINES[engine]
+    engines.check(Path(f"engine{engines.FORMATS[file_format][0]}"), file_format, quantize)
+
+
+def engine_files(folder: Path, engine: str) -> tuple[Path, Path]:
+    """The file of an engine in the folder of a SavedModel, and what is written about it."""
+    file = folder / "assets.extra" / f"{engine}{engines.FORMATS[ENGINES[engine][0]][0]}"
+    return file, file.with_suffix(".json")
+
+
+def export_beside(
+    folder: Path,
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    engine: str,
+    calibration: np.ndarray | None,
+    temperature: float,
+) -> None:
+    """Write an engine's file into the folder of a SavedModel, for `keras-wrn serve --engine`."""
+    file_format, quantize = ENGINES[engine]
+    file, about = engine_files(folder, engine)
+    engines.export_file(
+        model,
+        file,
+        preprocessing,
+        file_format=file_format,
+        quantize=quantize,
+        calibration=calibration,
+    )
+    shape, resize = file_shape(model, preprocessing)
+    facts = {"shape": shape, "resize": resize, "interpolation": preprocessing.interpolation}
+    write_json(about, {**facts, "temperature": temperature})

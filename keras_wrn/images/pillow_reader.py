@@ -75,7 +75,7 @@ def read_images(
 
 
 def read_image(
-    source: AnyImage,
+    source: AnyImage | io.BytesIO,
     size: Size,
     channels: int,
     resize: int | None,
@@ -86,7 +86,7 @@ def read_image(
     """Read one image as `read_images` does: uint8 (height, width, channels).
 
     Args:
-        source: a file, a Pillow image or an array.
+        source: a file or its bytes, a Pillow image or an array.
         size: height and width in pixels, or both.
         channels: 3 or 1.
         resize: pixels of the shorter side before the crop, or None.

@@ -14,7 +14,7 @@ from tiny_run import DIGITS, change_card, write_run
 
 import keras_wrn
 from keras_wrn import datasets, publish
-from keras_wrn.cli import main, model_commands
+from keras_wrn.cli import export_command, main
 from keras_wrn.datasets import loading
 from keras_wrn.deploy import engines
 from keras_wrn.errors import InputError
@@ -74,7 +74,7 @@ def test_calibration_crops_as_the_card_says(run, photos, tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "insects")
     monkeypatch.setattr(engines, "check", lambda *_: None)
     monkeypatch.setattr(engines, "export_file", export_file)
-    monkeypatch.setattr(model_commands, "CALIBRATION_IMAGES", 4)
+    monkeypatch.setattr(export_command, "CALIBRATION_IMAGES", 4)
     words = ["--format", "litert", "--quantize", "int8", "--calibration", str(folder)]
     main.main(main.parse(["export", str(run), "a.tflite", *words]))
     names = ["ant/00", "ant/05", "bee/00", "bee/05"]
