@@ -169,11 +169,30 @@ def _other(data: Any) -> Any:
         transparent_webp,
         lambda: tf.io.decode_image(data, 3, expand_animations=False),
     )
-    # TensorFlow leaves out the background where the first frame of a GIF is smaller than the GIF.
-    sides = tf.io.decode_raw(tf.strings.substr(data + bytes(10), 6, 4), tf.uint16)
-    is_gif = tf.strings.substr(data, 0, 4) == b"GIF8"
-    is_part = is_gif & tf.reduce_any(tf.cast(sides[::-1], tf.int32) != tf.shape(image)[:2])
-    return tf.cond(is_part, lambda: tf.zeros((0, 0, 3), tf.uint8), lambda: image)
+    differs = tf.cond(
+        tf.strings.substr(data, 0, 4) == b"GIF8",
+        lambda: _differs_from_pillow(data, image),
+        lambda: tf.constant(False),
+    )
+    return tf.cond(differs, lambda: tf.zeros((0, 0, 3), tf.uint8), lambda: image)
+
+
+def _differs_from_pillow(gif: Any, image: Any) -> Any:
+    """Whether TensorFlow leaves out a part of a GIF: the background, or transparent pixels.
+
+    The background is seen where the first frame is smaller than the GIF. A transparent pixel has a
+    colour, which Pillow keeps, and is black here: bit 0 of the first frame's graphic control extension
+    says that there may be some.
+    """
+    import tensorflow as tf
+
+    sides = tf.io.decode_raw(tf.strings.substr(gif + bytes(10), 6, 4), tf.uint16)
+    is_part = tf.reduce_any(tf.cast(sides[::-1], tf.int32) != tf.shape(image)[:2])
+    values = tf.io.decode_raw(gif, tf.uint8)
+    extensions = (values[:-3] == 0x21) & (values[1:-2] == 0xF9) & (values[2:-1] == 4)
+    flags = tf.boolean_mask(values[3:], extensions)[:1]
+    is_black = tf.reduce_any(tf.reduce_all(image == 0, axis=-1))
+    return is_part | (tf.reduce_any(flags & 1 > 0) & is_black)
 
 
 def _is_transparent_webp(data: Any) -> Any:

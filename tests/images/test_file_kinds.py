@@ -79,7 +79,7 @@ def animated(kind, **options):
 WAYS = ("memory", "feed", "export", "detector")
 # "same": the pixels of Pillow; "sentence": an error that names the file. The ways are files in
 # memory (predict, evaluate and training on a folder), the streamed feed with its random crops, the
-# exported graph (serving_bytes) and the detector.
+# exported graph (serving_bytes, which marks the file as not valid) and the detector.
 KINDS = {
     #                            memory      feed        export      detector
     "JPEG":                    ("same",     "same",     "same",     "same"),
@@ -114,6 +114,7 @@ KINDS = {
     "GIF":                     ("same",     "same",     "same",     "same"),
     "animated GIF":            ("same",     "same",     "same",     "same"),
     "GIF of a smaller frame":  ("same",     "same",     "sentence", "same"),
+    "transparent GIF":         ("same",     "same",     "sentence", "same"),
     "WebP":                    ("same",     "same",     "same",     "same"),
     "grey WebP":               ("same",     "same",     "same",     "same"),
     "RGBA WebP":               ("same",     "same",     "same",     "same"),
@@ -151,6 +152,7 @@ FILES = {
     "1-bit BMP": lambda: encoded(PICTURE.convert("1"), "BMP"),
     "GIF": lambda: encoded(PICTURE, "GIF"),
     "animated GIF": lambda: animated("GIF"),
+    "transparent GIF": lambda: encoded(PICTURE.quantize(30), "GIF", transparency=3),
     "GIF of a smaller frame": lambda: larger_canvas(encoded(PICTURE, "GIF")),
     "WebP": lambda: encoded(PICTURE, "WEBP"),
     "grey WebP": lambda: encoded(PICTURE.convert("L"), "WEBP"),
