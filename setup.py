@@ -36,7 +36,11 @@ setup(
     # The published weights lie beside the package in the repository, and inside it in the wheel.
     packages=[*find_packages(include=["keras_wrn", "keras_wrn.*"]), "keras_wrn.saved_models"],
     package_dir={"keras_wrn.saved_models": "saved_models"},
-    package_data={"keras_wrn.saved_models": ["*/*"], "keras_wrn.serving": ["page.html"]},
+    package_data={
+        "keras_wrn": ["py.typed"],
+        "keras_wrn.saved_models": ["*/*"],
+        "keras_wrn.serving": ["page.html"],
+    },
     # Keras brings h5py; it chooses no backend, and neither do we.
     install_requires=[
         "keras>=3.10",

@@ -1,5 +1,6 @@
 """Importing the package costs nothing, and says what is missing where Keras cannot start."""
 
+import ast
 import os
 import pathlib
 import subprocess
@@ -120,3 +121,52 @@ def test_names_that_do_not_exist_are_refused_as_modules_do():
     with pytest.raises(AttributeError, match="module 'keras_wrn' has no attribute 'WideResnet'"):
         keras_wrn.WideResnet  # noqa: B018
     assert not hasattr(keras_wrn, "wideresnet")
+
+
+def imported_for_editors():
+    """The names that keras_wrn/__init__.py imports where a type checker reads it."""
+    tree = ast.parse(pathlib.Path(keras_wrn.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    return {alias.name: node.module for node in block.body for alias in node.names}
+
+
+def test_editors_see_every_public_name_where_it_is():
+    names = imported_for_editors()
+    assert sorted(names) == keras_wrn.__all__
+    for name, module in names.items():
+        home = keras_wrn._HOME_OF.get(name)
+        assert module == (f"keras_wrn.{home}" if home else "keras_wrn")
+
+
+PROGRAM = """
+import numpy as np
+import keras_wrn
+
+model = keras_wrn.WideResNet28_10(classes=7)
+recipe = keras_wrn.Recipe(dataset="digits", depth=10, width=1).shortened(10)
+card = keras_wrn.train(recipe, "RUN")
+run = keras_wrn.load_trained("RUN")
+images = np.zeros((2, 32, 32, 3), np.uint8)
+labels = np.zeros(2, np.int64)
+error: float = keras_wrn.evaluate(run.model, images, labels, run.preprocessing)["error"]
+answers = keras_wrn.predict(run.model, "cat.jpg", run.preprocessing)
+"""
+
+
+def test_a_users_program_passes_the_strict_type_checker(tmp_path):
+    api = pytest.importorskip("mypy.api", reason="mypy is not installed")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    wrong = 'keras_wrn.Recipe(depth="ten")\nkeras_wrn.WideResNet29_10()\n'
+    (tmp_path / "wrong.py").write_text(f"import keras_wrn\n{wrong}")
+    # Reading Keras and NumPy takes minutes; the package's own types are the test.
+    skipped = "[mypy-keras.*,tensorflow.*,jax.*,PIL.*,matplotlib.*,absl.*,h5py.*]\n"
+    (tmp_path / "mypy.ini").write_text(
+        f"[mypy]\nstrict = true\nignore_missing_imports = true\n{skipped}follow_imports = skip\n"
+    )
+    files = [str(tmp_path / name) for name in ("program.py", "wrong.py")]
+    options = ["--config-file", str(tmp_path / "mypy.ini"), "--cache-dir", str(tmp_path / "cache")]
+    report, _, status = api.run([*options, *files])
+    mine = [line for line in report.splitlines() if "program.py" in line or "wrong.py" in line]
+    assert status == 1 and len(mine) == 2, report
+    assert 'incompatible type "str"; expected "int"' in mine[0]
+    assert 'Module has no attribute "WideResNet29_10"' in mine[1]

@@ -181,8 +181,8 @@ def _differs_from_pillow(gif: Any, image: Any) -> Any:
     """Whether TensorFlow leaves out a part of a GIF: the background, or transparent pixels.
 
     The background is seen where the first frame is smaller than the GIF. A transparent pixel has a
-    colour, which Pillow keeps, and is black here: bit 0 of the first frame's graphic control extension
-    says that there may be some.
+    colour, which Pillow keeps, and is black here; bit 0 of the first frame's graphic control
+    extension says that there may be some.
     """
     import tensorflow as tf
 
