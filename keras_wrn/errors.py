@@ -13,10 +13,11 @@ class Interrupted(Exception):  # noqa: N818 - an event, not an error
 
     Attributes:
         signal: the number of the signal.
-        step: how many steps are done.
+        step: how many steps are done; None for several runs at once.
     """
 
-    def __init__(self, signal_number: int, step: int) -> None:
-        super().__init__(f"stopped by signal {signal_number} after step {step}")
+    def __init__(self, signal_number: int, step: int | None) -> None:
+        after = "" if step is None else f" after step {step}"
+        super().__init__(f"stopped by signal {signal_number}{after}")
         self.signal = signal_number
         self.step = step

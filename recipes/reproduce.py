@@ -3,6 +3,8 @@
     python recipes/reproduce.py table4 --rows 28-10,16-8 --runs 5
     python recipes/reproduce.py table6 --scale digits --narrow 4
     python recipes/reproduce.py all --dry_run
+    python recipes/reproduce.py table4 --jobs 2           # two runs at once on this machine
+    python recipes/reproduce.py table4 --part 3/8         # the third of eight machines
 
 Experiments: table2 to table9, figure2 to figure4, or all. Each run has a folder in --workdir; the
 same command resumes it. As in the paper, a CIFAR row is the median of five runs after the last
@@ -21,20 +23,21 @@ from absl import flags
 
 from keras_wrn.cli import program
 from keras_wrn.errors import InputError
-from keras_wrn.paper import comparison, figures, hours, reproduction, step_time
+from keras_wrn.paper import comparison, figures, hours, jobs, reproduction, step_time
 from keras_wrn.paper.scale import Scale, parse_scale
 from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.system.files import write_json, write_whole
 from keras_wrn.training.recipe import PRECISIONS
 
+SHARING = ("part", "jobs", "shared")
 # What each mode does, and the flags without effect in it.
 MODES = {
     "dry_run": (
         "only builds and counts networks",
-        ("table", "time", "markdown", "json"),
+        ("table", "time", "markdown", "json", *SHARING),
     ),
-    "table": ("only prints existing runs", ("time", "runs", "data_dir")),
-    "time": ("only times a few steps", ("runs", "data_dir")),
+    "table": ("only prints existing runs", ("time", "runs", "data_dir", *SHARING)),
+    "time": ("only times a few steps", ("runs", "data_dir", *SHARING)),
 }
 
 
@@ -94,6 +97,14 @@ def flags_of_a_row(scale: Scale | None) -> str:
     return " ".join(parts)
 
 
+def parse_part(text: str) -> tuple[int, int]:
+    """Read --part: "3/8" is the third of eight parts."""
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise InputError(f"--part must be I/N, such as 3/8 with I from 1 to N. Received: {text}.")
+    return int(number), int(parts)
+
+
 def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) -> list[str]:
     """Train rows and time Figure 4, or with --time only time the rows; returns failures."""
     options = flags.FLAGS
@@ -101,14 +112,22 @@ def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) 
     if options.time:
         hours.measure_speeds(rows, workdir, precision=precision, batch=options.time_batch)
         return []
-    failures = reproduction.train_rows(
+    planned = jobs.plan(
         rows,
         workdir,
         runs=options.runs,
-        data_dir=options.data_dir,
         scale=scale,
         precision=precision,
+        part=parse_part(options.part),
     )
+    if options.jobs > 1:
+        command = [sys.executable, *sys.argv, "--jobs=1", "--shared"]
+        logs = workdir / "jobs"
+        failures = jobs.train_in_processes(planned, command, options.jobs, logs)
+    else:
+        failures = jobs.train_runs(planned, data_dir=options.data_dir, shared=options.shared)
+    if options.shared:
+        return failures
     if "figure4" in drawn and step_time.read_figure_4(workdir, scale, precision) is None:
         step_time.time_figure_4(workdir, scale=scale, precision=precision)
     return failures
@@ -165,6 +184,9 @@ if __name__ == "__main__":
     flags.DEFINE_integer("runs", None, "runs per row, with seeds from 1; default the paper's", 1)
     flags.DEFINE_string("workdir", WORKDIR, "folder of all runs")
     flags.DEFINE_string("data_dir", None, "folder of the data sets; default ~/.keras/datasets")
+    flags.DEFINE_string("part", "1/1", "I/N: every N-th run from the I-th on, on one of N machines")
+    flags.DEFINE_integer("jobs", 1, "runs at once on this machine, each on its processors", 1)
+    flags.DEFINE_bool("shared", False, "pass over runs that another process trains")
     flags.DEFINE_bool("dry_run", False, "only build each network and count its parameters")
     flags.DEFINE_alias("dry-run", "dry_run")
     flags.DEFINE_string(

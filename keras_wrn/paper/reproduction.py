@@ -1,18 +1,15 @@
-"""Select rows of the paper's tables, train them, and gather the results of their runs.
+"""Select rows of the paper's tables, and gather the results of their runs.
 
 A run's folder is WORKDIR/table4/28-10-cifar10/seed1, as `training.run.train` leaves it; its result
 is card.json. Rows with the same recipe share their runs. Scaled runs have a folder of their own and
 count in its tables only.
 """
 
-import dataclasses
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from absl import logging
 
 from keras_wrn.errors import InputError
 from keras_wrn.networks.recognition import count_parameters
@@ -139,52 +136,6 @@ def without_twins(rows: Sequence[Row], scale: Scale | None) -> list[Row]:
     for row in rows:
         first.setdefault((row.table, folder_of(row, Path(), scale)), row)
     return list(first.values())
-
-
-def train_rows(
-    rows: Sequence[Row],
-    workdir: Path,
-    *,
-    runs: int | None = None,
-    data_dir: str | None = None,
-    scale: Scale | None = None,
-    precision: str = "",
-) -> list[str]:
-    """Train the runs that are missing, the first seed of all rows before the second.
-
-    Args:
-        rows: of `select`.
-        workdir: the folder of all runs; stopped runs in it are resumed.
-        runs: runs per row; None: as many as behind the paper's number, and one if scaled.
-        data_dir: folder of the data sets; default ~/.keras/datasets.
-        scale: how the rows are scaled down, if at all.
-        precision: as `Recipe.precision`; "" for the recipe's own.
-
-    Returns:
-        A sentence for each row that could not be trained, for example because data are missing.
-    """
-    import keras
-
-    from keras_wrn.training.run import train
-
-    counts = {row.folder: runs or (1 if scale else row.runs) for row in rows if row.recipe}
-    failures: dict[str, str] = {}
-    for seed in range(1, max(counts.values(), default=0) + 1):
-        for row in rows:
-            recipe = recipe_for(row, scale)
-            if recipe is None or seed > counts[row.folder] or row.folder in failures:
-                continue
-            recipe = dataclasses.replace(recipe, seed=seed, precision=precision or recipe.precision)
-            folder = folder_of(row, workdir, scale) / f"seed{seed}"
-            if not (folder / CARD_FILE).exists():
-                logging.info("%s, seed %d", row.folder, seed)
-            keras.backend.clear_session()
-            try:
-                train(recipe, folder, data_dir=data_dir)
-            except InputError as error:
-                failures[row.folder] = f"{row.folder}: {error}"
-                logging.error("%s", failures[row.folder])
-    return list(failures.values())
 
 
 def gather(row: Row, workdir: Path, scale: Scale | None = None) -> Outcome:

@@ -22,6 +22,10 @@ except ModuleNotFoundError:  # Windows
 LOCK_FILE = ".lock"
 
 
+class FolderInUseError(InputError):
+    """Another process trains in a folder."""
+
+
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Hold the lock of a folder, which ends with the process, however it ends.
@@ -33,7 +37,7 @@ def locked(workdir: Path) -> Iterator[None]:
         workdir: the folder, which exists.
 
     Raises:
-        InputError: another process holds the lock.
+        FolderInUseError: another process holds the lock.
         OSError: the folder cannot be written; the error names the folder.
     """
     path = workdir / LOCK_FILE
@@ -59,7 +63,7 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def refuse_if_locked(workdir: Path) -> None:
-    """Raise InputError if a process holds the lock of a folder."""
+    """Raise FolderInUseError if a process holds the lock of a folder."""
     path = workdir / LOCK_FILE
     with contextlib.suppress(OSError), path.open(encoding="utf-8") as file:
         if not _take(file):
@@ -90,13 +94,13 @@ def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _in_use(workdir: Path, path: Path) -> InputError:
+def _in_use(workdir: Path, path: Path) -> FolderInUseError:
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
         who = f"process {owner['process']} on {owner['host']}, since {owner['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         who = "a process that has just started"
-    return InputError(
+    return FolderInUseError(
         f"Another process trains in {workdir}: {who}. Wait for it or stop it, or give another "
         "folder for another run."
     )

@@ -10,7 +10,7 @@ import pytest
 from paper_runs import row_of, write_card
 
 from keras_wrn.errors import InputError, Interrupted
-from keras_wrn.paper import comparison, hours, reproduction
+from keras_wrn.paper import comparison, hours, jobs, reproduction
 from keras_wrn.paper import scale as scaled_down
 from keras_wrn.paper.scale import Scale, parse_scale
 from keras_wrn.paper.tables import ROWS
@@ -58,9 +58,9 @@ def scaled_runs(tmp_path_factory):
         patch.setattr(training, "_draw", lambda *_: None)
         patch.setattr(training, "train", pretend)
         with pytest.raises(Interrupted, match="after step 11"):
-            reproduction.train_rows([row], workdir, runs=2, scale=DIGITS)
+            jobs.train_runs(jobs.plan([row], workdir, runs=2, scale=DIGITS))
         first = (folder / "seed1" / "card.json").stat().st_mtime_ns
-        assert reproduction.train_rows([row], workdir, runs=2, scale=DIGITS) == []
+        assert jobs.train_runs(jobs.plan([row], workdir, runs=2, scale=DIGITS)) == []
         assert (folder / "seed1" / "card.json").stat().st_mtime_ns == first
         assert asked == 2 * [(1, folder / "seed1"), (2, folder / "seed2")]
         yield workdir, row
@@ -110,9 +110,9 @@ def test_missing_data_is_a_sentence_and_the_other_rows_go_on(scaled_runs, tmp_pa
     svhn = row_of("table6", "16-4", "svhn")
     rows = [dataclasses.replace(svhn, table="table0"), row]
     missing = Scale(0.001, 8)
-    [failure] = reproduction.train_rows(rows[:1], workdir, data_dir=tmp_path, scale=missing)
+    [failure] = jobs.train_runs(jobs.plan(rows[:1], workdir, scale=missing), data_dir=tmp_path)
     assert "table0/16-4-svhn: train_32x32.mat, test_32x32.mat are not in" in failure
-    assert reproduction.train_rows(rows[1:], workdir, runs=2, scale=DIGITS) == []
+    assert jobs.train_runs(jobs.plan(rows[1:], workdir, runs=2, scale=DIGITS)) == []
 
 
 def test_median_and_spread(tmp_path):
