@@ -19,6 +19,7 @@ from keras_wrn.system import machine
 from keras_wrn.system.files import read_json, write_json, write_whole
 from keras_wrn.training import run_folder
 from keras_wrn.training.recipe import option
+from keras_wrn.training.workers import cluster
 from keras_wrn.weights.card import CARD_FILE
 
 COLUMNS = ("epoch", "step", "loss", "box_loss", "classification_loss", "mAP", "mAP50", "seconds")
@@ -91,6 +92,8 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
 
     from keras_wrn.detection import retinanet
 
+    if cluster() is not None:
+        raise InputError("A detector trains on one machine. Run it without TF_CONFIG.")
     ours, defaults = dataclasses.asdict(settings), dataclasses.asdict(Settings())
     run_folder.check_run(workdir, ours, defaults)
     if (workdir / CARD_FILE).exists():

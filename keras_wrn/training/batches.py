@@ -47,10 +47,18 @@ class BatchStream(keras.utils.PyDataset):
         recipe: batch size, seed and the augmentation above.
         classes: number of classes.
         start_step: the run's step of item 0, counted from 0.
+        part: (i, n): each item is the i-th of n equal parts of its batch, counted from 0.
     """
 
     def __init__(
-        self, images: Any, labels: Any, recipe: Recipe, *, classes: int, start_step: int = 0
+        self,
+        images: Any,
+        labels: Any,
+        recipe: Recipe,
+        *,
+        classes: int,
+        start_step: int = 0,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         self.images = images
@@ -58,6 +66,8 @@ class BatchStream(keras.utils.PyDataset):
         self.recipe = recipe
         self.classes = classes
         self.start_step = start_step
+        share = recipe.batch_size // part[1]
+        self.part = slice(part[0] * share, (part[0] + 1) * share)
         self.steps_per_epoch = len(images) // recipe.batch_size
         self._epoch = -1
         self._order = np.arange(0)
@@ -68,6 +78,10 @@ class BatchStream(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Make the batch of step `start_step + index`: images; labels, or shares of classes."""
+        images, labels = self._whole(index)
+        return images[self.part], labels[self.part]
+
+    def _whole(self, index: int) -> tuple[Any, Any]:
         recipe = self.recipe
         step = self.start_step + index
         epoch, part = divmod(step, self.steps_per_epoch)
@@ -134,13 +148,15 @@ def untuned(stream: Any) -> Any:
         return stream
     import tensorflow as tf
 
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+
     count = stream.num_batches
 
     def batches() -> Iterator[Any]:
         return (stream[i] for i in (itertools.count() if count is None else range(count)))
 
     signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in stream[0])
-    options = tf.data.Options()
     options.autotune.enabled = False
     data = tf.data.Dataset.from_generator(batches, output_signature=signature)
     if count is not None:

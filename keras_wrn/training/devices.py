@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_wrn.errors import InputError
 from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.workers import cluster
 
 
 class ReplicatedModel(keras.Model):
@@ -19,7 +20,19 @@ class ReplicatedModel(keras.Model):
     Before the first step Keras 3.15 averages the first batch over the devices, to learn its shape
     (`_maybe_symbolic_build` in keras/src/backend/tensorflow/trainer.py); shares of different size
     have no average. Here the shapes come from the model's input. Nothing changes on one device.
+
+    On several machines Keras takes the mean of a step's figures over their first axis
+    (`reduce_per_replica` there), which a number does not have; here it gets one
+    (keras-team/keras#20585).
     """
+
+    def train_step(self, *arguments: Any) -> Any:
+        """Take a step."""
+        return across_workers(super().train_step(*arguments))
+
+    def test_step(self, *arguments: Any) -> Any:
+        """Evaluate a batch."""
+        return across_workers(super().test_step(*arguments))
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if self._distribute_strategy is None:
@@ -27,6 +40,13 @@ class ReplicatedModel(keras.Model):
         images = keras.KerasTensor((None, *self.input_shape[1:]), self.inputs[0].dtype)
         with self._distribute_strategy.scope():
             self._symbolic_build(data_batch=(images, keras.KerasTensor((None,), "int64")))
+
+
+def across_workers(figures: Any) -> Any:
+    """Give the figures of a step an axis, where there are several machines."""
+    if cluster() is None:
+        return figures
+    return {name: figure[None] for name, figure in figures.items()}
 
 
 class FirstStatistics(keras.callbacks.Callback):
@@ -38,9 +58,11 @@ class FirstStatistics(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Copy them."""
+        workers = cluster()
         for variable in self.model.non_trainable_variables:
             if variable.name.startswith("moving_"):
-                variable.assign(to_numpy(variable))
+                value = to_numpy(variable)
+                variable.assign(value if workers is None else workers.of_chief(value))
 
 
 def to_numpy(variable: Any) -> np.ndarray:
@@ -74,23 +96,25 @@ def draw_apart(model: keras.Model) -> None:
 def device_scope(recipe: Recipe) -> Any:
     """Enter the scope of all devices, if there are several; yields their number.
 
-    That is MirroredStrategy's on TensorFlow and DataParallel's on JAX; Torch has one device.
+    That is MirroredStrategy's on TensorFlow, MultiWorkerMirroredStrategy's on several machines, and
+    DataParallel's on JAX; Torch has one device.
 
     Raises:
         InputError: the batch size does not divide by their number.
     """
-    devices = _devices()
-    if len(devices) < 2:
+    workers, devices = cluster(), _devices()
+    replicas = len(devices) if workers is None else workers.strategy.num_replicas_in_sync
+    if replicas < 2:
         yield 1
         return
-    if recipe.batch_size % len(devices):
+    if recipe.batch_size % replicas:
         raise InputError(
-            f"`batch_size` is over all devices together and must divide by {len(devices)}. "
+            f"`batch_size` is over all devices together and must divide by {replicas}. "
             f"Received: batch_size={recipe.batch_size}"
         )
-    logging.info("training on %d devices", len(devices))
-    with _scope(devices):
-        yield len(devices)
+    logging.info("training on %d devices", replicas)
+    with _scope(devices) if workers is None else workers.strategy.scope():
+        yield replicas
 
 
 def _devices() -> list[str]:

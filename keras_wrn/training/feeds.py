@@ -91,11 +91,13 @@ class InMemory:
         """
         return preprocess_input(images, self.preprocessing) if self.recipe.whitening else images
 
-    def stream(self, start_step: int) -> BatchStream:
+    def stream(self, start_step: int, part: tuple[int, int] = (0, 1)) -> BatchStream:
         """Make training batches without end, from a step on; they depend on seed and step only.
 
         Args:
             start_step: steps of the run that are done.
+            part: (i, n): the i-th of n equal parts of each batch, counted from 0, for one of n
+                workers.
 
         Returns:
             Pairs of images (batch, height, width, 3), uint8 or whitened float32, and labels:
@@ -107,6 +109,7 @@ class InMemory:
             self.recipe,
             classes=len(self.preprocessing.class_names),
             start_step=start_step,
+            part=part,
         )
 
     def validation(self, replicas: int) -> dict[str, Any]:

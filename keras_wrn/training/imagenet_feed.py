@@ -70,8 +70,11 @@ class ImageStream:
         counts = {"train": self.images, "test": self._source.test_images}
         return {split: {"of all classes": {"images": n}} for split, n in counts.items()}
 
-    def stream(self, start_step: int) -> Any:
-        """Make training batches without end, from a step on."""
+    def stream(self, start_step: int, part: tuple[int, int] = (0, 1)) -> Any:
+        """Make training batches without end, from a step on; `part` as of `InMemory.stream`.
+
+        A worker decodes the images of its part alone.
+        """
         import tensorflow as tf
 
         size, seed = self.recipe.batch_size, self.recipe.seed
@@ -86,10 +89,12 @@ class ImageStream:
 
         epochs = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max)
         elements = epochs.flat_map(lambda e: self._source.epoch(seed, e).take(per_epoch)).skip(done)
-        images = elements.enumerate(start_step * size).map(
-            image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-        return images.batch(size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        numbered = elements.enumerate(start_step * size)
+        share = size // part[1]
+        if part[1] > 1:
+            numbered = numbered.filter(lambda place, _: place % size // share == part[0])
+        images = numbered.map(image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return images.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
     def validation(self, replicas: int) -> dict[str, Any]:
         """Make the arguments of `fit` for validation on the test set."""

@@ -16,7 +16,7 @@ from keras_wrn.networks.recognition import count_parameters
 from keras_wrn.system import machine
 from keras_wrn.system.backend import float32
 from keras_wrn.system.files import read_json, sha256, write_json, write_whole
-from keras_wrn.training import callbacks, pictures, run_folder, run_keeper
+from keras_wrn.training import callbacks, pictures, run_folder, run_keeper, workers
 from keras_wrn.training.batches import untuned
 from keras_wrn.training.devices import FirstStatistics, device_scope, draw_apart
 from keras_wrn.training.feeds import Feed, open_feed
@@ -70,11 +70,12 @@ def train(
         360
     """
     workdir = Path(workdir)
+    workers.cluster()  # before anything is computed
     run_folder.check_run(workdir, recipe.to_dict(), Recipe().to_dict())
     if (workdir / CARD_FILE).exists():
         logging.info("the run in %s is finished", workdir)
         return read_json(workdir / CARD_FILE)
-    with broken_images_named(), float32():
+    with broken_images_named(), float32(), workers.lost_workers_named():
         return _train(recipe, workdir, open_feed(recipe, data_dir), save_every)
 
 
@@ -90,9 +91,7 @@ def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict
             steps = feed.images // recipe.batch_size
             training_model = build(recipe, feed.preprocessing, feed.shape, steps)
             # All checks come first: a refused recipe leaves no folder behind.
-            opened.enter_context(
-                run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict(), feed.fingerprint)
-            )
+            _open_folder(opened, workdir, recipe, feed)
             average = (
                 callbacks.WeightAverage(training_model.clone, recipe.average)
                 if recipe.average
@@ -106,7 +105,20 @@ def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict
         training_model.network.set_weights(
             average.weights if average else training_model.clone.get_weights()
         )
+        if (all_workers := workers.cluster()) is not None and not all_workers.is_chief:
+            all_workers.wait_for(workdir / CARD_FILE)
+            return read_json(workdir / CARD_FILE)
         return _finish(training_model, keeper, feed, replicas)
+
+
+def _open_folder(opened: contextlib.ExitStack, workdir: Path, recipe: Recipe, feed: Feed) -> None:
+    """Make the run's folder or resume in it, and lock it; of several workers, the chief does."""
+    if workers.is_chief():
+        opened.enter_context(
+            run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict(), feed.fingerprint)
+        )
+    if (all_workers := workers.cluster()) is not None:
+        all_workers.require_same_folder(workdir)
 
 
 def _fit(
@@ -125,7 +137,7 @@ def _fit(
         for first, last, steps in keeper.stretches(recipe.size_epochs):
             training_model.compile_at(training_model.size_in(first))
             training_model.model.fit(
-                untuned(feed.stream(keeper.step)),
+                _batches(feed, keeper.step, recipe),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,
@@ -139,6 +151,15 @@ def _fit(
         keeper.release_signals()
         # TensorFlow's reader threads of the endless streams must end with the run.
         gc.collect()
+
+
+def _batches(feed: Feed, step: int, recipe: Recipe) -> Any:
+    """The training batches from a step on; on several machines, this one's part of each."""
+    all_workers = workers.cluster()
+    if all_workers is None:
+        return untuned(feed.stream(step))
+    own = untuned(feed.stream(step, all_workers.part))
+    return all_workers.share_out(own, recipe.batch_size)
 
 
 def _validate(
@@ -170,9 +191,9 @@ def _watchers(
     if recipe.reset_velocity and recipe.schedule == "steps":
         watchers.append(callbacks.VelocityReset(recipe.drop_epochs, keeper.unfinished_epoch))
     samples = None
-    if keeper.step == 0:
+    if keeper.step == 0:  # on every worker, because it draws
         samples = training_model.augmented(next(iter(feed.stream(0)))[0][:SAMPLE_IMAGES])
-    return watchers + callbacks.tensorboard(keeper.workdir, samples)
+    return watchers + (callbacks.tensorboard(keeper.workdir, samples) if workers.is_chief() else [])
 
 
 def _finish(
@@ -205,7 +226,7 @@ def _finish(
         hours=round(keeper.seconds / 3600, 3),
         cpu_hours=round(keeper.cpu_seconds / 3600, 3),
         versions=machine.versions(),
-        hardware=machine.hardware(),
+        hardware=workers.hardware(),
         kept=_kept(recipe, replicas),
         chosen_by="the end of the run; the test set chose nothing",
     )

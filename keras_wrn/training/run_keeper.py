@@ -16,6 +16,7 @@ from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.training import run_folder
 from keras_wrn.training.callbacks import WeightAverage
 from keras_wrn.training.devices import to_numpy
+from keras_wrn.training.workers import AGREED_EVERY, cluster, is_chief
 
 HISTORY_COLUMNS = tuple(
     "epoch step loss error val_loss val_error learning_rate images_per_second seconds".split()
@@ -144,6 +145,18 @@ class RunKeeper(keras.callbacks.Callback):
             signal.signal(number, handler)
         self._old_handlers = {}
 
+    def _is_stopped(self) -> bool:
+        """Whether this process, or another worker of the run, is asked to stop."""
+        workers = cluster()
+        if workers is not None and workers.sum(self._signal is not None):
+            self._signal = self._signal or signal.SIGTERM
+        return self._signal is not None
+
+    def _stop_if_asked(self) -> None:
+        if self._is_stopped():
+            self.save()
+            raise Interrupted(self._signal or 0, self.step)
+
     def _note_signal(self, number: int, frame: object) -> None:
         self._signal = number
         if number == signal.SIGINT:
@@ -176,17 +189,15 @@ class RunKeeper(keras.callbacks.Callback):
             self._log(logs or {})
         if self.step % self.steps_per_epoch == 0:
             return  # on_epoch_end follows, and saves with the epoch's row
-        if self._signal is not None:
-            self.save()
-            raise Interrupted(self._signal, self.step)
+        # To ask the other workers takes milliseconds.
+        if cluster() is None or self.step % AGREED_EVERY == 0:
+            self._stop_if_asked()
         if now - self._last_save >= self.save_every:
             self.save()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Stop in the middle of a validation; the run goes on with all of it."""
-        if self._signal is not None:
-            self.save()
-            raise Interrupted(self._signal, self.step)
+        self._stop_if_asked()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add a row to the history."""
@@ -200,15 +211,19 @@ class RunKeeper(keras.callbacks.Callback):
             logs["images_per_second"] = (self.step - steps) * self.recipe.batch_size / elapsed
         row = {"epoch": epoch + 1, "step": self.step, "seconds": round(self.seconds, 1), **logs}
         self.rows.append({key: row[key] for key in self.columns if key in row})
-        run_folder.write_history(self.workdir, self.columns, self.rows)
+        if is_chief():
+            run_folder.write_history(self.workdir, self.columns, self.rows)
         self._last_tick, self._last_cpu = time.monotonic(), time.process_time()
-        if self._signal is not None or time.monotonic() - self._last_save >= self.save_every:
+        if self._is_stopped() or time.monotonic() - self._last_save >= self.save_every:
             self.save()
         if self._signal is not None and self.step < self.recipe.epochs * self.steps_per_epoch:
             raise Interrupted(self._signal, self.step)
 
     def save(self) -> None:
-        """Save the state now."""
+        """Save the state now; of several workers, the chief does."""
+        if not is_chief():
+            self._last_save = time.monotonic()
+            return
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         arrays = [to_numpy(variable) for variable in _state_variables(self.model)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_wrn.training.devices import ReplicatedModel
+from keras_wrn.training.devices import ReplicatedModel, across_workers
 
 
 class SharpnessAwareModel(ReplicatedModel):
@@ -53,7 +53,7 @@ class SharpnessAwareModel(ReplicatedModel):
             variable.assign(value)
         self.optimizer.apply(worst, variables)
         self._loss_tracker.update_state(replicas * loss, sample_weight=tf.shape(images)[0])
-        return self.compute_metrics(images, labels, logits)
+        return across_workers(self.compute_metrics(images, labels, logits))
 
     def _gradients(self, images: Any, labels: Any, variables: list[Any]) -> tuple[Any, Any, Any]:
         import tensorflow as tf

@@ -1,0 +1,74 @@
+"""Train a small network as one of several workers on this machine; a program of its own.
+
+python worker_runs.py INDEX PORTS FOLDER TASK: PORTS with commas between; one port is one process.
+`alike`, `sam` and `whole` run undisturbed; `stop` sends SIGTERM to worker 1 in step 8, `kill`
+SIGKILL to worker 1 there; `finish` goes on with a stopped or killed run.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+INDEX, PORTS, FOLDER, TASK = (
+    int(sys.argv[1]),
+    sys.argv[2].split(","),
+    Path(sys.argv[3]),
+    sys.argv[4],
+)
+addresses = [f"127.0.0.1:{port}" for port in PORTS]
+task = {"type": "worker", "index": INDEX}
+os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
+
+from absl import logging
+
+from keras_wrn.cli.program import status_of
+from keras_wrn.training import run as training
+from keras_wrn.training import workers
+from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.run_keeper import RunKeeper
+
+ALIKE = Recipe(
+    dataset="digits",
+    depth=10,
+    width=0.25,
+    epochs=1,
+    drop_epochs=(),
+    batch_size=96,
+    held_out=361,
+    learning_rate=0.02,
+    pad=0,
+    flip=False,
+    synchronized_bn=True,
+)
+WHOLE = dataclasses.replace(
+    ALIKE, epochs=2, drop_epochs=(2,), synchronized_bn=False, pad=2, dropout=0.3, average=0.9
+)
+RECIPES = {"alike": ALIKE, "sam": dataclasses.replace(ALIKE, sam=0.05)}
+count_step = RunKeeper.on_train_batch_end
+
+
+def disturbed(self, batch, logs=None):
+    if INDEX == 1 and self.step + 1 == 15:
+        os.kill(os.getpid(), signal.SIGTERM if TASK == "stop" else signal.SIGKILL)
+    count_step(self, batch, logs)
+
+
+def train():
+    name = "disturbed" if TASK in ("stop", "kill", "finish") else TASK
+    save_every = 0 if TASK == "kill" else 1e6
+    training.train(RECIPES.get(TASK, WHOLE), FOLDER / name, save_every=save_every)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity("info")
+    training._draw = lambda *_: None
+    workers.START_SECONDS = float(os.environ.get("START_SECONDS", "60"))
+    if TASK in ("stop", "kill"):
+        RunKeeper.on_train_batch_end = disturbed
+    status = status_of(train, "train")
+    sys.stdout.flush()
+    # TensorFlow's threads wait for a worker that is lost.
+    os._exit(status)

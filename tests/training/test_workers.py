@@ -1,0 +1,129 @@
+"""Several workers train as one process does, stop together, and go on exactly."""
+
+import csv
+import inspect
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_wrn.errors import InputError
+from keras_wrn.training import workers
+
+if keras.config.backend() != "tensorflow":
+    pytest.skip("several workers train on TensorFlow only", allow_module_level=True)
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAM = REPOSITORY / "tests" / "helpers" / "worker_runs.py"
+CLOCKS = {"seconds", "images_per_second"}
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [str(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ",".join(ports)
+
+
+def run(folder, task, count=2, started=None):
+    """The status and the log of each worker."""
+    ports = free_ports(count)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(index), ports, str(folder), task],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=REPOSITORY,
+            env={**os.environ, "START_SECONDS": "2" if started else "60"},
+        )
+        for index in range(started or count)
+    ]
+    logs = [process.communicate(timeout=300)[0] for process in processes]
+    return [process.returncode for process in processes], logs
+
+
+def history(folder):
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+        return [{k: v for k, v in row.items() if k not in CLOCKS} for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_two_workers_train_and_validate_as_one_process_does(tmp_path):
+    assert run(tmp_path / "two", "sam")[0] == [0, 0]
+    assert run(tmp_path / "one", "sam", count=1)[0] == [0]
+    [ours], [theirs] = history(tmp_path / "two" / "sam"), history(tmp_path / "one" / "sam")
+    for key in ("loss", "error", "val_error"):
+        assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=1e-4), key
+    assert float(ours["val_loss"]) == pytest.approx(float(theirs["val_loss"]), rel=1e-3)
+    card = json.loads((tmp_path / "two" / "sam" / "card.json").read_text())
+    assert card["hardware"].startswith("2 workers, the first of ")
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_workers_go_on_bit_equal(tmp_path):
+    assert run(tmp_path, "whole")[0] == [0, 0]
+    folder, whole = tmp_path / "disturbed", tmp_path / "whole"
+    # SIGTERM to one stops both, at the same step.
+    statuses, logs = run(tmp_path, "stop")
+    assert statuses == [143, 143]
+    assert all("stopped by signal 15 after step 20" in log for log in logs)
+    # A worker that is killed ends the other in a sentence.
+    (folder / "state.npz").unlink()
+    (folder / "history.csv").unlink()
+    statuses, logs = run(tmp_path, "kill")
+    assert statuses == [2, -9]
+    assert "Another worker of this run has ended, so this one does too." in logs[0]
+    assert "Traceback" not in logs[0]
+    assert run(tmp_path, "finish")[0] == [0, 0]
+    assert history(folder) == history(whole)
+    cards = [json.loads((each / "card.json").read_text()) for each in (folder, whole)]
+    assert cards[0]["weights_sha256"] == cards[1]["weights_sha256"]
+
+
+def test_a_worker_that_never_starts_is_named(tmp_path):
+    statuses, logs = run(tmp_path, "whole", started=1)
+    assert statuses == [2]
+    assert "No answer from 127.0.0.1:" in logs[0] and "within 2 seconds" in logs[0]
+    assert "Traceback" not in logs[0]
+
+
+def test_the_chief_is_the_first_and_one_worker_is_none():
+    cluster = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
+    text = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}})
+    assert workers._read_config(text) == (("a:1", "b:2", "c:3"), 2)
+    assert workers._read_config("") == ((), 0)
+    assert workers.cluster() is None and workers.is_chief()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "{",
+        "[]",
+        {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}},
+        {"cluster": {"worker": ["a:1", "b"]}, "task": {"type": "worker", "index": 0}},
+        {"cluster": {"worker": ["a:1"], "ps": ["b:2"]}, "task": {"type": "worker", "index": 0}},
+        {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "evaluator", "index": 0}},
+    ],
+)
+def test_a_wrong_tf_config_is_a_sentence(config):
+    text = config if isinstance(config, str) else json.dumps(config)
+    with pytest.raises(InputError, match='TF_CONFIG must be {"cluster": .* Received: '):
+        workers._read_config(text)
+
+
+def test_keras_still_needs_what_devices_adds():
+    """When this fails, try without `ReplicatedModel`'s methods that name these lines."""
+    from keras.src.backend.tensorflow import trainer
+
+    means = inspect.getsource(trainer.reduce_per_replica)
+    assert 'strategy.reduce("MEAN", v, axis=0)' in means
+    build = inspect.getsource(trainer.TensorFlowTrainer._maybe_symbolic_build)
+    assert "self.distribute_strategy.reduce(" in build
