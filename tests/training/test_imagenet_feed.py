@@ -68,6 +68,15 @@ def test_the_stream_goes_on_at_any_step_bit_for_bit(folder, uninterrupted, start
         np.testing.assert_array_equal(labels, of_expected)
 
 
+def test_workers_decode_the_parts_of_a_batch_and_nothing_twice(feed, uninterrupted):
+    parts = [batches(feed.stream(1, (i, 2)), 4) for i in range(2)]
+    for (left, right), (images, labels) in zip(
+        zip(*parts, strict=True), uninterrupted[1:5], strict=True
+    ):
+        np.testing.assert_array_equal(np.concatenate([left[0], right[0]]), images)
+        np.testing.assert_array_equal(np.concatenate([left[1], right[1]]), labels)
+
+
 def test_every_epoch_and_every_seed_crops_anew(folder, uninterrupted):
     two = batches(ImageStream(recipe_for(folder, batch_size=6, seed=2), None).stream(0), 7)
     shown = {image.tobytes() for images, _ in uninterrupted + two for image in images}
