@@ -254,3 +254,20 @@ def test_the_network_that_users_get_is_what_is_imported_and_measured(bench):
     code += "assert {type(la).__module__.split('.')[0] for la in model.layers} == {'keras'}"
     imported, peak = bench("interleaved").in_a_fresh_process("inference", code + memory.END)
     assert 0 < imported <= peak
+
+
+def test_more_gpus_wait_for_the_network_when_their_share_is_small(bench):
+    scale_out = bench("scale_out")
+    row = scale_out.row_named("28-10")
+    given = {"speed": 3000.0, "per_node": 8, "inside": 240.0, "between": 25.0, "gradient_bytes": 4}
+    one, eight, many = (
+        scale_out.planned(row, gpus, batch=1024 // gpus, **given) for gpus in (1, 8, 512)
+    )
+    assert one.step == pytest.approx(1024 / 3000) and one.batch == eight.batch == many.batch
+    assert eight.waiting == 0 and eight.efficiency == 1
+    # A ring of 512 sends all but twice the 146 MB, in 1,022 messages.
+    own, sent = 2 / 3000, 36479194 * 4 * 2 * 511 / 512 / 25e9 + 1022 * 5e-6
+    assert many.waiting == pytest.approx(sent - own * 2 / 3)
+    assert one.hours == pytest.approx(49 * 200 * 1024 / 3000 / 3600)
+    with pytest.raises(InputError, match="--networks must be of the paper's tables"):
+        scale_out.row_named("29-10")
