@@ -21,7 +21,14 @@ ENGINES += ["ai-edge-litert>=1.2"]
 # beside tensorflow-cpu. docs/serving.md has the command.
 SERVE = ["grpcio>=1.66", "grpcio-health-checking>=1.66", "starlette>=0.40", "uvicorn>=0.32"]
 SERVE += ["orjson>=3.10", "prometheus_client>=0.21"]
-TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5", "argcomplete>=3"]
+TEST = [
+    "tensorflow-cpu>=2.18",
+    *TRAIN,
+    *TENSORBOARD,
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "argcomplete>=3",
+]
 TEST += ["argcomplete>=3"]
 
 setup(

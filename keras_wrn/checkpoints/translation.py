@@ -171,8 +171,8 @@ def _find_constants(layers: Layers, dialect: Dialect) -> tuple[str, ...]:
     """Find the names of mean and std; a wrapper of any dialect may have brought them."""
     left_out = () if callable(dialect.names) else dialect.names
     pairs = (dialect.statistics or (), *STATISTICS)
-    whole = [pair for pair in pairs if all(n in layers and n not in left_out for n in pair)]
-    return next(filter(None, whole), ())
+    complete = [pair for pair in pairs if all(n in layers and n not in left_out for n in pair)]
+    return next(filter(None, complete), ())
 
 
 def _read_statistics(

@@ -130,8 +130,8 @@ def load(
 def _checked_sides(size: object, resize: object, interpolation: str) -> tuple[int, int]:
     """Height and width of a size; raises InputError if images cannot be cropped so."""
     sides = size if isinstance(size, tuple) else (size, size)
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sides)
-    if len(sides) != 2 or not whole or min(sides) < 1:
+    are_integers = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sides)
+    if len(sides) != 2 or not are_integers or min(sides) < 1:
         raise InputError(
             "`size` must be a whole number of pixels, or height and width. "
             f"Received: size={size!r}."

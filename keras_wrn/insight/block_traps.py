@@ -100,8 +100,8 @@ def dropout_place(network: ResidualNetwork, model: keras.Model) -> Findings:
             between = bool(seen) and before == "act" and after[:1] == ["conv"]
             # Whole branches are dropped at their end: stochastic depth.
             shape = getattr(node.layer, "noise_shape", None)
-            whole = shape is not None and tuple(shape[1:]) == (1, 1, 1) and not after
-            if between or whole:
+            drops_planes = shape is not None and tuple(shape[1:]) == (1, 1, 1) and not after
+            if between or drops_planes:
                 right.add(node)
     wrong = [node.layer for node in network.nodes if node.kind == "drop" and node not in right]
     if wrong:

@@ -293,5 +293,5 @@ def _figure(report: Report, name: str, relative_to: Path) -> str:
 
 def _why_no_picture(report: Report, name: str) -> str:
     wanted = {curve.folder for panel in CURVES.get(name, {}).values() for curve in panel}
-    there = any(outcome.runs and outcome.row.folder in wanted for outcome in report.outcomes)
-    return "Measured, not drawn" if there else NOT_MEASURED.capitalize()
+    is_measured = any(outcome.runs and outcome.row.folder in wanted for outcome in report.outcomes)
+    return "Measured, not drawn" if is_measured else NOT_MEASURED.capitalize()

@@ -149,7 +149,7 @@ async def _body(request: Request, service: Service) -> bytes:
     except TimeoutError as error:
         sentence = f"The body of the request did not arrive in {limits.seconds:g} s."
         raise Refusal(sentence, "DEADLINE_EXCEEDED") from error
-    request.state.whole = True
+    request.state.is_complete = True
     return b"".join(chunks)
 
 

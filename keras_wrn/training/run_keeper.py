@@ -16,7 +16,7 @@ from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.training import run_folder
 from keras_wrn.training.callbacks import WeightAverage
 from keras_wrn.training.devices import to_numpy
-from keras_wrn.training.workers import AGREED_EVERY, cluster, is_chief
+from keras_wrn.training.workers import AGREED_EVERY, agreed_signal, cluster, is_chief
 
 HISTORY_COLUMNS = tuple(
     "epoch step loss error val_loss val_error learning_rate images_per_second seconds".split()
@@ -145,17 +145,11 @@ class RunKeeper(keras.callbacks.Callback):
             signal.signal(number, handler)
         self._old_handlers = {}
 
-    def _is_stopped(self) -> bool:
-        """Whether this process, or another worker of the run, is asked to stop."""
-        workers = cluster()
-        if workers is not None and workers.sum(self._signal is not None):
-            self._signal = self._signal or signal.SIGTERM
-        return self._signal is not None
-
     def _stop_if_asked(self) -> None:
-        if self._is_stopped():
+        self._signal = agreed_signal(self._signal)
+        if self._signal is not None:
             self.save()
-            raise Interrupted(self._signal or 0, self.step)
+            raise Interrupted(self._signal, self.step)
 
     def _note_signal(self, number: int, frame: object) -> None:
         self._signal = number
@@ -214,15 +208,16 @@ class RunKeeper(keras.callbacks.Callback):
         if is_chief():
             run_folder.write_history(self.workdir, self.columns, self.rows)
         self._last_tick, self._last_cpu = time.monotonic(), time.process_time()
-        if self._is_stopped() or time.monotonic() - self._last_save >= self.save_every:
+        self._signal = agreed_signal(self._signal)
+        if self._signal is not None or time.monotonic() - self._last_save >= self.save_every:
             self.save()
         if self._signal is not None and self.step < self.recipe.epochs * self.steps_per_epoch:
             raise Interrupted(self._signal, self.step)
 
     def save(self) -> None:
         """Save the state now; of several workers, the chief does."""
+        self._last_save = time.monotonic()
         if not is_chief():
-            self._last_save = time.monotonic()
             return
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()

@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -158,6 +159,14 @@ def is_chief() -> bool:
     return workers is None or workers.is_chief
 
 
+def agreed_signal(own: int | None) -> int | None:
+    """The signal that asks this process to stop, or SIGTERM if another worker is asked to."""
+    workers = cluster()
+    if workers is not None and workers.sum(own is not None):
+        return own or signal.SIGTERM
+    return own
+
+
 def hardware() -> str:
     """The hardware of this machine, times the number of workers."""
     workers = cluster()
@@ -203,7 +212,7 @@ def _wait_for_peers(addresses: tuple[str, ...], index: int) -> None:
             "process has it, or TF_CONFIG's index is another worker's."
         ) from error
     waiting = [address for i, address in enumerate(addresses) if i != index]
-    deadline, told = time.monotonic() + START_SECONDS, False
+    deadline, is_logged = time.monotonic() + START_SECONDS, False
     with listener:
         while waiting := [address for address in waiting if not _answers(address)]:
             if time.monotonic() > deadline:
@@ -211,9 +220,9 @@ def _wait_for_peers(addresses: tuple[str, ...], index: int) -> None:
                     f"No answer from {', '.join(waiting)} within {START_SECONDS:.0f} seconds. "
                     "Start the same command there, or correct TF_CONFIG."
                 )
-            if not told:
+            if not is_logged:
                 logging.info("waiting for %s", ", ".join(waiting))
-                told = True
+                is_logged = True
             time.sleep(_POLL_SECONDS)
 
 

@@ -38,7 +38,7 @@ def test_converted_networks_are_saved_and_read_again(tmp_path):
     found.model.save_weights(tmp_path / "a.weights.h5")
     plain = getattr(keras_wrn, found.builder)(**found.arguments)
     plain.load_weights(tmp_path / "a.weights.h5")
-    mean, std = (np.float32(of) for of in found.statistics)
+    mean, std = (np.float32(values) for values in found.statistics)
     probabilities = outputs(plain, (images() - mean) / std)
     np.testing.assert_allclose(probabilities, outputs(found.model, images()), rtol=1e-4)
 

@@ -154,7 +154,7 @@ def test_pre_activation_resnet_164_is_cloned_and_serialised():
     assert count(model) == NETWORKS["pre-ResNet-164"].parameters
     again = built(keras.models.model_from_json, built(keras.models.clone_model, model).to_json())
     assert count(again) == NETWORKS["pre-ResNet-164"].parameters
-    names, ours = ([layer.name for layer in of.layers[1:]] for of in (again, model))
+    names, ours = ([layer.name for layer in each.layers[1:]] for each in (again, model))
     assert names == ours
 
 

@@ -82,7 +82,7 @@ def test_variants_run_in_turn_after_their_warm_up(bench):
     variants = {name: lambda name=name: ran.append(name) for name in "ab"}
     timings = bench("interleaved").interleave(variants, rounds=3)
     assert "".join(ran) == "ab" + "ababab"
-    assert [len(of) for of in timings.seconds.values()] == [3, 3]
+    assert [len(seconds) for seconds in timings.seconds.values()] == [3, 3]
 
 
 def test_a_ratio_is_of_pairs_and_its_median_is_between_its_ends(bench):

@@ -168,7 +168,7 @@ def test_the_program_s_precision_changes_nothing(run, folder, tmp_path):
     again = publish(run, tmp_path)
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
     for name in ("model.weights.h5", "card.json", "README.md"):
-        ours, theirs = ((of / name).read_bytes() for of in (again, folder))
+        ours, theirs = ((place / name).read_bytes() for place in (again, folder))
         if name == "model.weights.h5":
             assert ours == theirs
         else:

@@ -96,7 +96,7 @@ def test_layers_are_found_by_name_where_keras_goes_by_order(tmp_path):
     assert report.unused == ()
     after, theirs = values(model), values(small)
     equal({n: v for n, v in after.items() if n in theirs}, theirs)
-    equal(*({n: v for n, v in of.items() if n not in theirs} for of in (after, before)))
+    equal(*({n: v for n, v in weights.items() if n not in theirs} for weights in (after, before)))
     # And the other way round.
     deep = save(model, tmp_path / "22.weights.h5")
     with pytest.raises(InputError, match="group1_block3_bn1 is not in the model"):

@@ -87,7 +87,7 @@ def assert_has(model, weights, tolerance=0.0):
 
 
 def test_the_table_is_the_owners():
-    assert [(of.network, of.keyword, of.file, of.top1, of.top5) for of in OWNERS_FILES] == [
+    assert [(row.network, row.keyword, row.file, row.top1, row.top5) for row in OWNERS_FILES] == [
         ("50-2", "imagenet-v1", "wide_resnet50_2-95faca4d.pth", 78.468, 94.086),
         ("50-2", "imagenet-v2", "wide_resnet50_2-9ba9bcbe.pth", 81.602, 95.758),
         ("50-2", "imagenet-racm", "model.safetensors", 82.260, 96.062),
@@ -97,7 +97,9 @@ def test_the_table_is_the_owners():
     assert V2.url == "https://download.pytorch.org/models/wide_resnet50_2-9ba9bcbe.pth"
     assert RACM.url.startswith("https://huggingface.co/timm/wide_resnet50_2.racm_in1k/resolve/30f7")
     assert all(
-        of.sha256 in of.file and len(of.sha256) == 8 for of in OWNERS_FILES if not of.repository
+        row.sha256 in row.file and len(row.sha256) == 8
+        for row in OWNERS_FILES
+        if not row.repository
     )
 
 
