@@ -12,8 +12,10 @@ from keras_wrn.system.console import say
 if TYPE_CHECKING:
     import argparse
 
+    from keras_wrn.deploy.exported_scores import ExportedScores
     from keras_wrn.inference.trained import Trained
 
+REFERENCE_IMAGES = 10_000  # training images that the score knn looks among
 CALIBRATION_IMAGES = 512  # training images that int8 activations are measured on
 
 
@@ -35,6 +37,14 @@ def add_export(commands: Any) -> None:
         "--feature_maps",
         action="store_true",
         help="the maps of groups 2 and 3 in the SavedModel's signature features",
+    )
+    parser.add_argument(
+        "--scores",
+        help="out-of-distribution scores in the SavedModel, with commas between: max_softmax, "
+        "energy, knn; thresholds on the model's own test images",
+    )
+    parser.add_argument(
+        "--tpr", type=float, default=0.95, help="share of test images above a threshold (0.95)"
     )
     parser.add_argument(
         "--engine",
@@ -79,6 +89,7 @@ def _export(arguments: argparse.Namespace) -> str:
             temperature=temperature_of(trained.card, trained.path) if calibrated else 1.0,
             batching=arguments.batching,
             feature_maps=arguments.feature_maps,
+            scores=_scores(arguments, trained) if arguments.scores else None,
             engine=arguments.engine,
             calibration=_calibration(arguments, trained),
         )
@@ -100,13 +111,31 @@ def _export(arguments: argparse.Namespace) -> str:
 def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
     if to_file and arguments.version is not None:
         raise InputError("--version is for a SavedModel; give a file a new name instead.")
-    if to_file and (arguments.batching or arguments.feature_maps or arguments.engine):
-        raise InputError("--batching, --feature_maps and --engine are for a SavedModel.")
+    for name in ("batching", "feature_maps", "scores", "engine"):
+        if to_file and getattr(arguments, name):
+            raise InputError(f"--{name} is for a SavedModel. Leave --format away.")
     if not to_file and arguments.quantize:
         raise InputError("A SavedModel is not quantised. Add --format litert, onnx or openvino.")
     for name in ("calibration", "data_dir"):
-        if getattr(arguments, name) is not None and not _needs_calibration(arguments):
+        is_used = _needs_calibration(arguments) or (name == "data_dir" and arguments.scores)
+        if getattr(arguments, name) is not None and not is_used:
             raise InputError(f"--{name} is for --quantize int8 and for an --engine of int8.")
+
+
+def _scores(arguments: argparse.Namespace, trained: Trained) -> ExportedScores:
+    """Thresholds on the model's own test images, and for knn training images."""
+    from keras_wrn.deploy.exported_scores import fit_scores
+    from keras_wrn.inference.own_images import images_of
+
+    names = arguments.scores.split(",")
+    images = images_of(trained, "test", data_dir=arguments.data_dir).test.images
+    reference = None
+    if "knn" in names:
+        most = {"most": REFERENCE_IMAGES, "data_dir": arguments.data_dir}
+        reference = images_of(trained, "train", **most).train.images
+    return fit_scores(
+        trained.model, trained.preprocessing, names, images, reference, tpr=arguments.tpr
+    )
 
 
 def _needs_calibration(arguments: argparse.Namespace) -> bool:

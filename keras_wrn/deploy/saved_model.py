@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from keras_wrn.deploy.exported_scores import ExportedScores
+
 
 def export(
     model: keras.Model,
@@ -30,6 +32,7 @@ def export(
     temperature: float = 1.0,
     batching: bool = False,
     feature_maps: bool = False,
+    scores: ExportedScores | None = None,
     engine: str | None = None,
     calibration: np.ndarray | None = None,
 ) -> Path:
@@ -67,6 +70,9 @@ def export(
             TensorFlow's batcher in the graph. Not for TF Serving, which has its own.
         feature_maps: return the maps of groups 2 and 3 too, as `group2` and `group3` of "features",
             float32 (n, rows, columns, planes).
+        scores: of `exported_scores.fit_scores`, to tell images of the data set from others: every
+            signature then returns `scores`, float32 (n, scores), and `is_known`, int32 (n, scores),
+            1 from a score's threshold on. serving.md has the names and thresholds.
         engine: a faster engine for `keras-wrn serve --engine`, whose file goes beside the graph:
             "openvino-int8", or any other of `serving_files.ENGINES`.
         calibration: for an engine of int8, as in `engines.export_file`.
@@ -104,6 +110,7 @@ def export(
         temperature=temperature,
         batching=batching,
         feature_maps=feature_maps,
+        scores=scores,
     )
 
     if engine is not None:
@@ -113,7 +120,12 @@ def export(
         loaded = tf.saved_model.load(str(folder))
         difference = serving_files.check(loaded.signatures, model, row, temperature)
         serving_files.write(
-            folder, loaded.signatures, labels, temperature=temperature, batching=batching
+            folder,
+            loaded.signatures,
+            labels,
+            temperature=temperature,
+            batching=batching,
+            scores=scores,
         )
         if engine is not None:
             serving_files.export_beside(folder, model, row, engine, calibration, temperature)

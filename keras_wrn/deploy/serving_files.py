@@ -24,6 +24,8 @@ from keras_wrn.system.files import write_json
 if TYPE_CHECKING:
     import keras
 
+    from keras_wrn.deploy.exported_scores import ExportedScores
+
 LABELS_FILE, GUIDE_FILE = "labels.txt", "serving.md"
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 NEWEST_SERVING = "2.20 (August 2026)"
@@ -115,7 +117,13 @@ def _image_files(shape: tuple[int, int, int], resize: int | None) -> list[bytes]
 
 
 def write(
-    folder: Path, signatures: Any, labels: list[str], *, temperature: float, batching: bool
+    folder: Path,
+    signatures: Any,
+    labels: list[str],
+    *,
+    temperature: float,
+    batching: bool,
+    scores: ExportedScores | None,
 ) -> None:
     """Write labels.txt, serving.md and the warm-up requests into the folder of a SavedModel.
 
@@ -123,7 +131,8 @@ def write(
     """
     (folder / LABELS_FILE).write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
     (folder / GUIDE_FILE).write_text(
-        _guide(signatures, temperature=temperature, batching=batching), encoding="utf-8"
+        _guide(signatures, temperature=temperature, batching=batching, scores=scores),
+        encoding="utf-8",
     )
     if importlib.util.find_spec("tensorflow_serving"):
         _write_warm_up(folder, signatures)
@@ -164,7 +173,9 @@ def _sample_input(signature: Any) -> dict[str, np.ndarray]:
     return {"images": np.zeros((1, *shape[1:]), np.uint8)}
 
 
-def _guide(signatures: Any, *, temperature: float, batching: bool) -> str:
+def _guide(
+    signatures: Any, *, temperature: float, batching: bool, scores: ExportedScores | None
+) -> str:
     """The text of serving.md."""
     import keras
     import tensorflow as tf
@@ -191,6 +202,14 @@ def _guide(signatures: Any, *, temperature: float, batching: bool) -> str:
         if batching
         else "The graph has no batcher: TF Serving has its own (--enable_batching)."
     )
+    if scores is not None:
+        measured = (
+            f"The columns of `scores` and `is_known`. Of {scores.measured_on:,} images of the data "
+            f"set that the network was not trained on, {scores.tpr:.0%} are at or above the "
+            "threshold; `is_known` is 1 there."
+        )
+        rows = [[name, f"{value:.6g}"] for name, value in scores.thresholds.items()]
+        parts.append(f"## scores\n\n{measured}\n\n{table(['score', 'threshold'], rows)}\n")
     head = f"""# This model
 
 A Wide Residual Network with its preprocessing, written by keras-wrn export with TensorFlow

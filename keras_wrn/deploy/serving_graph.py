@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.deploy.checking import in_float32
+from keras_wrn.deploy.exported_scores import ExportedScores
 from keras_wrn.errors import InputError
 from keras_wrn.images.graph_decoder import decode_if_valid
 from keras_wrn.images.preprocessing import Preprocessing, normalization
@@ -35,6 +36,7 @@ def archive_of(
     temperature: float = 1.0,
     batching: bool = False,
     feature_maps: bool = False,
+    scores: ExportedScores | None = None,
 ) -> keras.export.ExportArchive:
     """Make the archive that `saved_model.export` writes; its arguments are described there.
 
@@ -61,8 +63,12 @@ def archive_of(
     heads = [(tf.constant(head.kernel), tf.constant(head.bias)) for head in reader.heads]
     pooled = network(reader.features)
 
+    def answers_of(features_of_members: list[Any]) -> dict[str, Any]:
+        found = _answers(features_of_members, heads, temperature)
+        return found | (scores.in_graph(found["logits"], found["features"]) if scores else {})
+
     def classify(images: Any) -> dict[str, Any]:
-        return _answers(tf.nest.flatten(pooled(images, training=False)), heads, temperature)
+        return answers_of(tf.nest.flatten(pooled(images, training=False)))
 
     answer: Answer = classify
     describe: Answer = classify
@@ -71,7 +77,7 @@ def archive_of(
 
         def with_maps(images: Any) -> dict[str, Any]:
             found = maps(images, training=False)
-            return _answers([found.pop("pooled")], heads, temperature) | found
+            return answers_of([found.pop("pooled")]) | found
 
         describe = with_maps
     if batching:
@@ -79,12 +85,9 @@ def archive_of(
 
     def serving_default(images: Any) -> dict[str, Any]:
         answers = _any_count(answer, images)
+        del answers["features"]
         best = tf.argmax(answers["probabilities"], axis=-1, output_type=tf.int64)
-        return {
-            "probabilities": answers["probabilities"],
-            "logits": answers["logits"],
-            "class_index": best,
-        }
+        return {**answers, "class_index": best}
 
     def feature_signature(images: Any) -> dict[str, Any]:
         return _any_count(describe, images)
@@ -99,12 +102,14 @@ def archive_of(
         images, valid = tf.map_fn(read, image_bytes, fn_output_signature=pixels)
         answers, known = _any_count(answer, images), valid[:, None] > 0
         probabilities = tf.where(known, answers["probabilities"], 1 / len(labels))
-        scores, indices = tf.math.top_k(probabilities, k=min(TOP, len(labels)))
+        best, indices = tf.math.top_k(probabilities, k=min(TOP, len(labels)))
+        marked = {} if scores is None else _unknown_where_damaged(answers, valid)
         return {
+            **marked,
             "probabilities": probabilities,
             "logits": tf.where(known, answers["logits"], 0.0),
             "valid": valid,
-            "top5_scores": scores,
+            "top5_scores": best,
             "top5_classes": tf.cast(indices, tf.int64),
             "top5_labels": tf.gather(tf.constant(labels), indices),
         }
@@ -134,6 +139,11 @@ def _answers(pooled: list[Any], heads: list[tuple[Any, Any]], temperature: float
         "logits": logits,
         "features": tf.concat(pooled, axis=1),
     }
+
+
+def _unknown_where_damaged(answers: dict[str, Any], valid: Any) -> dict[str, Any]:
+    """The scores of files, of which a damaged one is not known."""
+    return {"scores": answers["scores"], "is_known": answers["is_known"] * valid[:, None]}
 
 
 def _any_count(answer: Answer, images: Any) -> dict[str, Any]:

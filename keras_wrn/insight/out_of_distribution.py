@@ -80,10 +80,10 @@ def fit_nearest_neighbours(features: np.ndarray, k: int = NEIGHBOURS) -> Score:
             f"`k` must be a whole number from 1 to the number of images, {len(features)}. "
             f"Received: k={k!r}."
         )
-    bank = _unit(features).T
+    bank = unit(features).T
 
     def score(outputs: Outputs) -> np.ndarray:
-        queries, place = _unit(outputs.features), bank.shape[1] - k
+        queries, place = unit(outputs.features), bank.shape[1] - k
         parts = [
             np.partition(queries[start : start + _BLOCK] @ bank, place, axis=1)[:, place]
             for start in range(0, len(queries), _BLOCK)
@@ -196,7 +196,7 @@ def fit_scores(
     }
 
 
-def _unit(features: np.ndarray) -> np.ndarray:
+def unit(features: np.ndarray) -> np.ndarray:
     """Features of length 1, float32."""
     values = np.asarray(features, np.float32)
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-10)

@@ -116,6 +116,8 @@ def test_the_command_line_writes_and_refuses(tmp_path, capsys):
         ((tmp_path / "a", "--quantize", "int8"), "not quantised"),
         ((tmp_path / "a.onnx", "--format", "onnx", "--version", "2"), "--version is for"),
         ((tmp_path / "a.onnx", "--format", "onnx", "--calibration", "digits"), "int8"),
+        ((tmp_path / "a.onnx", "--format", "onnx", "--batching"), "--batching is for a SavedModel"),
+        ((tmp_path / "a", "--scores", "vim"), "Scores must be of max_softmax, energy, knn"),
         (("--format", "onnx"), "one file to write to"),
     ]
     for words, sentence in refused:
