@@ -6,7 +6,7 @@ BENCH = $(BIN)/python benchmarks
 QUIET = --quiet --disable-pip-version-check
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-tensorflow test-jax check bench clean
+.PHONY: demo test test-tensorflow test-jax check docs bench clean
 
 demo: .venv/light                ## train, evaluate, predict and export on the embedded digits
 	$(BIN)/python recipes/digits.py --workdir demo/run
@@ -27,6 +27,10 @@ check: .venv/installed           ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed            ## the site, in docs/_build/html
+	$(BIN)/python -m sphinx -q -W -b html docs docs/_build/html
+	@echo "Look at docs/_build/html/index.html"
 
 bench: .venv/bench               ## ratios against peers, measured on this machine: about four hours
 	mkdir -p bench
@@ -49,7 +53,7 @@ bench: .venv/bench               ## ratios against peers, measured on this machi
 	$(BENCH)/accuracy_per_flop.py $(dir $(wildcard saved_models/*-cifar10/card.json)) --json bench/accuracy.json
 
 clean:
-	rm -rf .venv .venv-jax demo bench build dist *.egg-info
+	rm -rf .venv .venv-jax demo bench docs/_build build dist *.egg-info
 
 .venv/light: setup.py
 	$(PYTHON) -m venv .venv

@@ -21,15 +21,10 @@ ENGINES += ["ai-edge-litert>=1.2"]
 # beside tensorflow-cpu. docs/serving.md has the command.
 SERVE = ["grpcio>=1.66", "grpcio-health-checking>=1.66", "starlette>=0.40", "uvicorn>=0.32"]
 SERVE += ["orjson>=3.10", "prometheus_client>=0.21"]
-TEST = [
-    "tensorflow-cpu>=2.18",
-    *TRAIN,
-    *TENSORBOARD,
-    "pytest>=8",
-    "pytest-xdist>=3.5",
-    "argcomplete>=3",
-]
+TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5"]
 TEST += ["argcomplete>=3"]
+LINT = ["ruff>=0.8", "mypy>=1.13", "build>=1.2"]
+DOCS = ["sphinx>=8", "furo>=2024.8", "myst-nb>=1.1"]
 
 setup(
     # "keras-wrn" belongs to an unrelated project of 2018; the import name is keras_wrn.
@@ -73,8 +68,9 @@ setup(
         "engines": ENGINES,
         "serve": SERVE,
         "bench": ["torch>=2.4"],
+        "docs": DOCS,
         "test": TEST,
-        "dev": [*TEST, *ENGINES, *SERVE, *DETECTION, "ruff>=0.8", "mypy>=1.13", "build>=1.2"],
+        "dev": [*TEST, *ENGINES, *SERVE, *DETECTION, *DOCS, *LINT],
     },
     entry_points={"console_scripts": ["keras-wrn=keras_wrn.cli.main:run"]},
     classifiers=[

@@ -27,7 +27,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         learning_rate: a float > 0, or a `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: in [0, 1).
         nesterov: whether to look ahead along the velocity (the paper does).
-        weight_decay: coupled L2 decay >= 0; the penalty is weight_decay / 2 * |w|^2.
+        weight_decay: coupled L2 decay >= 0; the penalty is weight_decay / 2 times the sum of w**2.
         vector_rate: multiplies the learning rate of variables of one dimension: biases, and the
             scales and offsets of batch normalisation.
         name: the optimiser's name.

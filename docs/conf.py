@@ -1,0 +1,35 @@
+"""Sphinx' configuration: `make docs` writes the site to docs/_build."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import keras_wrn
+
+project = "keras_wrn"
+author = "the authors of keras_wrn"
+release = version = keras_wrn.__version__
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "runs", "pictures"]
+html_theme = "furo"
+html_title = "keras_wrn"
+html_show_sourcelink = False
+html_copy_source = False
+templates_path = []
+# Docstrings are Google's style, with Markdown's single backquotes.
+default_role = "code"
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Input and output", "params_style"), "Source", "Differs", "Input"]
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+add_module_names = False
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+# Files of the repository that pages link to are not pages of the site.
+suppress_warnings = ["myst.xref_missing"]
