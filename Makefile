@@ -53,7 +53,7 @@ bench: .venv/bench               ## ratios against peers, measured on this machi
 	$(BENCH)/accuracy_per_flop.py $(dir $(wildcard saved_models/*-cifar10/card.json)) --json bench/accuracy.json
 
 clean:
-	rm -rf .venv .venv-jax demo bench docs/_build build dist *.egg-info
+	rm -rf .venv .venv-jax demo bench docs/_build docs/published build dist *.egg-info
 
 .venv/light: setup.py
 	$(PYTHON) -m venv .venv

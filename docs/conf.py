@@ -33,3 +33,16 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 # Files of the repository that pages link to are not pages of the site.
 suppress_warnings = ["myst.xref_missing"]
+
+# A page for each published network, from the README that stands beside its weights.
+PUBLISHED = Path(__file__).with_name("published")
+PUBLISHED.mkdir(exist_ok=True)
+for old in PUBLISHED.glob("*.md"):
+    old.unlink()
+for readme in sorted(Path(__file__).parents[1].glob("saved_models/*/README.md")):
+    folder, text = readme.parent, readme.read_text(encoding="utf-8")
+    title, _, rest = text.partition("\n")
+    kept = [line for line in rest.split("\n") if not line.startswith("![")]
+    curves = f"![Learning curves of {title[2:]}](../../saved_models/{folder.name}/curves.png)"
+    page = PUBLISHED / f"{folder.name}.md"
+    page.write_text("\n".join([title, "", curves, *kept]), encoding="utf-8")
