@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from keras_wrn.networks.recognition import count_parameters
 from keras_wrn.system import machine
 from keras_wrn.system.backend import float32
 from keras_wrn.system.files import read_json, sha256, write_json, write_whole
-from keras_wrn.training import callbacks, pictures, run_folder, run_keeper, workers
+from keras_wrn.training import callbacks as run_callbacks
+from keras_wrn.training import pictures, run_folder, run_keeper, workers
 from keras_wrn.training.batches import untuned
 from keras_wrn.training.devices import FirstStatistics, device_scope, draw_apart
 from keras_wrn.training.feeds import Feed, open_feed
@@ -40,6 +42,7 @@ def train(
     *,
     data_dir: str | Path | None = None,
     save_every: float = run_keeper.SAVE_EVERY,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, Any]:
     """Train the network of a recipe and store everything about the run in a folder.
 
@@ -53,6 +56,8 @@ def train(
             TensorBoard, and whitening.npz if the recipe whitens.
         data_dir: folder of the data set's files; default ~/.keras/datasets.
         save_every: seconds between saved states.
+        callbacks: your own, called after the package's in each step and epoch, such as those of
+            Weights & Biases. What they keep is not part of a saved state.
 
     Returns:
         The card: network, recipe, versions, and the metrics of the stored weights on the whole
@@ -76,10 +81,16 @@ def train(
         logging.info("the run in %s is finished", workdir)
         return read_json(workdir / CARD_FILE)
     with broken_images_named(), float32(), workers.lost_workers_named():
-        return _train(recipe, workdir, open_feed(recipe, data_dir), save_every)
+        return _train(recipe, workdir, open_feed(recipe, data_dir), save_every, callbacks)
 
 
-def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict[str, Any]:
+def _train(
+    recipe: Recipe,
+    workdir: Path,
+    feed: Feed,
+    save_every: float,
+    own: Sequence[keras.callbacks.Callback],
+) -> dict[str, Any]:
     if recipe.batch_size > feed.images:
         raise InputError(
             f"`batch_size` must be at most the number of training images, {feed.images}. "
@@ -93,7 +104,7 @@ def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict
             # All checks come first: a refused recipe leaves no folder behind.
             _open_folder(opened, workdir, recipe, feed)
             average = (
-                callbacks.WeightAverage(training_model.clone, recipe.average)
+                run_callbacks.WeightAverage(training_model.clone, recipe.average)
                 if recipe.average
                 else None
             )
@@ -101,7 +112,7 @@ def _train(recipe: Recipe, workdir: Path, feed: Feed, save_every: float) -> dict
                 workdir, recipe, steps, average=average, save_every=save_every
             )
             keeper.restore(training_model.model)
-            _fit(training_model, keeper, feed, replicas)
+            _fit(training_model, keeper, feed, replicas, own)
         training_model.network.set_weights(
             average.weights if average else training_model.clone.get_weights()
         )
@@ -122,11 +133,15 @@ def _open_folder(opened: contextlib.ExitStack, workdir: Path, recipe: Recipe, fe
 
 
 def _fit(
-    training_model: TrainingModel, keeper: run_keeper.RunKeeper, feed: Feed, replicas: int
+    training_model: TrainingModel,
+    keeper: run_keeper.RunKeeper,
+    feed: Feed,
+    replicas: int,
+    own: Sequence[keras.callbacks.Callback],
 ) -> None:
     """Run the remaining epochs."""
     recipe = training_model.recipe
-    watchers = _watchers(training_model, keeper, feed)
+    watchers = [*_watchers(training_model, keeper, feed), *own]
     if replicas > 1:
         draw_apart(training_model.model)
         watchers.append(FirstStatistics())
@@ -189,11 +204,13 @@ def _watchers(
     watchers: list[keras.callbacks.Callback] = [keeper.average] if keeper.average else []
     watchers.append(keeper)
     if recipe.reset_velocity and recipe.schedule == "steps":
-        watchers.append(callbacks.VelocityReset(recipe.drop_epochs, keeper.unfinished_epoch))
+        watchers.append(run_callbacks.VelocityReset(recipe.drop_epochs, keeper.unfinished_epoch))
     samples = None
     if keeper.step == 0:  # on every worker, because it draws
         samples = training_model.augmented(next(iter(feed.stream(0)))[0][:SAMPLE_IMAGES])
-    return watchers + (callbacks.tensorboard(keeper.workdir, samples) if workers.is_chief() else [])
+    return watchers + (
+        run_callbacks.tensorboard(keeper.workdir, samples) if workers.is_chief() else []
+    )
 
 
 def _finish(
