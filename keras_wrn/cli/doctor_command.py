@@ -8,6 +8,7 @@ import os
 import platform
 import re
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.errors import InputError
@@ -61,7 +62,7 @@ def _system() -> dict[str, str]:
 
     names = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "pillow")
     return {
-        "keras_wrn": f"{keras_wrn.__version__} in {next(iter(keras_wrn.__path__))}",
+        "keras_wrn": f"{keras_wrn.__version__} in {Path(__file__).parents[1]}",
         "python": f"{platform.python_version()} on {platform.platform()}",
         **{name: version for name in names if (version := _version(name))},
     }

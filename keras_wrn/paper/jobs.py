@@ -62,6 +62,7 @@ def plan(
         part: (i, n): every n-th run from the i-th on, for one of n machines.
 
     Example:
+        >>> from keras_wrn.paper.reproduction import select
         >>> rows = select(["table4"], ["28-10"])
         >>> [run.folder.as_posix() for run in plan(rows, Path("runs"), runs=2, part=(2, 2))]
         ['runs/table4/28-10-cifar100/seed1', 'runs/table4/28-10-cifar100/seed2']
