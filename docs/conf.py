@@ -17,6 +17,7 @@ exclude_patterns = ["_build", "runs", "pictures"]
 html_theme = "furo"
 html_title = "keras_wrn"
 html_show_sourcelink = False
+html_show_copyright = False
 html_copy_source = False
 templates_path = []
 # Docstrings are Google's style, with Markdown's single backquotes.
