@@ -5,22 +5,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 from PIL import Image
 from quick_weights import zero_kernels  # noqa: F401 - a fixture
 from tiny_run import random_images
 
+import keras_wrn
+from keras_wrn.checkpoints.dialects import DIALECTS
+from keras_wrn.networks.recognition import count_parameters
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.mark.usefixtures("zero_kernels")
-@pytest.mark.parametrize("page", ["index.md", "start.md", "questions.md", "logging_and_sweeps.md"])
+@pytest.mark.parametrize(
+    "page", ["index.md", "start.md", "questions.md", "logging_and_sweeps.md", "dialects.md"]
+)
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(random_images(1)[0]).save("cat.jpg")
-    if page == "logging_and_sweeps.md":
+    if page == "logging_and_sweeps":
         pytest.importorskip("optuna", reason="optuna is the reader's")
-    blocks = re.findall("```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
+    blocks = re.findall("```python\n(.*?)```", (DOCS / f"{page}.md").read_text("utf-8"), re.DOTALL)
     assert blocks
     exec("\n".join(blocks), {})
 
@@ -30,6 +37,19 @@ def test_there_are_twenty_questions_each_with_an_answer():
     answers = re.split(r"^## (.+\?)$", text, flags=re.M)[1:]
     assert len(answers) == 2 * 20
     assert all(len(answer.split()) > 5 for answer in answers[1::2])
+
+
+def test_the_page_of_dialects_has_each_with_its_parameters():
+    text = (DOCS / "dialects.md").read_text("utf-8")
+    for dialect in DIALECTS:
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{dialect.name}` |"))
+        slope = dialect.conventions.negative_slope
+        assert (f"leaky ReLU {slope}" in row) == (slope is not None)
+        assert ("| yes |" in row) == dialect.conventions.conv_bias
+        if dialect.name != "torchvision":
+            with keras.StatelessScope(initialize_variables=False):
+                network = keras_wrn.WideResNet(28, 10, conventions=dialect.conventions)
+            assert f"{count_parameters(network):,}" in row
 
 
 @pytest.mark.slow
