@@ -19,9 +19,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.mark.usefixtures("zero_kernels")
-@pytest.mark.parametrize(
-    "page", ["index.md", "start.md", "questions.md", "logging_and_sweeps.md", "dialects.md"]
-)
+@pytest.mark.parametrize("page", "index start questions logging_and_sweeps dialects".split())
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(random_images(1)[0]).save("cat.jpg")
