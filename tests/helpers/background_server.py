@@ -1,9 +1,13 @@
 """A server in a thread of the tests, on free ports of this machine."""
 
 import asyncio
+import base64
 import contextlib
 import io
+import json
 import threading
+import urllib.error
+import urllib.request
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,3 +108,23 @@ def encoded(pixels, kind="PNG", **options):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **options)
     return file.getvalue()
+
+
+def call(url, content=None, method=None):
+    """Return status, JSON or text, and headers."""
+    body = (
+        content if content is None or isinstance(content, bytes) else json.dumps(content).encode()
+    )
+    request = urllib.request.Request(url, body, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            status, text, headers = reply.status, reply.read(), reply.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            status, text, headers = error.code, error.read(), error.headers
+    kind = headers.get("content-type", "")
+    return status, json.loads(text) if "json" in kind else text.decode(), headers
+
+
+def b64(content):
+    return {"b64": base64.b64encode(content).decode()}

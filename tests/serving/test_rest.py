@@ -1,37 +1,13 @@
 """TF Serving's REST interface: paths, both forms, replies, errors."""
 
-import base64
-import json
 import re
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
-from background_server import encoded
+from background_server import b64, call, encoded
 from tiny_run import DIGITS, random_images
 
 from keras_wrn.inference.classifier import class_probabilities
-
-
-def call(url, content=None, method=None):
-    """Return status, JSON or text, and headers."""
-    body = (
-        content if content is None or isinstance(content, bytes) else json.dumps(content).encode()
-    )
-    request = urllib.request.Request(url, body, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            status, text, headers = reply.status, reply.read(), reply.headers
-    except urllib.error.HTTPError as error:
-        with error:
-            status, text, headers = error.code, error.read(), error.headers
-    kind = headers.get("content-type", "")
-    return status, json.loads(text) if "json" in kind else text.decode(), headers
-
-
-def b64(content):
-    return {"b64": base64.b64encode(content).decode()}
 
 
 @pytest.fixture
