@@ -18,7 +18,7 @@ from keras_wrn.insight.out_of_distribution import (
     neighbours,
     unit,
 )
-from keras_wrn.insight.outputs import Outputs, open_reader, read
+from keras_wrn.insight.outputs import open_reader, read
 from keras_wrn.insight.separation import TPR, threshold_at
 
 if TYPE_CHECKING:
@@ -114,6 +114,6 @@ def fit_scores(
         bank = unit(read(reader, reference).features)
         k = neighbours(len(bank))
         by_neighbour = fit_nearest_neighbours(bank, k)
-        scores["knn"] = lambda: by_neighbour(Outputs(outputs.logits, outputs.features))
+        scores["knn"] = lambda: by_neighbour(outputs)
     thresholds = {name: float(threshold_at(scores[name](), tpr)) for name in names}
     return ExportedScores(thresholds, tpr, len(images), bank, k)

@@ -100,6 +100,8 @@ def export(
 
     if not 0 < temperature < math.inf:
         raise InputError(f"`temperature` must be a number above 0. Received: {temperature!r}.")
+    if engine is not None:
+        serving_files.check_engine(engine)
     target = version_folder(Path(directory), version)
     row = preprocessing_of(preprocessing)
     labels = _labels(row, model.output_shape[-1])
@@ -112,9 +114,6 @@ def export(
         feature_maps=feature_maps,
         scores=scores,
     )
-
-    if engine is not None:
-        serving_files.check_engine(engine)
 
     def complete(folder: Path) -> None:
         loaded = tf.saved_model.load(str(folder))

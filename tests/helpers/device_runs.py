@@ -27,25 +27,13 @@ if ON_TENSORFLOW:
     tf.config.set_logical_device_configuration(cpu, logical)
 
 from absl import logging
+from alike_recipe import ALIKE
 
 from keras_wrn.training import run as training
-from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.run_keeper import RunKeeper
 
-# Neither 1076 training images nor 361 to validate on divide by two or three.
-ALIKE = Recipe(
-    dataset="digits",
-    depth=10,
-    width=0.25,
-    epochs=1,
-    drop_epochs=(),
-    batch_size=192,
-    held_out=361,
-    learning_rate=0.02,
-    pad=0,
-    flip=False,
-    synchronized_bn=ON_TENSORFLOW,  # JAX has batch statistics over all devices anyway
-)
+# JAX has batch statistics over all devices anyway.
+ALIKE = dataclasses.replace(ALIKE, synchronized_bn=ON_TENSORFLOW)
 SAM = dataclasses.replace(ALIKE, sam=0.05)
 STEPS = 5  # of an epoch
 KILLED = dataclasses.replace(

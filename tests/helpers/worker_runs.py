@@ -23,26 +23,14 @@ task = {"type": "worker", "index": INDEX}
 os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
 
 from absl import logging
+from alike_recipe import ALIKE
 
 from keras_wrn.cli.program import status_of
 from keras_wrn.training import run as training
 from keras_wrn.training import workers
-from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.run_keeper import RunKeeper
 
-ALIKE = Recipe(
-    dataset="digits",
-    depth=10,
-    width=0.25,
-    epochs=1,
-    drop_epochs=(),
-    batch_size=96,
-    held_out=361,
-    learning_rate=0.02,
-    pad=0,
-    flip=False,
-    synchronized_bn=True,
-)
+ALIKE = dataclasses.replace(ALIKE, batch_size=96)
 WHOLE = dataclasses.replace(
     ALIKE, epochs=2, drop_epochs=(2,), synchronized_bn=False, pad=2, dropout=0.3, average=0.9
 )
