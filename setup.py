@@ -20,7 +20,7 @@ ENGINES += ["ai-edge-litert>=1.2"]
 # Also tensorflow-serving-api, without its dependencies: it asks for `tensorflow`, a second one
 # beside tensorflow-cpu. docs/serving.md has the command.
 SERVE = ["grpcio>=1.66", "grpcio-health-checking>=1.66", "starlette>=0.40", "uvicorn>=0.32"]
-SERVE += ["orjson>=3.10", "prometheus_client>=0.21"]
+SERVE += ["httptools>=0.6", "orjson>=3.10", "prometheus_client>=0.21"]
 TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5"]
 TEST += ["argcomplete>=3", "jsonschema>=4"]
 LINT = ["ruff>=0.8", "mypy>=1.13", "build>=1.2"]

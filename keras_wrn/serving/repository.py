@@ -5,6 +5,7 @@ A new version is loaded and tried before the old one goes; if it is broken, the 
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,9 +82,16 @@ class Repository:
 
     def refresh(self) -> None:
         """Look at the folder: load what is new, then let go of what is old."""
-        found = self._found()
+        found, before = self._found(), self._models
         for name in sorted({*found, *self._models}):
             self._refresh(name, found.get(name, {}))
+        if self._models != before:
+            del before  # it holds the models that go
+            # Python's garbage collector stops all requests while it walks over what the libraries
+            # and models hold, 0.1 s and more. It walks here, and then leaves all that alone.
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
 
     def names(self) -> list[str]:
         """The names of the models, served or broken."""

@@ -82,7 +82,7 @@ async def serve(
         started: called with the ports once requests are answered.
     """
     uvicorn = import_package("uvicorn", "uvicorn", "Serving")
-    bound = _bind(options.host, options.rest_port)  # a port that is taken shows at once
+    bound = bind(options.host, options.rest_port)  # a port that is taken shows at once
     try:
         await _load(service)
     except BaseException:
@@ -138,8 +138,12 @@ async def _watch(service: Service, seconds: float) -> None:
             logging.exception("The folder of models could not be read")
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens for REST; raises OSError where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends at once (TCP_NODELAY) only on sockets whose protocol is named; else the body of
+    # an answer waits 40 ms for the client to acknowledge the header.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))

@@ -1,9 +1,11 @@
 """Versions are found, swapped without a gap, and broken ones leave the old in place."""
 
+import gc
 import re
 import shutil
 import threading
 import urllib.request
+import weakref
 
 import pytest
 from background_server import Doubler, running, write_version
@@ -168,3 +170,20 @@ def test_no_request_fails_while_versions_come_and_go(folder):
     for version, text in answers:
         factor = 2 if version == "1" else int(version)
         assert text == b'{"predictions":[[%d.0,%d.0]]}' % (factor, factor)
+
+
+def test_the_garbage_collector_leaves_models_alone_until_they_go(folder):
+    class Cyclic(Doubler):
+        def __init__(self, folder):
+            super().__init__(folder)
+            self.itself = self
+
+    repository = Repository(folder, Cyclic)
+    repository.refresh()
+    first = weakref.ref(repository.find("wrn")[1])
+    assert gc.get_freeze_count() > 1000
+    gc.collect()
+    write_version(folder, 2)
+    repository.refresh()
+    assert first() is None
+    gc.unfreeze()
