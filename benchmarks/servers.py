@@ -219,6 +219,7 @@ def under_load(server: Server, clients: int) -> Iterator[Load]:
         load.seconds = time.perf_counter() - begin
 
 
-def rows(image: list, **extra: str) -> bytes:
+def rows(image: object, signature_name: str = "") -> bytes:
     """A request of TF Serving's REST with one image."""
-    return json.dumps({**extra, "instances": [image]}, separators=(",", ":")).encode()
+    content = {"signature_name": signature_name, "instances": [image]}
+    return json.dumps(content, separators=(",", ":")).encode()

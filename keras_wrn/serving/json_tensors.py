@@ -31,11 +31,13 @@ class Request:
         signature_name: "" for the default one.
         rows: whether it has "instances", not "inputs".
         values: what stands there.
+        booleans: whether true or false may be among them: NumPy would take them for 1 and 0.
     """
 
     signature_name: str
     rows: bool
     values: Any
+    booleans: bool = False
 
 
 def parse(body: bytes) -> Request:
@@ -63,7 +65,8 @@ def parse(body: bytes) -> Request:
         raise Refusal("Missing 'inputs' or 'instances' key")
     if len(forms) == 2:
         raise Refusal("A request has 'instances' or 'inputs'. Received: both.")
-    return Request(name, forms == ["instances"], content[forms[0]])
+    booleans = b"true" in body or b"false" in body
+    return Request(name, forms == ["instances"], content[forms[0]], booleans)
 
 
 def arrays_of(request: Request, signature: Signature) -> dict[str, np.ndarray]:
@@ -79,7 +82,10 @@ def arrays_of(request: Request, signature: Signature) -> dict[str, np.ndarray]:
         named = dict.fromkeys(signature.inputs, named)
     check_names(signature, named)
     try:
-        arrays = {key: _array(key, named[key], info) for key, info in signature.inputs.items()}
+        arrays = {
+            key: _array(key, named[key], info, request.booleans)
+            for key, info in signature.inputs.items()
+        }
     except RecursionError as error:
         raise Refusal(_TOO_DEEP) from error
     check_arrays(signature, arrays)
@@ -126,7 +132,7 @@ def _columns(instances: Any, signature: Signature) -> Any:
     return {name: [row[name] for row in instances] for name in signature.inputs}
 
 
-def _array(name: str, value: Any, info: TensorInfo) -> np.ndarray:
+def _array(name: str, value: Any, info: TensorInfo, booleans: bool) -> np.ndarray:
     if info.dtype == "DT_STRING":
         shape = _shape(name, value)
         if len(shape) > _MOST_DIMENSIONS:
@@ -139,6 +145,8 @@ def _array(name: str, value: Any, info: TensorInfo) -> np.ndarray:
         array = np.array(value)
     except (ValueError, OverflowError) as error:
         raise Refusal(f"`{name}` must be lists of equal lengths.") from error
+    if booleans and dtype.kind != "b" and bool in _leaves(value, type):
+        raise Refusal(f"`{name}` must hold {_numbers(dtype)} ({info.dtype}). Received: a boolean.")
     kinds = {"f": "iuf", "b": "b"}.get(dtype.kind, "iu")
     if array.size and array.dtype.kind not in kinds:
         raise Refusal(

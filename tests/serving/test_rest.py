@@ -133,6 +133,7 @@ def test_the_metadata_are_a_message_of_tensorflow(server):
         ("models/digits:predict", {"instances": [[[[0.5]]]]}, 400, "to 255 .* a fraction"),
         ("models/digits:predict", {"instances": ["a"]}, 400, "Received: a string"),
         ("models/digits:predict", {"instances": [True]}, 400, "Received: a boolean"),
+        ("models/digits:predict", {"instances": [[[[1, True, 0]]]]}, 400, "Received: a boolean"),
         ("models/digits:predict", {"instances": [None]}, 400, "Received: null"),
         ("models/digits:predict", {"instances": [b64(b"x")]}, 400, "Received: an object"),
         ("models/digits:predict", {"instances": [256]}, 400, "Received: 256"),
