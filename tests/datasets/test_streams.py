@@ -146,6 +146,11 @@ def test_tfds_is_read_undecoded_shuffled_and_resumed_exactly(tfds_dir, quiet_tfd
     for (a, b), (c, d) in zip(batches(feed.stream(7), 3), expected[7:], strict=True):
         np.testing.assert_array_equal(a, c)
         np.testing.assert_array_equal(b, d)
+    # Two workers share each batch: none has an image of the other, and together they have all.
+    for (a, _), (b, _), (c, _) in zip(
+        batches(feed.stream(2, (0, 2)), 6), batches(feed.stream(2, (1, 2)), 6), expected[2:]
+    ):
+        np.testing.assert_array_equal(np.concatenate([a, b]), c)
     for asked, given in ((10, 10), (41, 40)):
         assert ImageStream(recipe_for("tfds:toy", train_images=asked), tfds_dir).images == given
 

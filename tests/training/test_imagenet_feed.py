@@ -77,6 +77,17 @@ def test_workers_decode_the_parts_of_a_batch_and_nothing_twice(feed, uninterrupt
         np.testing.assert_array_equal(np.concatenate([left[1], right[1]]), labels)
 
 
+def test_the_order_is_the_same_with_any_number_of_threads(feed, uninterrupted):
+    for threads in (1, 5):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        for (images, labels), (expected, of_expected) in zip(
+            batches(feed.stream(0).with_options(options), 4), uninterrupted, strict=False
+        ):
+            np.testing.assert_array_equal(images, expected)
+            np.testing.assert_array_equal(labels, of_expected)
+
+
 def test_every_epoch_and_every_seed_crops_anew(folder, uninterrupted):
     two = batches(ImageStream(recipe_for(folder, batch_size=6, seed=2), None).stream(0), 7)
     shown = {image.tobytes() for images, _ in uninterrupted + two for image in images}
