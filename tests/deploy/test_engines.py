@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -52,6 +54,18 @@ def _answers(path: Path, images: np.ndarray) -> np.ndarray:
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     model = openvino.Core().compile_model(str(path), "CPU", hint)
     return model({"images": images})["probabilities"]
+
+
+@needs_engines
+def test_openvino_and_onnx_runtime_take_the_saved_model_itself(trained, tmp_path):
+    folder = keras_wrn.export(trained.model, tmp_path / "served", DIGITS)
+    images = random_images(3)
+    expected = class_probabilities(trained.model, images, DIGITS)
+    np.testing.assert_allclose(_answers(folder, images), expected, atol=1e-5)
+    file = tmp_path / "wrn.onnx"
+    convert = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(folder)]
+    subprocess.run([*convert, "--output", file], check=True, capture_output=True)
+    np.testing.assert_allclose(_answers(file, images), expected, atol=1e-5)
 
 
 @needs_engines
