@@ -53,6 +53,7 @@ setup(
         "safetensors>=0.4.3",
         "absl-py>=2.0",
         "pillow>=10",
+        "rich>=13",  # the progress bars; Keras needs it too
     ],
     extras_require={
         "tf": ["tensorflow>=2.18"],

@@ -116,7 +116,7 @@ def _data_sets() -> dict[str, str]:
 
 def _weights() -> dict[str, str]:
     from keras_wrn.weights.finding import local
-    from keras_wrn.weights.published import cache, release_url
+    from keras_wrn.weights.published import addresses, cache
 
     try:
         names = [published.folder.name for published in local()]
@@ -125,7 +125,7 @@ def _weights() -> dict[str, str]:
     return {
         "there": ", ".join(names) or "none",
         "cache": str(cache()),
-        "release address": release_url() or "not set",
+        "addresses": ", ".join(addresses()) or "none",
     }
 
 

@@ -1,13 +1,18 @@
-"""Messages to the user, and silence while TensorFlow starts."""
+"""Messages to the user, progress bars, and silence while TensorFlow starts."""
 
 import contextlib
 import functools
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 from absl import logging
+
+_SHORT = 1.0  # seconds of work that no bar is shown for
+_bar = threading.Lock()  # held by the work that may show a bar
 
 
 def quiet_tensorflow() -> None:
@@ -56,3 +61,59 @@ def say(text: str) -> None:
         sys.stdout.flush()
     else:
         logging.info("%s", text)
+
+
+@contextlib.contextmanager
+def progress(
+    what: str, total: int | None, *, done: int = 0, unit: str = ""
+) -> Iterator[Callable[[int], object]]:
+    """Show a bar with the time to go, on standard error if it is a terminal.
+
+    Work of less than a second shows none, nor does work inside other work that has one. The bar
+    goes away when the work is done.
+
+    Args:
+        what: is done, such as "Evaluating".
+        total: steps; None: not known.
+        done: steps that were done before.
+        unit: "bytes" for a download.
+
+    Yields:
+        A function to call with the number of steps that have just been done.
+
+    Example:
+        >>> with progress("Counting", 3) as advance:
+        ...     for _ in range(3):
+        ...         advance(1)
+    """
+    if not sys.stderr.isatty() or not _bar.acquire(blocking=False):
+        yield lambda _: None
+        return
+    try:
+        from rich import progress as rich
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        bar = rich.Progress(
+            rich.TextColumn("{task.description}"),
+            rich.BarColumn(),
+            rich.DownloadColumn() if unit == "bytes" else rich.MofNCompleteColumn(),
+            rich.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        task, begun = bar.add_task(what, total=total, completed=done), time.monotonic()
+
+        def advance(steps: int) -> None:
+            bar.advance(task, steps)
+            if console.is_interactive and time.monotonic() - begun > _SHORT:
+                bar.start()  # does nothing the second time
+
+        try:
+            yield advance
+        finally:
+            bar.live.stop()
+    finally:
+        _bar.release()

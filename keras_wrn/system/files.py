@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,41 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
     try:
-        write(part)
+        with _naming(path, part):
+            write(part)
+        move_whole(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def move_whole(part: Path, path: Path) -> None:
+    """Give a finished file its name, once it is on the disk.
+
+    Args:
+        part: the file, in the same folder.
+        path: its name; a file of that name is replaced.
+
+    Raises:
+        OSError: it cannot be moved; the error names `path`.
+    """
+    with _naming(path, part):
         _sync(part, os.O_RDWR)
         part.replace(path)
         with contextlib.suppress(OSError):  # not every system can open a folder
             _sync(path.parent, os.O_RDONLY)
+
+
+@contextlib.contextmanager
+def _naming(path: Path, part: Path) -> Iterator[None]:
+    """Let errors of the disk name the file that is wanted, not its part."""
+    try:
+        yield
     except OSError as error:
-        if error.filename is not None and str(error.filename) != str(part):
+        if error.filename is not None and str(error.filename) not in (str(part), str(path)):
             raise
         if error.errno is None:  # NumPy and HDF5 do not always give one
             raise OSError(f"{path} could not be written: {error}") from error
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def remove_parts(folder: Path) -> None:

@@ -7,17 +7,12 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from absl import logging
 
 from keras_wrn.errors import InputError
-
-fcntl: Any
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None
+from keras_wrn.system import locks
 
 LOCK_FILE = ".lock"
 
@@ -49,7 +44,7 @@ def locked(workdir: Path) -> Iterator[None]:
         with file:
             if not _take(file):
                 raise _in_use(workdir, path)
-            if not _is_at(file, path):
+            if not locks.is_at(file, path):
                 continue  # its last owner has just removed it
             file.truncate(0)
             owner = {"process": os.getpid(), "host": socket.gethostname(), "since": _now()}
@@ -72,22 +67,12 @@ def refuse_if_locked(workdir: Path) -> None:
 
 def _take(file: IO[str]) -> bool:
     """Lock a file, if nobody else has; closing it unlocks it."""
-    if fcntl is None:
-        logging.info("this system cannot lock a run folder: train in it from one process only")
-        return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return locks.take(file)
     except OSError as error:
-        logging.warning("%s cannot be locked: %s. Train from one process only", file.name, error)
-    return True
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    return False
+        log = logging.info if locks.fcntl is None else logging.warning
+        log("%s cannot be locked: %s. Train from one process only", file.name, error)
+        return True
 
 
 def _now() -> str:

@@ -3,7 +3,8 @@
 1. ImageNet's: the table of owners' files (`owners`).
 2. saved_models/, which comes with the package.
 3. The cache: $KERAS_HOME or ~/.keras, folder keras_wrn.
-4. The release address.
+4. The address in KERAS_WRN_WEIGHTS_URL.
+5. The release address.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from keras_wrn.errors import InputError
 from keras_wrn.system import downloads
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, Card, read_card
 from keras_wrn.weights.owners import find_owned, list_owned
-from keras_wrn.weights.published import Published, cache, download, folder_name, release_url
+from keras_wrn.weights.published import Published, addresses, cache, download, folder_name
 
 
 def find(architecture: str, keyword: str) -> Published:
@@ -47,10 +48,8 @@ def find(architecture: str, keyword: str) -> Published:
     try:
         if found := _released(architecture, keyword):
             return found
-    except downloads.AbsentError:
-        pass
     except InputError as error:
-        reason = f" The release address gave none: {error}"
+        reason = f" None could be downloaded: {error}"
     if Path(keyword).is_dir():
         reason += f" To load the folder {keyword}, write './{keyword}'."
     cards = [published.card for published in (*on_disk, *list_owned())]
@@ -83,19 +82,30 @@ def local() -> Iterator[Published]:
 
 
 def _released(architecture: str, keyword: str) -> Published | None:
-    """Ask the release address for a card; None if there is no such address."""
-    if not (base := release_url()):
-        return None
-    name = folder_name(architecture, keyword)
-    url = f"{base}/{name}/{CARD_FILE}"
-    content = downloads.read(url)
+    """Ask each address for a card; None if there is no address, or none has it."""
+    name, reasons = folder_name(architecture, keyword), []
+    for base in addresses():
+        url = f"{base}/{name}/{CARD_FILE}"
+        try:
+            card = Card.from_dict(_json(downloads.read(url), url), url)
+            if (card.title, card.keyword) != (architecture, keyword):
+                raise InputError(f"{url} is the card of {card.title} {card.keyword}.")
+        except downloads.AbsentError:
+            continue
+        except InputError as error:
+            reasons.append(str(error))
+        else:
+            return _published(card, cache() / name)
+    if reasons:
+        raise InputError(" ".join(reasons))
+    return None
+
+
+def _json(content: bytes, url: str) -> Any:
     try:
-        card = Card.from_dict(json.loads(content), url)
-    except json.JSONDecodeError as error:
+        return json.loads(content)
+    except ValueError as error:
         raise InputError(f"{url} is damaged: {error}.") from error
-    if (card.title, card.keyword) != (architecture, keyword):
-        raise InputError(f"{url} is the card of {card.title} {card.keyword}.")
-    return _published(card, cache() / name)
 
 
 def _published(card: Card, folder: Path) -> Published:

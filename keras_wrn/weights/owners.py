@@ -22,6 +22,7 @@ from keras_wrn.networks.names import NETWORKS
 from keras_wrn.system import downloads
 from keras_wrn.system.console import say
 from keras_wrn.system.files import check_sha256, sha256, write_json
+from keras_wrn.system.locks import exclusive
 from keras_wrn.system.machine import versions
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, Card
 from keras_wrn.weights.files import write_weights
@@ -122,56 +123,67 @@ def _convert(owned: OwnersFile) -> None:
     """Download an owner's file, convert it, and put the result into the cache."""
     folder = _folder(owned)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder.parent) as temporary:
-        file = _owners_file(owned, Path(temporary))
-        found = translate(file, "torchvision")  # timm has the same names
-        expected, received = NETWORKS[owned.network], found.network
-        arguments = dict(expected.arguments) | {"classes": expected.classes}
-        if found.unknown or (received.builder, received.arguments) != (expected.builder, arguments):
-            raise InputError(
-                f"{owned.url} must hold a {owned.architecture}, with {expected.classes} classes "
-                f"and nothing else. Received: {received.title}, {received.classes} classes"
-                f"{', '.join(['', *found.unknown])}."
-            )
-        converted = Path(temporary) / "converted"
-        converted.mkdir()
-        write_weights(converted / WEIGHTS_FILE, found.weights)
-        card = dataclasses.replace(
-            _card(owned),
-            weights_sha256=sha256(converted / WEIGHTS_FILE),
-            weights_bytes=(converted / WEIGHTS_FILE).stat().st_size,
-            owners_sha256=sha256(file),
-            versions=versions(),
-        )
-        write_json(converted / CARD_FILE, card.to_dict())
+    lock = folder.with_name(f".{folder.name}.lock")
+    with exclusive(lock, f"Waiting for another process that converts {owned.url}."):
         if (folder / WEIGHTS_FILE).is_file():
             return  # another process was faster
-        shutil.rmtree(folder, ignore_errors=True)
-        converted.rename(folder)
+        # A download that breaks off goes on from what lies there.
+        fetched = folder.with_name(f".{folder.name}-{owned.file}")
+        with tempfile.TemporaryDirectory(prefix=".convert-", dir=folder.parent) as temporary:
+            converted = Path(temporary) / "converted"
+            converted.mkdir()
+            try:
+                _translate(owned, _owners_file(owned, fetched), converted)
+            finally:
+                fetched.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            converted.rename(folder)
 
 
-def _owners_file(owned: OwnersFile, temporary: Path) -> Path:
+def _translate(owned: OwnersFile, file: Path, folder: Path) -> None:
+    """Write the weights and the card of an owner's file into a folder."""
+    found = translate(file, "torchvision")  # timm has the same names
+    expected, received = NETWORKS[owned.network], found.network
+    arguments = dict(expected.arguments) | {"classes": expected.classes}
+    if found.unknown or (received.builder, received.arguments) != (expected.builder, arguments):
+        raise InputError(
+            f"{owned.url} must hold a {owned.architecture}, with {expected.classes} classes "
+            f"and nothing else. Received: {received.title}, {received.classes} classes"
+            f"{', '.join(['', *found.unknown])}."
+        )
+    write_weights(folder / WEIGHTS_FILE, found.weights)
+    card = dataclasses.replace(
+        _card(owned),
+        weights_sha256=sha256(folder / WEIGHTS_FILE),
+        weights_bytes=(folder / WEIGHTS_FILE).stat().st_size,
+        owners_sha256=sha256(file),
+        versions=versions(),
+    )
+    write_json(folder / CARD_FILE, card.to_dict())
+
+
+def _owners_file(owned: OwnersFile, fetched: Path) -> Path:
     """Find the owner's file in the cache, where a user may have put it, or download it."""
     by_hand = cache() / owned.file
     if by_hand.is_file():
         _check(by_hand, owned, f"Delete it to have it downloaded from {owned.url}.")
         return by_hand
-    file = temporary / owned.file
     try:
         if owned.repository and importlib.util.find_spec("huggingface_hub"):
             say(f"Fetching {owned.url}, {owned.size / 1e6:,.1f} MB")
             file = hub_file(owned.repository, owned.file, owned.revision)
             _check(file, owned, f"It came from {owned.url}.")
-        else:
+            return file
+        if not fetched.is_file():
             size = None if owned.sha256 else owned.size
-            downloads.download(owned.url, file, sha256=owned.sha256 or None, size=size)
+            downloads.download(owned.url, fetched, sha256=owned.sha256 or None, size=size)
     except InputError as error:
         raise InputError(
             f"The {owned.keyword} weights of {owned.architecture} belong to {owned.owner} and are "
             f"downloaded on first use. You may also put {owned.file} of {owned.url} into "
             f"{cache()}. {error}"
         ) from error
-    return file
+    return fetched
 
 
 def _check(file: Path, owned: OwnersFile, advice: str) -> None:

@@ -20,7 +20,7 @@ from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, Card, read_card
 # The address of the folders that are too large to come with the package. It stays empty until
 # there is a release: an address that is not ours could hold anything.
 RELEASE_URL = ""
-URL_VARIABLE = "KERAS_WRN_WEIGHTS_URL"  # a mirror in its place; file:// works as well
+URL_VARIABLE = "KERAS_WRN_WEIGHTS_URL"  # an address that is asked before it; also file://
 
 
 def cache() -> Path:
@@ -33,9 +33,10 @@ def folder_name(architecture: str, keyword: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", f"{architecture} {keyword}".lower()).strip("-")
 
 
-def release_url() -> str:
-    """The release address or its mirror; empty if there is none."""
-    return (os.environ.get(URL_VARIABLE) or RELEASE_URL).rstrip("/")
+def addresses() -> tuple[str, ...]:
+    """Where weights are downloaded from, in order: URL_VARIABLE's address, the release address."""
+    named = (os.environ.get(URL_VARIABLE) or "", RELEASE_URL)
+    return tuple(dict.fromkeys(url.rstrip("/") for url in named if url))
 
 
 @dataclass(frozen=True)
@@ -90,26 +91,30 @@ class Published:
 
 
 def download(card: Card, name: str) -> None:
-    """Download the weights of a card from the release address into the cache.
+    """Download the weights of a card into the cache, from the first address that has them.
 
     Args:
         card: of the weights.
         name: of their folder.
 
     Raises:
-        InputError: there is no release address, or the file cannot be downloaded.
+        InputError: there is no address, or none of them gives the file.
     """
-    folder = cache() / name
-    if not (base := release_url()):
-        raise InputError(
-            f"The weights of {name} are not on this machine, and no address is set from which to "
-            f"download them. Set {URL_VARIABLE}, or put {WEIGHTS_FILE} and {CARD_FILE} into "
-            f"{folder}."
-        )
-    url = f"{base}/{name}/{WEIGHTS_FILE}"
-    try:
-        downloads.download(url, folder / WEIGHTS_FILE, sha256=card.weights_sha256)
-    except downloads.AbsentError as error:
-        raise InputError(f"The weights of {name} are not published there: {error}") from error
-    # The card is written last, because a folder counts once it has a card.
-    write_json(folder / CARD_FILE, card.to_dict())
+    folder, reasons = cache() / name, []
+    for base in addresses():
+        url = f"{base}/{name}/{WEIGHTS_FILE}"
+        try:
+            downloads.download(url, folder / WEIGHTS_FILE, sha256=card.weights_sha256)
+        except downloads.AbsentError as error:
+            reasons.append(f"The weights of {name} are not published there: {error}")
+        except InputError as error:
+            reasons.append(str(error))
+        else:
+            # The card is written last, because a folder counts once it has a card.
+            write_json(folder / CARD_FILE, card.to_dict())
+            return
+    raise InputError(
+        " ".join(reasons)
+        or f"The weights of {name} are not on this machine, and no address is set from which to "
+        f"download them. Set {URL_VARIABLE}, or put {WEIGHTS_FILE} and {CARD_FILE} into {folder}."
+    )

@@ -240,9 +240,8 @@ def test_download_into_data_dir(name, made_up, publish, tmp_path):
 def test_download_starts_again_after_a_killed_one(name, made_up, publish, tmp_path):
     archive = publish()
     (tmp_path / "data").mkdir()
-    half = tmp_path / "data" / f".part-1-{archive.offer.name}"
-    half.write_bytes(b"half")
-    os.utime(half, (0, 0))
+    (tmp_path / "data" / f".part-{archive.offer.name}").write_bytes(b"half")
+    (tmp_path / "data" / f".part-{archive.offer.name}.lock").write_bytes(b"")
     made_up.check(datasets.load(name, tmp_path / "data"))
     assert [path.name for path in (tmp_path / "data").iterdir()] == [archive.offer.name]
 

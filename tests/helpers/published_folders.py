@@ -8,6 +8,8 @@ from pathlib import Path
 
 from keras_wrn.weights import finding, published
 
+ETAG = '"0123456789abcdef"'
+
 
 def only_here(monkeypatch, tmp_path: Path) -> Path:
     """Leave nothing but tmp_path to look for weights in; returns its saved_models/."""
@@ -24,7 +26,7 @@ def serve(files: dict[str, bytes | Path], *, cut: int | None = None, status: int
 
     Args:
         files: path -> content, or the file that holds it.
-        cut: hang up after so many bytes of a file that is longer.
+        cut: hang up after so many bytes of an answer that is longer.
         status: of every answer about a file that exists.
     """
     asked = []
@@ -38,26 +40,32 @@ def serve(files: dict[str, bytes | Path], *, cut: int | None = None, status: int
 
         def do_GET(self):
             asked.append(self.path)
-            content = self.start()
+            content, start = self.start()
             if isinstance(content, Path):
                 with content.open("rb") as file:
+                    file.seek(start)
                     shutil.copyfileobj(file, self.wfile)
             elif content is not None:
-                self.wfile.write(content[:cut])
+                self.wfile.write(content[start:][:cut])
 
         def start(self):
-            content = files.get(self.path)
+            """Send the head of the answer; return the content and where its rest starts."""
+            content, start = files.get(self.path), 0
             if content is None:
                 self.send_error(404)
-                return None
+                return None, 0
             size = content.stat().st_size if isinstance(content, Path) else len(content)
-            self.send_response(status)
-            self.send_header("Content-Length", str(size))
+            if self.headers.get("Range") and self.headers.get("If-Range") in (None, ETAG):
+                start = int(self.headers["Range"].removeprefix("bytes=").partition("-")[0])
+            self.send_response(206 if start else status)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+            self.send_header("Content-Length", str(size - start))
             # What Hugging Face says of a file.
-            self.send_header("ETag", '"0123456789abcdef"')
+            self.send_header("ETag", ETAG)
             self.send_header("X-Repo-Commit", "30f73aceaaa1911830a9795b83ab1908dba18719")
             self.end_headers()
-            return content
+            return content, start
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     # How often it looks whether it shall stop, in seconds: half of one otherwise.

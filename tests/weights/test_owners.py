@@ -157,6 +157,20 @@ def test_torchvision_s_file_is_converted_on_first_use(owners, weights, pth):
     assert_has(plain, weights, tolerance=2e-3)
 
 
+def test_a_download_that_broke_off_goes_on(owners, weights, monkeypatch):
+    files, _ = owners
+    [(path, content)] = [(path, content) for path, content in files.items() if "timm" in path]
+    half = len(content) // 2 + 1
+    with serve({path: content}, cut=half) as (url, asked):
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        monkeypatch.setattr(imagenet_weights.downloads, "TRIES", 1)
+        with pytest.raises(InputError, match=rf"belong to timm.* gave {half:,} bytes of .*kept"):
+            build(weights="imagenet")
+        assert_has(build(weights="imagenet"), weights)
+        assert asked == [path] * 2
+    assert [path.name for path in published.cache().iterdir()] == ["wrn-18-0.25-imagenet-racm"]
+
+
 def test_a_damaged_conversion_is_made_again(owners, weights):
     build(weights="imagenet-v1")
     kept = published.cache() / "wrn-18-0.25-imagenet-v1" / "model.weights.h5"
@@ -200,7 +214,7 @@ def test_a_file_with_another_hash_is_refused(owners):
     [
         ("imagenet-v1", lambda content: None, "HTTP 404"),
         ("imagenet-v1", lambda content: content[:-5], "must start with"),
-        ("imagenet-racm", lambda content: content[:-5], r"gave [\d,]+ bytes of [\d,]+"),
+        ("imagenet-racm", lambda content: content[:-5], r"has [\d,]+ bytes, and must have [\d,]+"),
         ("imagenet-racm", lambda content: bytes(len(content)), "A checkpoint must be"),
     ],
 )

@@ -3,8 +3,8 @@ import io
 import json
 import os
 import re
+import shutil
 import socket
-import sys
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def saved_models(monkeypatch, tmp_path):
 
 @pytest.fixture
 def mirror(monkeypatch):
-    """Makes an address the release address."""
+    """Makes an address the one that is asked before the release address."""
     return lambda url: monkeypatch.setenv(published.URL_VARIABLE, url)
 
 
@@ -149,7 +149,6 @@ def free_port():
 @pytest.mark.parametrize(
     ("change", "options", "sentence"),
     [
-        ({}, {"cut": 70_000}, r"gave 70,000 bytes of [\d,]+: it broke off.*Nothing was kept"),
         ({"model.weights.h5": b"another"}, {}, "or another file: its sha256 is .*Nothing was kept"),
         ({"model.weights.h5": None}, {}, r"not published there: .* does not exist \(HTTP 404\)"),
         ({"card.json": b"<html>"}, {}, "card.json is damaged"),
@@ -164,13 +163,54 @@ def test_what_goes_wrong_with_a_download_is_a_sentence(
     files = folder_files(original)
     files |= {f"/{NAME}/{name}": content for name, content in change.items()}
     files = {name: content for name, content in files.items() if content is not None}
-    if "cut" in options:
-        files[f"/{NAME}/card.json"] = json.dumps(read_card(original).to_dict()).encode()
-        assert len(files[f"/{NAME}/card.json"]) < options["cut"]
     with serve(files, **options) as (url, _), pytest.raises(InputError, match=sentence):
         mirror(url)
         keras_wrn.WideResNet(10, 1, weights="digits")
     assert [path for path in published.cache().rglob("*") if path.is_file()] == []
+
+
+def test_a_download_that_broke_off_goes_on(saved_models, original, mirror, monkeypatch):
+    monkeypatch.setattr(downloads, "TRIES", 1)
+    with serve(folder_files(original), cut=200_000) as (url, asked):
+        mirror(url)
+        with pytest.raises(InputError, match=r"gave 200,000 bytes of 395,864\. .*They are kept"):
+            keras_wrn.WideResNet(10, 1, weights="digits")
+        assert not [row for row in list_weights() if row["folder"]]
+        model = keras_wrn.WideResNet(10, 1, weights="digits")
+        assert len(asked) == 4
+    equal(values(model), values(keras_wrn.load_trained(original).model))
+    assert everything(published.cache() / NAME) == ["card.json", "model.weights.h5"]
+
+
+def test_the_mirror_is_asked_before_the_release_address(
+    saved_models, original, mirror, monkeypatch
+):
+    files, name = folder_files(original), f"/{NAME}/model.weights.h5"
+    other = write_run(saved_models.parent / "other" / NAME)
+    change_card(other, hours=3.0)
+    with serve(files) as (url, asked), serve(folder_files(other)) as (release, asked_later):
+        monkeypatch.setattr(published, "RELEASE_URL", f"{release}/")
+        mirror(url)
+        assert finding.find("WRN-10-1", "digits").card.hours is None
+        assert (len(asked), len(asked_later)) == (1, 0)
+        # The mirror has the card alone, and then nothing, and then something else.
+        del files[name]
+        keras_wrn.WideResNet(10, 1, weights="digits")
+        assert asked_later == [name]
+        shutil.rmtree(published.cache())
+        files.clear()
+        assert finding.find("WRN-10-1", "digits").card.hours == 3.0
+        files |= {f"/{NAME}/card.json": b"<html>"}
+        assert finding.find("WRN-10-1", "digits").card.hours == 3.0
+        mirror(f"http://127.0.0.1:{free_port()}")
+        assert finding.find("WRN-10-1", "digits").weights_file().is_file()
+        assert published.addresses()[1] == release
+        mirror(f"{release}")
+        assert published.addresses() == (release,)
+    monkeypatch.setattr(published, "RELEASE_URL", f"http://127.0.0.1:{free_port()}")
+    mirror(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(InputError, match=r"could be downloaded: (.*could not be reached.*){2}"):
+        keras_wrn.WideResNet(16, 1, weights="digits")
 
 
 def test_an_address_that_answers_nothing_is_a_sentence(saved_models, mirror):
@@ -299,11 +339,3 @@ def test_a_download_is_told_where_nobody_watches(saved_models, original, mirror,
     address = f"{original.parent.as_uri()}/{NAME}/model.weights.h5"
     assert shown.out == ""  # is for the answer
     assert shown.err.startswith(f"Downloading {address}, {size / 1e6:.1f} MB\nkeras-wrn: ")
-
-
-def test_a_progress_bar_is_shown_to_a_person(saved_models, original, mirror, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    mirror(original.parent.as_uri())
-    finding.find("WRN-10-1", "digits").weights_file()
-    size = (original / "model.weights.h5").stat().st_size
-    assert f"{size}/{size}" in re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
