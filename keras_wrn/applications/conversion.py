@@ -18,11 +18,11 @@ import numpy as np
 from keras_wrn.applications import BUILDERS
 from keras_wrn.applications.converted import Converted, assumed
 from keras_wrn.checkpoints.dialects import Dialect, KeyMap, Statistics
-from keras_wrn.checkpoints.translation import translate
+from keras_wrn.checkpoints.translation import Translation, translate
 from keras_wrn.errors import InputError
 from keras_wrn.networks.blocks import Conventions
 from keras_wrn.networks.recognition import Weights
-from keras_wrn.system.console import say
+from keras_wrn.system.console import progress, say
 
 _READ_OFF = ("depth", "width", "block", "blocks_per_group", "classes", "weights")
 
@@ -108,11 +108,30 @@ def convert_checkpoint(
         raise InputError(
             f"The checkpoint gives the network and its weights. Received also: {', '.join(given)}"
         )
-    found = translate(path, dialect, key_map=key_map, which=which)
-    network, chosen, weights = found.network, found.dialect, dict(found.weights)
+    with progress("Converting", 3) as advance:
+        found = translate(path, dialect, key_map=key_map, which=which)
+        advance(1)
+        arguments, weights = _arguments_and_weights(found, options)
+        network = found.network
+        model = _build(network.builder, arguments, options, network.channels, found.statistics)
+        advance(1)
+        if not options.get("include_top", True):
+            weights.pop("predictions", None)
+        _fill(model, weights, found.unknown, found.dialect, path)
+        advance(1)
+    notes = (*found.notes, assumed(arguments.get("conventions"), found.statistics))
+    name = found.dialect.name
+    return Converted(model, name, network.builder, arguments, found.statistics, notes)
+
+
+def _arguments_and_weights(
+    found: Translation, options: dict[str, Any]
+) -> tuple[dict[str, Any], Weights]:
+    """The arguments of the network's builder, and the weights that it has layers for."""
+    network, weights = found.network, dict(found.weights)
     arguments = dict(network.arguments)
     if network.builder == "WideResNet":
-        conventions = options.pop("conventions", chosen.conventions)
+        conventions = options.pop("conventions", found.dialect.conventions)
         kernels = [tensors for name, tensors in weights.items() if "conv" in name or "proj" in name]
         if isinstance(conventions, Conventions):
             biased = all("bias" in tensors for tensors in kernels)
@@ -124,12 +143,7 @@ def convert_checkpoint(
                         weights.pop(f"group{group}_block1_bn1", None)
         else:
             arguments["conventions"] = conventions
-    model = _build(network.builder, arguments, options, network.channels, found.statistics)
-    if not options.get("include_top", True):
-        weights.pop("predictions", None)
-    _fill(model, weights, found.unknown, chosen, path)
-    notes = (*found.notes, assumed(arguments.get("conventions"), found.statistics))
-    return Converted(model, chosen.name, network.builder, arguments, found.statistics, notes)
+    return arguments, weights
 
 
 def _build(

@@ -26,7 +26,7 @@ from keras_wrn.deploy.checking import (
 from keras_wrn.errors import InputError
 from keras_wrn.inference.classifier import checked_images, with_preprocessing
 from keras_wrn.system.backend import float32
-from keras_wrn.system.console import quiet_stderr
+from keras_wrn.system.console import progress, quiet_stderr
 
 if TYPE_CHECKING:
     import keras
@@ -166,13 +166,16 @@ def _write_litert(
     if quantize is not None:
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
     if calibration is not None:
-        images = calibration
-
-        def representative() -> Iterator[list[np.ndarray]]:
-            return ([images[i : i + 1]] for i in range(len(images)))
-
-        options["representative_dataset"] = representative
+        options["representative_dataset"] = lambda: ([batch] for batch in _batches(calibration, 1))
     classifier.export(str(path), format="litert", verbose=False, **options)
+
+
+def _batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield images to calibrate with, and show how many are done."""
+    with progress("Calibrating", len(images)) as advance:
+        for start in range(0, len(images), size):
+            yield images[start : start + size]
+            advance(len(images[start : start + size]))
 
 
 def _write_onnx(
@@ -192,14 +195,11 @@ def _write_int8_onnx(
     import onnx
     from onnxruntime import quantization
 
-    starts = range(0, len(calibration), _CALIBRATION_BATCH)
-    batches = [calibration[i : i + _CALIBRATION_BATCH] for i in starts]
-
     class Reader(quantization.CalibrationDataReader):
         """The calibration images in batches."""
 
         def __init__(self) -> None:
-            self.batches = iter(batches)
+            self.batches = _batches(calibration, _CALIBRATION_BATCH)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             """The next batch by the input's name, or None at the end."""

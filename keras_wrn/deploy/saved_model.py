@@ -14,7 +14,7 @@ from keras_wrn.deploy.checking import require_tensorflow
 from keras_wrn.errors import InputError
 from keras_wrn.images.class_names import class_names
 from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
-from keras_wrn.system.console import say
+from keras_wrn.system.console import progress, say
 
 if TYPE_CHECKING:
     import keras
@@ -105,19 +105,14 @@ def export(
     target = version_folder(Path(directory), version)
     row = preprocessing_of(preprocessing)
     labels = _labels(row, model.output_shape[-1])
-    archive = archive_of(
-        model,
-        row,
-        labels,
-        temperature=temperature,
-        batching=batching,
-        feature_maps=feature_maps,
-        scores=scores,
-    )
+    bar = contextlib.ExitStack()
 
     def complete(folder: Path) -> None:
+        advance(1)
         loaded = tf.saved_model.load(str(folder))
+        advance(1)
         difference = serving_files.check(loaded.signatures, model, row, temperature)
+        bar.close()  # an engine's file has its own
         serving_files.write(
             folder,
             loaded.signatures,
@@ -130,7 +125,19 @@ def export(
             serving_files.export_beside(folder, model, row, engine, calibration, temperature)
         say(f"Largest difference of a probability from Keras: {difference:.2g}")
 
-    write_version(archive, target, complete)
+    with bar:
+        advance = bar.enter_context(progress("Exporting", 4))
+        archive = archive_of(
+            model,
+            row,
+            labels,
+            temperature=temperature,
+            batching=batching,
+            feature_maps=feature_maps,
+            scores=scores,
+        )
+        advance(1)
+        write_version(archive, target, complete)
     return target
 
 

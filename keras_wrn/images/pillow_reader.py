@@ -13,6 +13,7 @@ import numpy as np
 from keras_wrn.errors import InputError
 from keras_wrn.images.orientation import orientation_of
 from keras_wrn.system.backend import import_package
+from keras_wrn.system.console import progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,8 +70,11 @@ def read_images(
     """
     sources, sides = list(paths), sides_of(size)
     images = np.empty((len(sources), *sides, channels), np.uint8)
-    for i, (image, source) in enumerate(zip(images, sources, strict=True)):
-        image[...] = read_image(source, sides, channels, resize, interpolation, name=f"Image {i}")
+    options = (sides, channels, resize, interpolation)
+    with progress("Reading images", len(sources)) as advance:
+        for i, (image, source) in enumerate(zip(images, sources, strict=True)):
+            image[...] = read_image(source, *options, name=f"Image {i}")
+            advance(1)
     return images
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_wrn.errors import InputError
+from keras_wrn.system.console import progress
 
 if TYPE_CHECKING:
     import keras
@@ -163,15 +164,18 @@ def run_batches(
         raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
     batch_size = min(batch_size, len(images))
     normalise, parts = normalization(preprocessing), []
-    for start in range(0, len(images), batch_size):
-        part = images[start : start + batch_size]
-        # The last batch is padded: compiling for another shape takes JAX longer than a data set.
-        if missing := batch_size - len(part):
-            part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
-        # `predict_on_batch` keeps its compiled step from one call to the next.
-        outputs = model.predict_on_batch(normalise(part))
-        outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        parts.append([output[: batch_size - missing] for output in outputs])
+    with progress("Images", len(images)) as advance:
+        for start in range(0, len(images), batch_size):
+            part = images[start : start + batch_size]
+            # The last batch is padded: compiling for another shape takes JAX longer than a data
+            # set.
+            if missing := batch_size - len(part):
+                part = np.concatenate([part, np.zeros((missing, *part.shape[1:]), np.uint8)])
+            # `predict_on_batch` keeps its compiled step from one call to the next.
+            outputs = model.predict_on_batch(normalise(part))
+            outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+            parts.append([output[: batch_size - missing] for output in outputs])
+            advance(batch_size - missing)
     return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
 

@@ -15,6 +15,7 @@ from keras_wrn.images.class_names import class_names, decode_predictions
 from keras_wrn.images.pillow_reader import read_image
 from keras_wrn.images.preprocessing import AnyPreprocessing, preprocessing_of
 from keras_wrn.inference.classifier import class_probabilities, file_shape
+from keras_wrn.system.console import progress
 
 if TYPE_CHECKING:
     import keras
@@ -100,15 +101,15 @@ def predict_all(
     if not sources:
         return Predictions([], {})
     (height, width, channels), resize = file_shape(model, named)
-    images, unreadable = [], {}
-    for i, source in enumerate(sources):
-        try:
-            image = read_image(
-                source, (height, width), channels, resize, named.interpolation, name=f"Image {i}"
-            )
-            images.append(image)
-        except InputError as error:
-            unreadable[i] = str(error)
+    images, unreadable, sides = [], {}, (height, width)
+    with progress("Reading images", len(sources)) as advance:
+        for i, source in enumerate(sources):
+            options = (sides, channels, resize, named.interpolation)
+            try:
+                images.append(read_image(source, *options, name=f"Image {i}"))
+            except InputError as error:
+                unreadable[i] = str(error)
+            advance(1)
     predictions: list[Prediction] = [[] for _ in sources]
     if not images:
         if len(sources) == 1:

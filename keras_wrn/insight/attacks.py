@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_wrn.errors import InputError
+from keras_wrn.system.console import progress
 
 if TYPE_CHECKING:
     import keras
@@ -100,19 +101,21 @@ def attack(
     random = np.random.default_rng(seed)
     changed = np.empty(images.shape, np.float32)
     batch_size = min(batch_size, len(images))
-    for start in range(0, len(images), batch_size):
-        rows = np.arange(start, start + batch_size) % len(images)  # a full batch, traced once
-        kept = min(batch_size, len(images) - start)
-        clean, own = np.float32(images[rows]), labels[rows]
-        noise = np.zeros_like(clean)
-        if kind.random_start:
-            noise[:kept] = _random_point(random, (kept, *clean.shape[1:]), epsilon, norm)
-        points = np.clip(clean + noise, 0, 255)
-        for _ in range(kind.steps):
-            _, slopes = gradient(points, own)
-            points = points + _direction(slopes, norm) * (kind.step_size * epsilon / kind.steps)
-            points = np.clip(clean + _project(points - clean, epsilon, norm), 0, 255)
-        changed[start : start + kept] = points[:kept]
+    with progress("Attacking images", len(images)) as advance:
+        for start in range(0, len(images), batch_size):
+            rows = np.arange(start, start + batch_size) % len(images)  # a full batch, traced once
+            kept = min(batch_size, len(images) - start)
+            clean, own = np.float32(images[rows]), labels[rows]
+            noise = np.zeros_like(clean)
+            if kind.random_start:
+                noise[:kept] = _random_point(random, (kept, *clean.shape[1:]), epsilon, norm)
+            points = np.clip(clean + noise, 0, 255)
+            for _ in range(kind.steps):
+                _, slopes = gradient(points, own)
+                points += _direction(slopes, norm) * (kind.step_size * epsilon / kind.steps)
+                points = np.clip(clean + _project(points - clean, epsilon, norm), 0, 255)
+            changed[start : start + kept] = points[:kept]
+            advance(kept)
     return changed
 
 

@@ -16,6 +16,7 @@ from keras_wrn.insight.corruption_constants import CONSTANTS
 from keras_wrn.insight.corruption_reference import Reference
 from keras_wrn.insight.spatter import spatter
 from keras_wrn.system.backend import import_package
+from keras_wrn.system.console import progress
 
 if TYPE_CHECKING:
     import keras
@@ -168,12 +169,14 @@ def corruption_errors(
     labels = checked_labels(labels, len(images), model.output_shape[-1])
     statistics = preprocessing_of(preprocessing)
     errors: dict[str, dict[int, float]] = {}
-    for corruption in corruptions:
-        errors[corruption] = {}
-        for severity in severities:
-            changed = corrupt(images, corruption, severity, seed=seed)
-            found = class_probabilities(model, changed, statistics, batch_size=batch_size)
-            errors[corruption][severity] = top_k_error(found, labels, 1)
+    with progress("Corruptions", len(corruptions) * len(severities)) as advance:
+        for corruption in corruptions:
+            errors[corruption] = {}
+            for severity in severities:
+                changed = corrupt(images, corruption, severity, seed=seed)
+                found = class_probabilities(model, changed, statistics, batch_size=batch_size)
+                errors[corruption][severity] = top_k_error(found, labels, 1)
+                advance(1)
     return errors
 
 

@@ -8,6 +8,7 @@ from keras_wrn.errors import InputError
 from keras_wrn.insight.gradients import gradient_function
 from keras_wrn.insight.out_of_distribution import ODIN_TEMPERATURE
 from keras_wrn.insight.outputs import Reader
+from keras_wrn.system.console import progress
 
 
 def perturb(
@@ -59,9 +60,11 @@ def perturb(
 
     gradient, size = gradient_function(confidence), min(reader.batch_size, len(images))
     changed = np.empty(images.shape, np.float32)
-    for start in range(0, len(images), size):
-        rows = np.arange(start, start + size) % len(images)  # a full batch, traced once
-        part = images[rows].astype(np.float32)
-        part += np.float32(epsilon) * np.sign(gradient(part)[1])
-        changed[start : start + size] = part[: len(images) - start]
+    with progress("Changing images", len(images)) as advance:
+        for start in range(0, len(images), size):
+            rows = np.arange(start, start + size) % len(images)  # a full batch, traced once
+            part = images[rows].astype(np.float32)
+            part += np.float32(epsilon) * np.sign(gradient(part)[1])
+            changed[start : start + size] = part[: len(images) - start]
+            advance(min(size, len(images) - start))
     return changed

@@ -8,11 +8,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import IO
 
 from absl import logging
 
 _SHORT = 1.0  # seconds of work that no bar is shown for
 _bar = threading.Lock()  # held by the work that may show a bar
+_held_back: list[IO[str]] = []  # standard error, while `quiet_stderr` holds it back
 
 
 def quiet_tensorflow() -> None:
@@ -28,7 +30,9 @@ def quiet_stderr() -> Iterator[None]:
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    encoding = getattr(sys.stderr, "encoding", None)
+    with tempfile.TemporaryFile() as held, open(kept, "w", encoding=encoding, closefd=False) as out:
+        _held_back.append(out if sys.stderr.isatty() else sys.stderr)  # where bars are drawn
         os.dup2(held.fileno(), 2)
         try:
             yield
@@ -37,6 +41,7 @@ def quiet_stderr() -> Iterator[None]:
             os.write(kept, held.read())
             raise
         finally:
+            _held_back.pop()
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
@@ -86,14 +91,15 @@ def progress(
         ...     for _ in range(3):
         ...         advance(1)
     """
-    if not sys.stderr.isatty() or not _bar.acquire(blocking=False):
+    stream = _held_back[-1] if _held_back else sys.stderr
+    if not stream.isatty() or not _bar.acquire(blocking=False):
         yield lambda _: None
         return
     try:
         from rich import progress as rich
         from rich.console import Console
 
-        console = Console(stderr=True)
+        console = Console(file=stream)
         bar = rich.Progress(
             rich.TextColumn("{task.description}"),
             rich.BarColumn(),
