@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 TRAIN = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"]
 # Label errors and pictures of an assessment.
 INSIGHT = ["cleanlab>=2.7", "matplotlib>=3.8"]
+HUB = ["huggingface_hub>=0.24"]
 TENSORBOARD = ["tensorboard>=2.16"]
 # keras-cv's development has ended; this is its last release. It does not name the other two.
 DETECTION = ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"]
@@ -22,7 +23,7 @@ ENGINES += ["ai-edge-litert>=1.2"]
 SERVE = ["grpcio>=1.66", "grpcio-health-checking>=1.66", "starlette>=0.40", "uvicorn>=0.32"]
 SERVE += ["httptools>=0.6", "orjson>=3.10", "prometheus_client>=0.21"]
 TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5"]
-TEST += ["argcomplete>=3", "jsonschema>=4"]
+TEST += ["argcomplete>=3", "jsonschema>=4", *HUB]
 LINT = ["ruff>=0.8", "mypy>=1.13", "build>=1.2"]
 DOCS = ["sphinx>=8", "furo>=2024.8", "myst-nb>=1.1"]
 
@@ -41,7 +42,9 @@ setup(
     package_dir={"keras_wrn.saved_models": "saved_models"},
     package_data={
         "keras_wrn": ["py.typed"],
-        "keras_wrn.saved_models": ["*/*"],
+        # Not what the Hub and researchers want beside them: a file on PyPI has 100 MB at most.
+        "keras_wrn.saved_models": [f"*/*.{kind}" for kind in ("h5", "md", "csv", "png")]
+        + ["*/card.json"],
         "keras_wrn.serving": ["page.html"],
     },
     # Keras brings h5py; it chooses no backend, and neither do we.
@@ -62,7 +65,7 @@ setup(
         "train": [*TRAIN, *TENSORBOARD],
         "tensorboard": TENSORBOARD,
         "insight": INSIGHT,
-        "hub": ["huggingface_hub>=0.24"],
+        "hub": HUB,
         "detection": DETECTION,
         # tensorflow_datasets needs importlib_resources and does not say so.
         "imagenet": ["tensorflow-datasets>=4.9.6", "importlib_resources"],

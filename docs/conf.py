@@ -41,7 +41,9 @@ PUBLISHED.mkdir(exist_ok=True)
 for old in PUBLISHED.glob("*.md"):
     old.unlink()
 for readme in sorted(Path(__file__).parents[1].glob("saved_models/*/README.md")):
-    folder, text = readme.parent, readme.read_text(encoding="utf-8")
+    folder = readme.parent
+    # Without the head that the Hugging Face Hub reads.
+    text = readme.read_text(encoding="utf-8").partition("\n---\n")[2].lstrip()
     title, _, rest = text.partition("\n")
     kept = [line for line in rest.split("\n") if not line.startswith("![")]
     curves = f"![Learning curves of {title[2:]}](../../saved_models/{folder.name}/curves.png)"

@@ -20,6 +20,7 @@ from keras_wrn.checkpoints.hdf5 import numbers, visit_datasets
 from keras_wrn.checkpoints.torch_files import is_torch_zip, read_torch_pickle
 from keras_wrn.errors import InputError
 from keras_wrn.system.backend import not_installed
+from keras_wrn.system.console import hub_bars
 
 HUB = "hf://"
 _FORMATS = "PyTorch's .pt or .pth, .safetensors, .npz or .h5"
@@ -178,9 +179,12 @@ def hub_file(repository: str, name: str, revision: str | None) -> Path:
         raise InputError(not_installed(address, "huggingface_hub")) from error
     try:
         endpoint = os.environ.get("HF_ENDPOINT")  # the client reads it once, at its import
-        return Path(
-            huggingface_hub.hf_hub_download(repository, name, revision=revision, endpoint=endpoint)
-        )
+        with hub_bars():
+            return Path(
+                huggingface_hub.hf_hub_download(
+                    repository, name, revision=revision, endpoint=endpoint
+                )
+            )
     except Exception as error:  # the client's errors have no common class
         reason = " ".join(str(error).split())
         raise InputError(f"{address} could not be fetched: {reason}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,34 +22,64 @@ def add_publish(commands: Any) -> None:
     parser = commands.add_parser("publish", help="make published weights out of a finished run")
     parser.description = (
         "Round a run's weights to float16, measure them again on the full test set, and write "
-        "folder/name/ with the weights, their card and a README."
+        "folder/name/ with the weights, the test set's logits, a card and a README, as the Hugging "
+        "Face Hub takes it. Of weights that are published already, the folder is completed."
     )
-    parser.add_argument("run", help="the run folder")
-    parser.add_argument("folder", help="where to write name/, such as saved_models")
+    parser.add_argument("run", help="the run folder, or a folder of published weights")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        help="where to write name/, such as saved_models (may be left out with --to-hub)",
+    )
     parser.add_argument("--data_dir", help="folder of the data set's files")
     parser.add_argument("--intended_use", help="a sentence for the card")
     parser.add_argument(
         "--known_failure", action="append", default=[], help="a sentence for the card; repeatable"
     )
+    parser.add_argument("--licence", help="of the weights (Apache-2.0)")
+    parser.add_argument(
+        "--to-hub",
+        "--to_hub",
+        metavar="OWNER/NAME",
+        help="upload the folder to this Hugging Face repository",
+    )
+    parser.add_argument("--private", action="store_true", help="of --to-hub: not public")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(answer=_publish)
 
 
 def _publish(arguments: argparse.Namespace) -> str:
     from keras_wrn.weights.card import read_card
 
+    repository = arguments.to_hub
+    if arguments.folder is None and repository is None:
+        raise InputError("publish needs a folder to write to, or --to-hub owner/name.")
+    if arguments.private and repository is None:
+        raise InputError("--private is for --to-hub; a folder is as private as its disk.")
     read_card(Path(arguments.run))
     start_keras()
+    from keras_wrn.release import hub
     from keras_wrn.release.publishing import publish
 
-    folder = publish(
-        arguments.run,
-        arguments.folder,
-        data_dir=arguments.data_dir,
-        intended_use=arguments.intended_use,
-        known_failures=arguments.known_failure,
-    )
-    metrics = read_card(folder).metrics or {}
-    return f"{folder}: test error {metrics['error']:.2%} on {metrics['n']:,} images"
+    api = hub.open_hub(repository) if repository else None
+    with tempfile.TemporaryDirectory(prefix="keras_wrn-") as temporary:
+        folder = publish(
+            arguments.run,
+            arguments.folder or temporary,
+            data_dir=arguments.data_dir,
+            intended_use=arguments.intended_use,
+            known_failures=arguments.known_failure,
+            licence=arguments.licence,
+            repository=repository,
+        )
+        metrics = read_card(folder).metrics or {}
+        places = {"folder": str(folder)} if arguments.folder else {}
+        if repository:
+            places["url"] = hub.upload(api, folder, repository, private=arguments.private)
+    if arguments.json:
+        return json.dumps(places | {"metrics": metrics})
+    figures = f"test error {metrics['error']:.2%} on {metrics['n']:,} images"
+    return f"{', '.join(places.values())}: {figures}"
 
 
 def add_convert(commands: Any) -> None:

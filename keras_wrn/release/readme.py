@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from keras_wrn.images.preprocessing import PREPROCESSING, from_card
+from keras_wrn.release.hub_metadata import front_matter
+from keras_wrn.release.logits import LOGITS_FILE
 from keras_wrn.system import markdown
 from keras_wrn.weights.card import HISTORY_FILE, WEIGHTS_FILE, Card, call
 from keras_wrn.weights.published import folder_name
@@ -10,18 +11,20 @@ from keras_wrn.weights.published import folder_name
 README_FILE = "README.md"
 
 
-def readme(card: Card, *, has_curves: bool = True) -> str:
-    """Write a card as Markdown.
+def readme(card: Card, *, has_curves: bool = True, repository: str | None = None) -> str:
+    """Write a card as Markdown, with the head that the Hugging Face Hub reads.
 
     Args:
         card: the card of published weights.
         has_curves: whether curves.png lies beside it.
+        repository: "owner/name" on the Hub, for the example; None: not known.
 
     Returns:
         The text of README.md.
     """
     metrics = card.metrics or {}
     parts = [
+        front_matter(card),
         f"# {card.architecture} on {card.keyword}",
         "<!-- Generated from card.json by keras_wrn. -->",
         markdown.table(
@@ -39,7 +42,9 @@ def readme(card: Card, *, has_curves: bool = True) -> str:
         f"Runs: {card.runs}, seed {'not said' if card.seed is None else card.seed}. "
         f"Kept: {card.kept or 'the last epoch'}. "
         f"Chosen by: {card.chosen_by or 'not said'}.",
-        f"```python\n{_use(card)}  # before: 0 to 255\n```",
+        f"```python\n{_use(card, repository)}\n```",
+        f"`keras_wrn.{call(card.network, card.keyword)}` is the same network where this folder "
+        "comes with keras_wrn, or lies in `~/.keras/keras_wrn`.",
         f"## Intended use\n\n{card.intended_use}",
         "## Known failures\n\n" + "\n".join(f"- {line}" for line in card.known_failures or ()),
         "## Preprocessing\n\n" + _preprocessing(card.preprocessing),
@@ -47,9 +52,9 @@ def readme(card: Card, *, has_curves: bool = True) -> str:
     ]
     if has_curves:
         parts.append(f"![training curves](curves.png)\n\nThe figures are in {HISTORY_FILE}.")
-    parts.append(
-        "## File\n\n"
-        + markdown.table(
+    parts += [
+        "## Files",
+        markdown.table(
             (WEIGHTS_FILE, ""),
             {
                 "numbers": card.weights_dtype,
@@ -57,24 +62,30 @@ def readme(card: Card, *, has_curves: bool = True) -> str:
                 "sha256": f"`{card.weights_sha256}`",
                 "licence": card.licence,
             }.items(),
-        )
-    )
+        ),
+        f"`{LOGITS_FILE}` has the arrays `logits`, float16, of the test images in the data set's "
+        "order, and `labels`. A folder as the Hub has it also holds `model.safetensors`, the same "
+        "weights by name (`layer/variable`), and `config.json`, with which "
+        "`keras.saving.load_model` reads the folder without keras_wrn: its images must be "
+        "normalised as above.",
+    ]
     return "\n\n".join(parts) + "\n"
 
 
-def _use(card: Card) -> str:
-    """Write the Python that loads the network and normalises images for it."""
-    if PREPROCESSING.get(card.dataset) == from_card(card.to_dict()):
-        lines = (
-            f"model = keras_wrn.{call(card.network, card.keyword)}",
-            f'images = keras_wrn.preprocess_input(images, "{card.dataset}")',
-        )
-    else:
-        lines = (
-            f'trained = keras_wrn.load_trained("{folder_name(card.title, card.keyword)}")',
-            "images = keras_wrn.preprocess_input(images, trained.preprocessing)",
-        )
-    return "\n".join(("import keras_wrn\n", *lines))
+def _use(card: Card, repository: str | None) -> str:
+    """Write the Python that loads the network from its folder and classifies images."""
+    name = folder_name(card.title, card.keyword)
+    lines = ["import keras_wrn", "", f'folder = "{name}"  # the path of this folder']
+    if repository:
+        lines = ["import huggingface_hub", "import keras_wrn", ""]
+        lines.append(f'folder = huggingface_hub.snapshot_download("{repository}")')
+    lines += [
+        "trained = keras_wrn.load_trained(folder)",
+        "# images: uint8 (n, height, width, channels), 0 to 255",
+        "images = keras_wrn.preprocess_input(images, trained.preprocessing)",
+        "probabilities = trained.model.predict(images)",
+    ]
+    return "\n".join(lines)
 
 
 def _preprocessing(values: dict[str, Any]) -> str:

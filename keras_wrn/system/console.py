@@ -123,3 +123,18 @@ def progress(
             bar.live.stop()
     finally:
         _bar.release()
+
+
+@contextlib.contextmanager
+def hub_bars() -> Iterator[None]:
+    """Let the bars of huggingface_hub, which is installed, be seen on a terminal only."""
+    from huggingface_hub import utils
+
+    hides = not sys.stderr.isatty() and not utils.are_progress_bars_disabled()
+    if hides:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hides:
+            utils.enable_progress_bars()

@@ -1,7 +1,8 @@
-"""What a converted file says of its network: conventions, and the preprocessing of its images.
+"""What a file says of its network: conventions, and the preprocessing of its images.
 
 The description is inside the file, so that it cannot be lost: an attribute of a `.weights.h5`
-file, an entry of a `.keras` archive. Keras reads both as if it were not there.
+file, an entry of a `.keras` archive, metadata of a `.safetensors` file. Others read these as if it
+were not there.
 """
 
 from __future__ import annotations
@@ -12,14 +13,23 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import safetensors
+
+from keras_wrn.checkpoints.files import refuse_pointer
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import Preprocessing, from_card
 from keras_wrn.networks.blocks import Conventions
 from keras_wrn.system.files import read_json
 
 KERAS_FILE = ".keras"
+TENSORS_SUFFIX = ".safetensors"
 _KEY = "keras_wrn"  # the attribute; the entry is keras_wrn.json
 _ENTRY = f"{_KEY}.json"
+
+
+def as_metadata(description: dict[str, Any]) -> dict[str, str]:
+    """A description as the metadata of a `.safetensors` file; see `write_description`."""
+    return {_KEY: json.dumps(description)}
 
 
 def write_description(path: Path, description: dict[str, Any]) -> None:
@@ -42,7 +52,7 @@ def write_description(path: Path, description: dict[str, Any]) -> None:
 
 
 def is_described(path: Path) -> bool:
-    """Whether a file says which network it holds: a model of Keras, or converted weights."""
+    """Whether a file says which network it holds: a model of Keras, converted or published."""
     return path.suffix == KERAS_FILE or (path.is_file() and read_description(path) is not None)
 
 
@@ -83,11 +93,17 @@ def _read_text(path: Path) -> str | None:
                 if _ENTRY not in archive.namelist():
                     return None
                 return archive.read(_ENTRY).decode()
+        if path.suffix == TENSORS_SUFFIX:
+            refuse_pointer(path)
+            with safetensors.safe_open(path, "numpy") as tensors:
+                return (tensors.metadata() or {}).get(_KEY)
         if not h5py.is_hdf5(path):
             return None
         with h5py.File(path, "r") as file:
             text = file.attrs.get(_KEY)
             return text if isinstance(text, str) else None
+    except InputError:
+        raise
     except Exception as error:  # a damaged file can raise any exception
         raise InputError(f"{path} is damaged or only half there: {error}.") from error
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import safetensors.numpy
 
 from keras_wrn.checkpoints.files import read_safetensors, refuse_pointer, widen
 from keras_wrn.checkpoints.hdf5 import numbers, visit_datasets
 from keras_wrn.errors import InputError
+from keras_wrn.system.files import write_whole
 
 # Where Keras 3 stores the variables of a layer, also of a model inside a model. Elsewhere in the
 # file are the states of random generators, optimizers and metrics.
@@ -132,6 +134,25 @@ def write_weights(path: Path, layers: Mapping[str, Mapping[str, np.ndarray]]) ->
             group.attrs["name"] = layer
             for name, values in tensors.items():
                 group.create_dataset(name, data=np.asarray(values, np.float32))
+
+
+def write_safetensors(
+    path: Path, layers: Mapping[str, Mapping[str, np.ndarray]], metadata: dict[str, str]
+) -> None:
+    """Write weights as float16, tensors named layer/variable, for `read_weights`.
+
+    Args:
+        path: the `.safetensors` file to write.
+        layers: layer -> variable ("kernel", "gamma", ...) -> array.
+        metadata: strings for the head of the file.
+    """
+    tensors = {
+        f"{layer}/{name}": np.ascontiguousarray(values, np.float16)
+        for layer, variables in layers.items()
+        for name, values in variables.items()
+    }
+    # `save_file` lets nobody but its owner read the file.
+    write_whole(path, lambda part: part.write_bytes(safetensors.numpy.save(tensors, metadata)))
 
 
 SUFFIXES = (".h5", ".safetensors")  # of the files that are read by layer name

@@ -19,7 +19,7 @@ from keras_wrn.networks.recognition import architecture, conventions_of, layers_
 from keras_wrn.system.console import say
 from keras_wrn.weights.card import WEIGHTS_FILE
 from keras_wrn.weights.description import read_description
-from keras_wrn.weights.files import Layers, is_keyword, read_weights
+from keras_wrn.weights.files import SUFFIXES, Layers, is_keyword, read_weights
 from keras_wrn.weights.finding import find
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def _load(model: keras.Model, path: Path, *, strict: bool = True) -> LoadReport:
 
 
 def _check_conventions(model: keras.Model, path: Path) -> None:
-    """Refuse a converted file's weights for a network that computes something else with them."""
-    if path.suffix != ".h5" or not path.is_file():
+    """Refuse a file's weights for a network that computes something else with them."""
+    if path.suffix not in SUFFIXES or not path.is_file():
         return
     description = read_description(path)
     theirs = description["conventions"] if description else None

@@ -167,6 +167,7 @@ def hub(tmp_path, monkeypatch):
 
     client = types.ModuleType("huggingface_hub")
     client.hf_hub_download = download
+    client.utils = types.SimpleNamespace(are_progress_bars_disabled=lambda: True)
     monkeypatch.setitem(sys.modules, "huggingface_hub", client)
     return calls
 

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 
@@ -6,6 +7,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
+from model_values import equal, values
 from PIL import Image
 from published_folders import only_here
 from tiny_run import change_card, write_run
@@ -13,10 +16,12 @@ from tiny_run import change_card, write_run
 import keras_wrn
 from keras_wrn import InputError, datasets, publish
 from keras_wrn.inference import trained
+from keras_wrn.inference.classifier import class_probabilities
 from keras_wrn.release import publishing
 from keras_wrn.release.readme import readme
 from keras_wrn.system.files import sha256
 from keras_wrn.weights.card import Card, read_card
+from keras_wrn.weights.files import read_weights
 
 NAME = "wrn-10-1-digits"
 FACTS = {
@@ -43,10 +48,21 @@ def folder(run, tmp_path_factory):
     return publish(run, tmp_path_factory.mktemp("publishing") / "saved_models")
 
 
+def umask():
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
 def test_the_folder_is_complete(run, folder):
-    names = ["README.md", "card.json", "curves.png", "history.csv", "model.weights.h5"]
+    names = "README.md card.json config.json curves.png history.csv logits.npz".split()
     assert folder.name == NAME
-    assert sorted(path.name for path in folder.iterdir()) == names
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *names,
+        "model.safetensors",
+        "model.weights.h5",
+    ]
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~umask()}
     assert list(folder.parent.iterdir()) == [folder]
     assert (folder / "history.csv").read_text() == (run / "history.csv").read_text()
     assert (folder / "curves.png").read_bytes() == b"\x89PNG of the run"
@@ -93,12 +109,12 @@ def test_the_card_tells_everything(run, folder):
 def test_the_readme_says_what_the_card_says(folder):
     card, text = read_card(folder).to_dict(), (folder / "README.md").read_text()
     assert text == readme(Card.from_dict(card, folder))
-    assert text.startswith("# WRN-10-1 on digits\n")
+    assert text.split("---\n", 2)[2].startswith("\n# WRN-10-1 on digits\n")
     for part in (
         f"| top-1 error | {card['metrics']['error']:.2%} |",
         f"| negative log-likelihood | {card['metrics']['nll']:.4f} |",
-        'model = keras_wrn.WideResNet(depth=10, width=1, weights="digits")',
-        'keras_wrn.preprocess_input(images, "digits")',
+        '`keras_wrn.WideResNet(depth=10, width=1, weights="digits")` is the same network',
+        'folder = "wrn-10-1-digits"  # the path of this folder',
         f"`{card['weights_sha256']}`",
         "| hours | 1.5 |",
         "| schedule | cosine |",
@@ -132,24 +148,115 @@ def test_the_readme_shows_the_shortest_call(folder, network, call):
     whole = {"builder": "WideResNet", "depth": 0, "width": 0, "block": "B(3,3)", "classes": 10}
     whole |= network
     card |= {"network": whole, "weights": "svhn"}
-    assert f"model = keras_wrn.{call}\n" in readme(Card.from_dict(card, folder))
+    assert f"\n`keras_wrn.{call}` is the same" in readme(Card.from_dict(card, folder))
 
 
 @pytest.mark.parametrize("mean", [78.895, 1.0])
 def test_the_python_of_the_readme_runs(folder, tmp_path, monkeypatch, mean):
     """In the folder above, with own statistics or those of a data set in the table."""
-    saved_models = only_here(monkeypatch, tmp_path)
-    shutil.copytree(folder.parent, saved_models)
+    shutil.copytree(folder.parent, tmp_path / "published")
     card = read_card(folder).to_dict()
     own = card["preprocessing"] | {"mean": [mean] * 3}
-    change_card(saved_models / NAME, preprocessing=own)
-    text = readme(read_card(saved_models / NAME))
-    monkeypatch.chdir(saved_models)
+    change_card(tmp_path / "published" / NAME, preprocessing=own)
+    text = readme(read_card(tmp_path / "published" / NAME))
+    monkeypatch.chdir(tmp_path / "published")
     names = {"images": np.full((1, 32, 32, 3), 90, "uint8")}
     exec(re.search("```python\n(.*?)```", text, re.DOTALL)[1], names)
     expected = (90 - mean) / card["preprocessing"]["std"][0]
     np.testing.assert_allclose(names["images"], expected, rtol=1e-6)
-    assert ("trained" in names) == (mean == 1.0)
+    assert names["probabilities"].shape == (1, 10)
+
+
+def test_the_logits_are_those_of_the_stored_file(folder):
+    published = keras_wrn.load_trained(folder)
+    images, labels = datasets.load("digits").test
+    with np.load(folder / "logits.npz") as stored:
+        logits, stored_labels = stored["logits"], stored["labels"]
+    assert (logits.dtype, logits.shape, stored_labels.dtype) == (np.float16, (360, 10), np.uint16)
+    np.testing.assert_array_equal(stored_labels, labels)
+    expected = class_probabilities(published.model, images, published.preprocessing)
+    found = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float32)
+    found /= found.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert np.mean(logits.argmax(axis=1) != labels) == read_card(folder).metrics["error"]
+
+
+def test_safetensors_hold_the_same_numbers_by_name(folder, tmp_path):
+    weights = read_weights(folder / "model.weights.h5")
+    tensors = safetensors.numpy.load_file(folder / "model.safetensors")
+    assert {values.dtype.name for values in tensors.values()} == {"float16"}
+    assert sum(map(len, weights.values())) == len(tensors)
+    assert tensors["stem_conv/kernel"].shape == (3, 3, 3, 16)
+    np.testing.assert_array_equal(tensors["stem_conv/kernel"], weights["stem_conv"]["0"])
+    names = "gamma beta moving_mean moving_variance".split()
+    for number, name in enumerate(names):
+        np.testing.assert_array_equal(
+            tensors[f"group2_block1_bn2/{name}"], weights["group2_block1_bn2"][str(number)]
+        )
+    expected = keras_wrn.load_trained(folder)
+    model = keras_wrn.WideResNet(10, 1, weights=folder / "model.safetensors")
+    equal(values(model), values(expected.model))
+    # The file alone says which network it holds, and how its images are normalised.
+    alone = shutil.copy(folder / "model.safetensors", tmp_path / "any.safetensors")
+    found = trained.load_file(alone)
+    equal(values(found.model), values(expected.model))
+    assert found.preprocessing == expected.preprocessing
+    body = keras_wrn.WideResNet(16, 1)
+    with pytest.raises(InputError, match="does not hold the weights of wide_resnet16_1"):
+        keras_wrn.load_weights(body, alone)
+
+
+def test_plain_keras_reads_the_folder(folder):
+    model = keras.saving.load_model(folder)
+    expected = keras_wrn.load_trained(folder)
+    equal(values(model), values(expected.model))
+    images = keras_wrn.preprocess_input(datasets.load("digits").test.images[:4], "digits")
+    np.testing.assert_array_equal(
+        model.predict(images, verbose=0), expected.model.predict(images, verbose=0)
+    )
+
+
+def test_what_is_published_already_is_completed(folder, tmp_path):
+    """With its logits, and without them; its files and its card stay as they are."""
+    plain = tmp_path / "plain" / NAME
+    plain.mkdir(parents=True)
+    for name in ("card.json", "model.weights.h5"):
+        shutil.copy(folder / name, plain)
+    for source in (folder, plain):
+        again = publish(source, tmp_path / f"again-{source.parent.name}")
+        expected = {path.name for path in folder.iterdir()}
+        if source == plain:
+            expected -= {"history.csv", "curves.png"}
+            assert "curves.png" not in (again / "README.md").read_text()
+        assert {path.name for path in again.iterdir()} == expected
+        for name in ("card.json", "model.weights.h5", "model.safetensors", "logits.npz"):
+            assert (again / name).read_bytes() == (folder / name).read_bytes(), name
+    for words in ({"licence": "MIT"}, {"intended_use": "x"}, {"known_failures": ["x"]}):
+        with pytest.raises(InputError, match="is published already, and its card stays"):
+            publish(folder, tmp_path / "new", **words)
+    assert not (tmp_path / "new").exists()
+
+
+def test_logits_of_another_network_are_not_published(folder, tmp_path):
+    source = shutil.copytree(folder, tmp_path / "source")
+    with np.load(folder / "logits.npz") as stored:
+        wrong = (stored["logits"].argmax(axis=1) + 1) % 10
+        np.savez(source / "logits.npz", logits=stored["logits"], labels=wrong)
+    with pytest.raises(
+        InputError, match=r"a test error of 100.00% on 360 images, and the card says"
+    ):
+        publish(source, tmp_path / "new")
+    (source / "logits.npz").write_bytes(b"PK half")
+    with pytest.raises(InputError, match="logits.npz is damaged"):
+        publish(source, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_weights_of_others_are_theirs(folder, tmp_path):
+    source = shutil.copytree(folder, tmp_path / "source")
+    change_card(source, owner="torchvision")
+    with pytest.raises(InputError, match="belong to torchvision: publish your own"):
+        publish(source, tmp_path / "new")
 
 
 def test_what_is_published_loads_by_name_and_by_plain_keras(folder, tmp_path, monkeypatch):
