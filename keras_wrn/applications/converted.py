@@ -86,6 +86,15 @@ class Converted:
                 )
         return "\n".join((*lines, *self.notes))
 
+    def to_json(self) -> dict[str, Any]:
+        """The network, whose names its checkpoint had, and the notes, for JSON."""
+        return {
+            "architecture": architecture(self.model),
+            "parameters": count_parameters(self.model),
+            "dialect": self.dialect,
+            "notes": list(self.notes),
+        }
+
     def _description(self, preprocessing: Preprocessing | None, is_model: bool) -> dict[str, Any]:
         """What the file says of its network."""
         arguments = dict(self.arguments)

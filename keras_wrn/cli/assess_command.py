@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_wrn.cli.model_commands import add_model_command, load
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from keras_wrn.insight.result import Assessment
 
 OWN = "own"
+PRINT = "-"
 
 
 def add_assess(commands: Any) -> None:
@@ -69,7 +72,13 @@ def add_assess(commands: Any) -> None:
         help="ODIN's step in pixel values of 255; the paper's is 0.357 (0)",
     )
     add("--batch_size", type=int, default=250, help="images per step (250)")
-    add("--json", metavar="FILE", help="file for all figures")
+    add(
+        "--json",
+        metavar="FILE",
+        nargs="?",
+        const=PRINT,
+        help="file for all figures; without a file, print them in place of the summary",
+    )
     add("--html", metavar="FILE", help="file for the page")
     parser.set_defaults(answer=_assess)
 
@@ -85,6 +94,11 @@ def _assess(arguments: argparse.Namespace) -> str:
     if arguments.store_in and (arguments.held_out is None or others or arguments.calibrated):
         raise InputError(
             "--store_in takes the temperature of one run, not calibrated yet, on --held_out images."
+        )
+    prints, table = arguments.json == PRINT, arguments.json
+    if table and Path(table).is_dir():
+        raise InputError(
+            f"--json takes a file, or nothing at the end of the line. Received: {table}."
         )
     model, name = _ensemble(trained, others)
     where = arguments.data_dir
@@ -111,12 +125,14 @@ def _assess(arguments: argparse.Namespace) -> str:
         odin_epsilon=arguments.odin_epsilon,
         batch_size=arguments.batch_size,
         name=f"{name} on {data.name}",
-        json=arguments.json,
+        json=None if prints else table,
         html=arguments.html,
     )
-    written = [file for file in (arguments.json, arguments.html) if file]
+    written = [file for file in (None if prints else table, arguments.html) if file]
     if arguments.store_in:
         written.append(str(store_temperature(assessment.figures, trained, arguments.store_in)))
+    if prints:
+        return json.dumps(assessment.figures, indent=2)
     return "\n".join([_summary(assessment), *(f"Written: {file}" for file in written)])
 
 

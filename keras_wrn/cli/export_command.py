@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ def add_export(commands: Any) -> None:
         help="for int8: data set of the calibration images (the model's own data set)",
     )
     parser.add_argument("--data_dir", help="for int8: folder of that data set's files")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(answer=_export)
 
 
@@ -105,7 +107,10 @@ def _export(arguments: argparse.Namespace) -> str:
             quantize=arguments.quantize,
             calibration=_calibration(arguments, trained),
         )
-    return f"{trained.card['name']} written to {target}"
+    name = trained.card["name"]
+    if arguments.json:
+        return json.dumps({"name": name, "format": arguments.format, "path": str(target)})
+    return f"{name} written to {target}"
 
 
 def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:

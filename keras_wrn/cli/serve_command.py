@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,7 @@ def add_serve(commands: Any) -> None:
         "--engine", help="openvino-int8, onnx or another that the model was exported with"
     )
     parser.add_argument("--check", metavar="URL", help="of a server to compare with a model")
+    parser.add_argument("--json", action="store_true", help="of --check: print JSON")
     parser.set_defaults(answer=_serve)
 
 
@@ -67,6 +70,8 @@ def _serve(arguments: argparse.Namespace) -> str:
             raise InputError(f"--{name} is for --check; a served model is a folder.")
     if arguments.calibrated:
         raise InputError("--calibrated is for --check; export the model with it.")
+    if arguments.json:
+        raise InputError("--json is for --check; a server answers in JSON itself.")
     for name in ("poll_seconds", "max_megabytes", "max_megapixels", "max_requests"):
         if getattr(arguments, name) <= 0:
             raise InputError(f"--{name} must be above 0. Received: {getattr(arguments, name)}.")
@@ -130,4 +135,5 @@ def _check(arguments: argparse.Namespace) -> str:
     trained, files = load(arguments)
     from keras_wrn.serving.check import check_server
 
-    return check_server(arguments.check, trained, files, name=arguments.name)
+    found = check_server(arguments.check, trained, files, name=arguments.name)
+    return json.dumps(dataclasses.asdict(found)) if arguments.json else str(found)

@@ -94,6 +94,7 @@ def add_convert(commands: Any) -> None:
     parser.add_argument(
         "--preprocessing", help="a JSON file: mean, std, size, class_names; kept in the target"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(answer=_convert)
 
 
@@ -119,7 +120,8 @@ def _convert(arguments: argparse.Namespace) -> str:
         which=arguments.which,
         **options,
     )
-    return found.save(target, preprocessing)
+    text = found.save(target, preprocessing)
+    return json.dumps({"path": str(target), **found.to_json()}) if arguments.json else text
 
 
 def add_list(commands: Any) -> None:

@@ -60,7 +60,7 @@ def compute(trained: Trained, images: np.ndarray, labels: np.ndarray) -> Outputs
         softmax = keras.layers.Softmax()(network.output)
         both = keras.Model(network.input, [network.output, softmax])
     for own, value in zip(network.variables, trained.model.variables, strict=True):
-        own.assign(value)
+        own.assign(keras.ops.convert_to_numpy(value))  # a copy: a step of JAX deletes its own
     logits, probabilities = run_batches(both, images, trained.preprocessing)
     check_distribution(probabilities)
     return Outputs(logits, probabilities, labels)

@@ -45,9 +45,34 @@ class Compared:
     agreement: float
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A server that answers as the model does.
+
+    Attributes:
+        url: of the model on the server.
+        version: that answered.
+        n: images that were asked about.
+        signatures: how each signature compares.
+    """
+
+    url: str
+    version: str
+    n: int
+    signatures: tuple[Compared, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"  {one.signature_name:<16} largest difference {one.difference:.1e}, "
+            f"same class {one.agreement:.2%}"
+            for one in self.signatures
+        ]
+        return "\n".join([f"{self.url}, version {self.version}, {self.n} images", *lines])
+
+
 def check_server(
     url: str, trained: Trained, files: Sequence[str] = (), *, name: str | None = None
-) -> str:
+) -> Checked:
     """Send images to a server of TF Serving's REST interface and compare the answers.
 
     Args:
@@ -58,7 +83,7 @@ def check_server(
             that tells its names, as ours does and TF Serving does not.
 
     Returns:
-        A line for each signature, with the largest difference.
+        What was compared; as text a line for each signature, with the largest difference.
 
     Raises:
         InputError: the server cannot be asked, or it answers differently: a probability differs by
@@ -93,18 +118,13 @@ def check_server(
         found.append(_compare(f"{model_url}:predict", key, input_name, values, expected))
     if not found:
         raise InputError(f"{model_url} has no signature with an output `probabilities`.")
-    lines = [f"{model_url}, version {version}, {len(images)} images"]
-    lines += [
-        f"  {one.signature_name:<16} largest difference {one.difference:.1e}, "
-        f"same class {one.agreement:.2%}"
-        for one in found
-    ]
+    checked = Checked(model_url, str(version), len(images), tuple(found))
     if any(not one.difference <= TOLERANCE or one.agreement < 1 for one in found):
         raise InputError(
             f"The server is another model than {trained.path}, or reads images differently. "
-            + "; ".join(lines)
+            + "; ".join(str(checked).splitlines())
         )
-    return "\n".join(lines)
+    return checked
 
 
 def _model_url(url: str, name: str | None) -> str:

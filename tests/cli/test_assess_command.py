@@ -45,6 +45,19 @@ def test_assess_says_the_main_figures_and_writes_both_files(run, tmp_path, capsy
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_assess_prints_json_in_place_of_the_summary(run, tmp_path, capsys):
+    assert call("assess", run, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["model"], found["classification"]["n"]) == ("WRN-10-1 on digits", 60)
+    # A run after --json is taken for the file.
+    assert call("assess", "--json", run) == 2
+    assert "A model is needed" in capsys.readouterr().err
+    assert call("assess", "--json", run, run) == 2
+    assert f"--json takes a file, or nothing at the end of the line. Received: {run}." in (
+        capsys.readouterr().err
+    )
+
+
 def test_two_runs_are_an_ensemble(run, tmp_path, capsys):
     other = write_run(tmp_path / "other")
     assert call("assess", run, other) == 0

@@ -24,6 +24,7 @@ def call(*words):
         (["a", "--model", "16-4"], "--model is for --check; a served model is a folder."),
         (["a", "--dataset", "digits"], "--dataset is for --check; a served model is a folder."),
         (["a", "--calibrated"], "--calibrated is for --check; export the model with it."),
+        (["a", "--json"], "--json is for --check; a server answers in JSON itself."),
         (["a", "--max_requests", "0"], "--max_requests must be above 0. Received: 0."),
         (["a", "--poll_seconds", "-1"], "--poll_seconds must be above 0. Received: -1.0."),
         (["--check", "http://127.0.0.1:9"], "A model is needed"),

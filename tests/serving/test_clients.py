@@ -1,5 +1,6 @@
 """What others wrote and our examples ask the server: requests, gRPC, curl, fetch, --check."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -93,12 +94,16 @@ def test_the_client_in_javascript(server, files, best):
 
 def test_check_finds_the_same_model_and_another(server, digits, files, tmp_path):
     same = Trained(digits, {"name": "WRN-10-1", "dataset": "digits"}, DIGITS, tmp_path)
-    text = check_server(server.url, same, files)
+    checked = check_server(server.url, same, files)
+    text = str(checked)
     assert text.startswith(f"{server.url}/v1/models/digits, version 1, 2 images\n")
     found = re.findall(r"(serving_\w+) +largest difference (\S+), same class 100.00%", text)
     assert [name for name, _ in found] == ["serving_bytes", "serving_default"]
     assert all(float(difference) < 1e-6 for _, difference in found)
-    assert check_server(f"{server.url}/v1/models/digits", same, files) == text
+    assert check_server(f"{server.url}/v1/models/digits", same, files) == checked
+    values = json.loads(json.dumps(dataclasses.asdict(checked)))
+    assert (values["version"], values["n"]) == ("1", 2)
+    assert values["signatures"][0]["agreement"] == 1.0
     other = load_trained(write_run(tmp_path / "run"))
     with pytest.raises(InputError, match="another model than .*run, .*largest difference"):
         check_server(server.url, other, files)
@@ -107,7 +112,7 @@ def test_check_finds_the_same_model_and_another(server, digits, files, tmp_path)
 def test_check_sends_the_models_own_test_images(server, digits, tmp_path):
     pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
     same = Trained(digits, {"name": "WRN-10-1", "dataset": "digits"}, DIGITS, tmp_path)
-    assert "version 1, 32 images" in check_server(server.url, same, name="digits")
+    assert "version 1, 32 images" in str(check_server(server.url, same, name="digits"))
 
 
 def test_check_says_what_it_cannot_ask(server, digits, files, tmp_path):
