@@ -108,8 +108,8 @@ def add_model_command(
     parser.add_argument("--model", help="depth and width of a network, such as 16-4; see list")
     parser.add_argument(
         "--weights",
-        help="published weights, such as cifar10, a .weights.h5 file, or without --model what "
-        "convert wrote and any .keras file",
+        help="published weights, such as cifar10, a .weights.h5 or .safetensors file, or without "
+        "--model what convert wrote, what publish wrote (.safetensors) and any .keras file",
     )
     data = "data set whose statistics and classes a .weights.h5 file has (cifar10)"
     if name in ("evaluate", "assess"):
@@ -139,8 +139,8 @@ def load(arguments: argparse.Namespace, *, measures: bool = False) -> tuple[Trai
     named = arguments.model is not None or (file is not None and is_described(file))
     if arguments.weights is not None and not named:
         raise InputError(
-            "--weights needs --model, such as --model 16-4, except for a .keras file and a "
-            f".weights.h5 file that convert wrote. Received: --weights {arguments.weights}."
+            "--weights needs --model, such as --model 16-4, except for a .keras file and for what "
+            f"convert and publish wrote. Received: --weights {arguments.weights}."
         )
     if not named and not arguments.paths:
         raise InputError(f"A model is needed: {MODEL}.")
