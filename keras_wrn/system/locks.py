@@ -55,9 +55,16 @@ def exclusive(path: Path, waiting: str) -> Iterator[bool]:
 
     Yields:
         Whether the lock is held; False where the system has none.
+
+    Raises:
+        OSError: the folder cannot be written; the error names the folder.
     """
     while True:
-        with path.open("a", encoding="utf-8") as file:
+        try:
+            opened = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path.parent)) from error
+        with opened as file:
             held = _wait_for(file, waiting)
             if held and not is_at(file, path):
                 continue  # its last owner has just removed it
