@@ -77,6 +77,7 @@ def test_a_float16_file_loads_by_plain_keras(file, tmp_path):
     equal(values(plain), values(keras_wrn.WideResNet(10, 1, weights=path)))
     with h5py.File(path) as stored:
         assert stored["layers/conv2d/vars/0"].dtype == np.float16
+        assert stored["layers/conv2d_1/vars/0"].compression == "gzip"
     again = tmp_path / "again.weights.h5"
     write_float16(path, again)
     assert again.read_bytes() == path.read_bytes()
