@@ -19,17 +19,28 @@ html_title = "keras_wrn"
 html_show_sourcelink = False
 html_show_copyright = False
 html_copy_source = False
+html_static_path = ["site"]
+html_css_files = ["site.css"]
+# The default of dark pages underlines each imported name.
+pygments_dark_style = "github-dark"
+# Blocks that name no language are commands.
+highlight_language = "bash"
 templates_path = []
 # Docstrings are Google's style, with Markdown's single backquotes.
 default_role = "code"
 napoleon_numpy_docstring = False
+napoleon_use_rtype = False  # types live in signatures
 napoleon_custom_sections = [("Input and output", "params_style"), "Source", "Differs", "Input"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 80
 add_module_names = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
+nb_merge_streams = True
+nb_render_markdown_format = "myst"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 # Files of the repository that pages link to are not pages of the site.
