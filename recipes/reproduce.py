@@ -23,7 +23,7 @@ from absl import flags
 
 from keras_wrn.cli import program
 from keras_wrn.errors import InputError
-from keras_wrn.paper import comparison, figures, hours, jobs, reproduction, step_time
+from keras_wrn.paper import comparison, figures, hours, jobs, page, reproduction, step_time
 from keras_wrn.paper.scale import Scale, parse_scale
 from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.system.files import write_json, write_whole
@@ -156,9 +156,9 @@ def show(report: comparison.Report) -> None:
     options = flags.FLAGS
     print(comparison.as_markdown(report), end="")
     if options.markdown:
-        page = Path(options.markdown)
-        text = comparison.document(report, page.parent, shlex.join(sys.argv[1:]))
-        write_whole(page, lambda part: part.write_text(text, encoding="utf-8"))
+        file = Path(options.markdown)
+        text = page.document(report, file.parent, shlex.join(sys.argv[1:]))
+        write_whole(file, lambda part: part.write_text(text, encoding="utf-8"))
     folder = report.workdir / report.scale.folder if report.scale else report.workdir
     results = Path(options.json or folder / "results.json")
     if options.json or not (options.table or options.time):

@@ -44,7 +44,13 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_every_link_leads_to_a_file():
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+    docs = ROOT / "docs"
+    pages = [
+        path
+        for folder in (docs, docs / "howto", docs / "tutorials")
+        for path in folder.glob("*.md")
+    ]
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages):
         text = page.read_text(encoding="utf-8")
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)|<img src=\"([^\"]+)\"", text)
         lost = [

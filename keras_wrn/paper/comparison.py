@@ -18,18 +18,6 @@ from keras_wrn.system import markdown
 
 COMMAND = "python recipes/reproduce.py"
 NOT_MEASURED = "not measured"
-_HEAD = """# The paper's experiments
-
-What the paper reports, and what this package reaches with the paper's recipe. Each row is one
-system of a table, trained as the paper's section 3 says and evaluated on the whole test set after
-its last epoch. A row without a run says "not measured". The last column is the command that trains
-the row, or resumes it. With `--scale digits` or `--scale 0.01` it trains a smaller version, in a
-folder of its own. Rows with the same recipe share their runs. "Built" are the trainable parameters
-of the network as the package builds it, which `--dry_run` counts; "the paper's figure only" marks
-networks that the package does not build.
-
-<!-- Generated: `{command}`. Do not edit. -->
-"""
 _WIDTH = 110  # characters in a line of a paragraph
 
 
@@ -146,10 +134,10 @@ def as_markdown(report: Report, relative_to: Path | None = None) -> str:
             "of the same image size nearest in multiply-adds. "
             f"Timed: {'; '.join(timed)}; on {'; '.join(places)}."
         )
-    return "\n".join(map(_wrap, "\n\n".join(parts).splitlines())) + "\n"
+    return "\n".join(map(wrap, "\n\n".join(parts).splitlines())) + "\n"
 
 
-def _wrap(line: str) -> str:
+def wrap(line: str) -> str:
     """Break a line of prose; lines of tables, pictures, headings and commands stay whole."""
     if line.startswith(("|", "!", "#")) or line.endswith("`"):
         return line
@@ -157,19 +145,6 @@ def _wrap(line: str) -> str:
     return textwrap.fill(
         line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
-
-
-def document(report: Report, folder: Path, arguments: str) -> str:
-    """Write a page for readers: `as_markdown` with a head, and commands for their own runs.
-
-    Args:
-        report: of `report_on`.
-        folder: the page's folder.
-        arguments: of the program that writes the page.
-    """
-    *paragraphs, generated = _HEAD.format(command=f"{COMMAND} {arguments}").splitlines()
-    head = "\n".join([*paragraphs, _wrap(generated)])
-    return f"{head}\n\n{as_markdown(dataclasses.replace(report, home=Path(WORKDIR)), folder)}"
 
 
 def _table(report: Report, outcomes: Sequence[Outcome]) -> str:

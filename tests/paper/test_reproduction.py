@@ -10,7 +10,7 @@ import pytest
 from paper_runs import row_of, write_card
 
 from keras_wrn.errors import InputError, Interrupted
-from keras_wrn.paper import comparison, hours, jobs, reproduction
+from keras_wrn.paper import comparison, hours, jobs, page, reproduction
 from keras_wrn.paper import scale as scaled_down
 from keras_wrn.paper.scale import Scale, parse_scale
 from keras_wrn.paper.tables import ROWS
@@ -166,13 +166,23 @@ def test_peers_and_missing_runs_say_so(tmp_path):
     assert text.count("| not measured |") == 15 + 5
     assert f"`python recipes/coco.py --workdir {tmp_path}/table9/34-2-coco/seed1`" in text
     assert f"`table5 --rows 28-10 --datasets cifar100 --workdir {tmp_path}`" in text
-    page = comparison.document(
-        comparison.report_on(reproduction.select(["all"]), [], tmp_path), tmp_path, "all --table"
-    )
-    assert "<!-- Generated: `python recipes/reproduce.py all --table`. Do not edit. -->" in page
-    assert "`python recipes/coco.py --workdir runs/reproduction/table9/34-2-coco/seed1`" in page
-    assert "`table5 --rows 28-10 --datasets cifar100`" in page
+    report = comparison.report_on(reproduction.select(["all"]), [], tmp_path)
+    shown = page.document(report, tmp_path, "all --table")
+    assert "<!-- Generated: `python recipes/reproduce.py all --table`. Do not edit. -->" in shown
+    assert "`python recipes/coco.py --workdir runs/reproduction/table9/34-2-coco/seed1`" in shown
+    assert "`table5 --rows 28-10 --datasets cifar100`" in shown
     assert "trained here by this paper's recipe" in text
+
+
+def test_the_page_says_first_what_was_trained(tmp_path):
+    rows = reproduction.select(["table4"], ["40-1", "16-8"])
+    report = comparison.report_on(rows, [], tmp_path)
+    assert "\n\nTrained here: 0 of 4 rows. The others say" in page.document(report, tmp_path, "")
+    for seed, error in ((1, 6.5), (2, 7.0)):
+        write_card(tmp_path, row_of("table4", "40-1"), seed, error)
+    text = page.document(comparison.report_on(rows, [], tmp_path), tmp_path, "").replace("\n", " ")
+    assert "Trained here: 1 of 4 rows. WRN-40-1 on cifar10 (Table 4) has " in text
+    assert "6.75 (6.50 to 7.00) %, n = 2; the paper 6.85 %, n = 5. The others say" in text
 
 
 def test_hours_come_from_a_measured_speed(tmp_path):
