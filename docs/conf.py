@@ -43,8 +43,6 @@ nb_merge_streams = True
 nb_render_markdown_format = "myst"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
-# Files of the repository that pages link to are not pages of the site.
-suppress_warnings = ["myst.xref_missing"]
 
 # A page for each published network, from the README that stands beside its weights.
 PUBLISHED = Path(__file__).with_name("published")
