@@ -4,7 +4,7 @@ BIN = .venv/bin
 JAX = .venv-jax/bin
 BENCH = $(BIN)/python benchmarks
 QUIET = --quiet --disable-pip-version-check
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo test test-tensorflow test-jax check docs bench clean
 

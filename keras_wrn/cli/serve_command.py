@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from keras_wrn.cli.model_commands import MODEL, add_model_command, load
 from keras_wrn.cli.program import start_keras
 from keras_wrn.errors import InputError
+from keras_wrn.system.backend import require_packages
 
 if TYPE_CHECKING:
     import argparse
 
     from keras_wrn.serving.server import Ports
+
+PACKAGES = ("orjson", "prometheus_client", "starlette", "uvicorn")  # for REST and the page
 
 
 def add_serve(commands: Any) -> None:
@@ -75,6 +78,7 @@ def _serve(arguments: argparse.Namespace) -> str:
     for name in ("poll_seconds", "max_megabytes", "max_megapixels", "max_requests"):
         if getattr(arguments, name) <= 0:
             raise InputError(f"--{name} must be above 0. Received: {getattr(arguments, name)}.")
+    require_packages(PACKAGES, "Serving")
     start_keras()
     from absl import logging
 

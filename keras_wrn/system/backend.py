@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_wrn.errors import InputError
@@ -86,6 +86,20 @@ def import_package(module: str, package: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InputError(not_installed(purpose, package)) from error
+
+
+def require_packages(packages: Sequence[str], purpose: str) -> None:
+    """Check that packages, whose modules have their names, are installed; none is imported.
+
+    Raises:
+        InputError: some are not; the message names all of them, and the command that installs them.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"{purpose} needs {', '.join(missing)}, not installed here. "
+            f"Run: pip install {' '.join(missing)}"
+        )
 
 
 def not_installed(purpose: str, package: str) -> str:

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 from background_server import Doubler, write_version
 
+from keras_wrn.cli import serve_command
 from keras_wrn.cli.main import main, parse
 
 NEEDED = ("starlette", "uvicorn", "orjson", "prometheus_client", "tensorflow")
@@ -51,6 +52,17 @@ def test_mistakes_about_versions_are_one_sentence(words, sentence, tmp_path, cap
     assert sentence in capsys.readouterr().err
     assert call(tmp_path / "wrn" / "1") == 2
     assert "must hold a model, folders 1, 2, ..." in capsys.readouterr().err
+
+
+def test_all_packages_that_are_missing_are_named_at_once(tmp_path, monkeypatch, capsys):
+    find, gone = importlib.util.find_spec, ("uvicorn", "orjson")
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name in gone else find(name, *rest)
+    )
+    names = [name for name in serve_command.PACKAGES if name in gone or name in MISSING]
+    assert call(tmp_path) == 2
+    wanted = f"Serving needs {', '.join(names)}, not installed here. "
+    assert f"{wanted}Run: pip install {' '.join(names)}\n" in capsys.readouterr().err
 
 
 @needs_extra
