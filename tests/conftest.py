@@ -20,6 +20,8 @@ from keras.src.backend.common import global_state
 
 # Files of ten seconds and more, the longest first: no worker shall be left alone with one.
 SLOWEST = (
+    "tests/test_docs.py",
+    "tests/test_howto.py",
     "training/test_devices.py",
     "detection/test_training.py",
     "training/test_imagenet_feed.py",

@@ -21,13 +21,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "howto"
 # The backends that a page is for, and the packages that it needs beside them.
 NEEDS = {
-    "cluster": (("tensorflow",), ()),
-    "export": (("tensorflow",), ("tf2onnx", "onnxruntime")),
+    "cluster": (("tensorflow",), ("sklearn",)),
+    "export": (("tensorflow",), ("sklearn", "tensorflow_serving", "tf2onnx", "onnxruntime")),
     "folder": (("tensorflow", "jax"), ()),
-    "gpus": (("jax",), ()),
-    "publish": (("tensorflow", "jax"), ()),
-    "quantise": (("tensorflow",), ("ai_edge_litert", "openvino")),
-    "resume": (("tensorflow", "jax"), ()),
+    "gpus": (("jax",), ("sklearn",)),
+    "publish": (("tensorflow", "jax"), ("sklearn", "matplotlib")),
+    "quantise": (("tensorflow",), ("sklearn", "ai_edge_litert", "openvino")),
+    "resume": (("tensorflow", "jax"), ("sklearn",)),
 }
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INTERRUPT = "^C\n"
@@ -61,7 +61,7 @@ def in_bash(script, *, interrupted=False):
     history = Path("RUN", "history.csv")
     while interrupted and not (history.exists() and len(history.read_text().splitlines()) > 1):
         assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+        time.sleep(0.005)
     if interrupted:
         process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=300)
