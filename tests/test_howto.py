@@ -92,6 +92,7 @@ def check(command, wanted, found, status):
 def run_block(block, capsys):
     """Run a console block: ours here, others in Bash, a command that is interrupted alone."""
     parts = steps(block)
+    assert parts, block
     if all(re.match("keras-wrn |ls ", command) for command, _ in parts):
         for command, wanted in parts:
             check(command, wanted, *here(command, capsys))
