@@ -42,7 +42,8 @@ WITH_PYTHON = [
     path.stem for path in PAGES if path.parent == DOCS and PYTHON.search(path.read_text("utf-8"))
 ]
 OPTIONAL = {"logging_and_sweeps": "optuna", "assessment": "matplotlib", "robustness": "scipy"}
-NOT_RUN = "import torch"  # a block for KERAS_BACKEND=torch
+# Blocks for KERAS_BACKEND=torch, and for a network connection.
+NOT_RUN = re.compile("^import (torch|huggingface_hub)", re.MULTILINE)
 
 
 def few_images(name, *arguments, **options):
@@ -67,8 +68,9 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     if page in OPTIONAL:
         pytest.importorskip(OPTIONAL[page], reason=f"{OPTIONAL[page]} is not installed")
     blocks = PYTHON.findall((DOCS / f"{page}.md").read_text("utf-8"))
-    blocks = [block for block in blocks if NOT_RUN not in block]
-    assert blocks
+    blocks = [block for block in blocks if not NOT_RUN.search(block)]
+    if not blocks:
+        pytest.skip("its Python needs a network connection")
     exec("\n".join(blocks), {})
 
 
