@@ -1,17 +1,13 @@
-"""Callbacks of a run: velocity reset, step clock, moving average, TensorBoard."""
+"""Callbacks of a run: velocity reset, step clock, moving average."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from absl import logging
 
-from keras_wrn.system.backend import tensorflow_installed
-from keras_wrn.training.devices import to_numpy
+from keras_wrn.training.devices import settle, to_numpy
 
-LOG_FOLDER = "logs"
 EVERY = 10  # steps between updates of the average, which spreads their cost
 
 
@@ -90,41 +86,10 @@ class WeightAverage(keras.callbacks.Callback):
         self.step += 1
         if self.step % EVERY:
             return
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
+        settle(self.model)
         updates = self.step / EVERY
         kept = min(self.decay**EVERY, (1 + updates) / (10 + updates))
         self.weights = [
             average + (1 - kept) * (to_numpy(variable) - average)
             for average, variable in zip(self.weights, self.network.weights, strict=True)
         ]
-
-
-def tensorboard(workdir: Path, samples: np.ndarray | None) -> list[keras.callbacks.Callback]:
-    """Make TensorBoard's callback and log augmented images; an empty list if it cannot write.
-
-    Args:
-        workdir: the run folder; the logs go to logs/ in it.
-        samples: uint8 (n, height, width, 3), augmented images to log at the start of a run.
-    """
-    if not tensorflow_installed():
-        logging.info("TensorFlow is not installed: history.csv is written, TensorBoard logs not")
-        return []
-    import tensorflow as tf
-
-    folder = workdir / LOG_FOLDER
-    try:
-        if samples is not None:
-            with tf.summary.create_file_writer(str(folder / "train")).as_default():
-                tf.summary.image("augmented", samples, step=0, max_outputs=len(samples))
-        return [_TensorBoard(str(folder), write_graph=False)]
-    except ModuleNotFoundError as error:
-        logging.info("%s is not installed: TensorBoard logs are not written", error.name)
-        return []
-
-
-class _TensorBoard(keras.callbacks.TensorBoard):
-    """Keras' callback, but it leaves the rate to `RunKeeper`, which logs the last step's."""
-
-    def _collect_learning_rate(self, logs: dict[str, Any]) -> dict[str, Any]:
-        return logs

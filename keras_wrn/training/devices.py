@@ -10,8 +10,11 @@ from absl import logging
 from keras import ops
 
 from keras_wrn.errors import InputError
+from keras_wrn.training.losses import ConfusionMatrix
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.workers import cluster
+
+MOST_CLASSES = 1000  # of a confusion matrix: as many rows and columns of pixels on a screen
 
 
 class ReplicatedModel(keras.Model):
@@ -24,7 +27,25 @@ class ReplicatedModel(keras.Model):
     On several machines Keras takes the mean of a step's figures over their first axis
     (`reduce_per_replica` there), which a number does not have; here it gets one
     (keras-team/keras#20585).
+
+    Attributes:
+        confusion: counts the images of the last validation by true and predicted class; None for
+            more than 1,000 classes.
     """
+
+    confusion: ConfusionMatrix | None = None
+    _validates = False
+
+    def count_confusions(self, classes: int) -> None:
+        """Let each validation count its images in `confusion`."""
+        if classes <= MOST_CLASSES:
+            self.confusion = ConfusionMatrix(classes)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Update the metrics; of a validation, the confusion matrix too."""
+        if self.confusion is not None and self._validates:
+            self.confusion.update_state(y, y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def train_step(self, *arguments: Any) -> Any:
         """Take a step."""
@@ -32,7 +53,11 @@ class ReplicatedModel(keras.Model):
 
     def test_step(self, *arguments: Any) -> Any:
         """Evaluate a batch."""
-        return across_workers(super().test_step(*arguments))
+        self._validates = True  # while the step is traced
+        try:
+            return across_workers(super().test_step(*arguments))
+        finally:
+            self._validates = False
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         if self._distribute_strategy is None:
@@ -70,6 +95,12 @@ def to_numpy(variable: Any) -> np.ndarray:
     value = variable.value
     # NumPy cannot read a mirrored scalar inside the scope of its strategy.
     return value.numpy() if keras.config.backend() == "tensorflow" else ops.convert_to_numpy(value)
+
+
+def settle(model: keras.Model) -> None:
+    """In the middle of `fit`, give a model's variables their values, which JAX keeps apart."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
 
 
 def draw_apart(model: keras.Model) -> None:

@@ -67,6 +67,35 @@ def student_error(y_true: Any, y_pred: Any) -> Any:
 student_error.__name__ = "error"
 
 
+class ConfusionMatrix(keras.metrics.Metric):
+    """Count images by true and predicted class, on the device; shows nothing by itself.
+
+    Args:
+        classes: number of classes. Of wider logits the first ones count, the student's.
+
+    Attributes:
+        counts: float32 (classes, classes); row i, column j: images of class i taken for j.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(name="confusion")
+        self.classes = classes
+        self.counts = self.add_variable((classes, classes), "zeros", "float32", name="counts")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch: labels (n,) or (n, 1), and logits (n, classes or more)."""
+        taken_for = ops.argmax(y_pred[:, : self.classes], axis=-1)
+        pairs = ops.cast(ops.reshape(y_true, [-1]), "int32") * self.classes
+        pairs = pairs + ops.cast(taken_for, "int32")
+        one = ops.ones_like(pairs, "float32")
+        added = ops.segment_sum(one, pairs, num_segments=self.classes**2)
+        self.counts.assign_add(ops.reshape(added, (self.classes, self.classes)))
+
+    def result(self) -> dict[str, Any]:
+        """Return no figure: a matrix fits neither a log line nor history.csv."""
+        return {}
+
+
 def _shares(y_true: Any, y_pred: Any) -> Any:
     """Convert labels (n,) or (n, 1) to shares of classes (n, classes); keep shares."""
     classes = y_pred.shape[-1]

@@ -47,7 +47,7 @@ class TrainingModel:
     clone: keras.Model
     optimizer: keras.optimizers.Optimizer
     teacher: keras.Model | None = None
-    model: keras.Model = field(init=False)
+    model: ReplicatedModel = field(init=False)
     front: keras.Model = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +97,7 @@ class TrainingModel:
             self.model = SharpnessAwareModel(self.front, self.clone, self.recipe.sam)
         else:
             self.model = ReplicatedModel(images, self._logits(x), name="training_model")
+        self.model.count_confusions(self.clone.output_shape[-1])
         loss, error = losses.cross_entropy(self.recipe.label_smoothing), losses.error
         if self.teacher is not None:
             loss = losses.distillation(loss, self.recipe.teacher_share, self.recipe.temperature)

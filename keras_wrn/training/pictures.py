@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from keras_wrn.images.preprocessing import Preprocessing
 
 _COLUMNS = 6  # images in a row of the sheet
+_WRITTEN = 24  # maximum number of classes whose counts are written
 _LEVELS = 6  # maximum number of learning rates that each get a tick
 _TRAIN, _TEST, _WRONG, _QUIET = "#7a8ba3", "#1f4e9c", "#c1272d", "#555555"
 
@@ -183,6 +186,66 @@ def prediction_sheet(
                 linespacing=1.15,
             )
     return save(figure, Path(png))
+
+
+def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Draw a confusion matrix: the stronger a colour, the larger the share of its row.
+
+    Args:
+        counts: integers (classes, classes): row i, column j: images of class i taken for j.
+            They are written into the cells of 24 classes or fewer.
+        names: of the classes.
+
+    Returns:
+        The picture, uint8 (height, width, 3).
+
+    Raises:
+        InputError: matplotlib is not installed.
+
+    Example:
+        >>> confusion_matrix(np.array([[9, 1], [0, 10]]), ("cat", "dog")).dtype
+        dtype('uint8')
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    wrong = shares * (1 - np.eye(len(counts)))
+    figure = new_figure(4.8, 4.8, "")  # small: TensorBoard shows it in a card
+    axes = figure.subplots()
+    # Mistakes are few beside hits, so the scale ends at the largest share of mistakes.
+    axes.imshow(wrong, cmap="Reds", vmin=0, vmax=max(wrong.max(), 1e-9))
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    error = 1 - np.trace(counts) / max(1, counts.sum())
+    axes.set_title(f"{counts.sum():,} images, error {error:.2%}", loc="left")
+    if len(counts) <= _WRITTEN:
+        short = [_short(name) for name in names]
+        axes.set_xticks(range(len(short)), short, rotation=45, ha="right")
+        axes.set_yticks(range(len(short)), short)
+        for row, column in np.argwhere(counts):
+            strong = wrong[row, column] > 0.6 * wrong.max()
+            colour = _TEST if row == column else "white" if strong else "black"
+            text = f"{counts[row, column]:,}"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+
+
+def tiled(images: np.ndarray) -> np.ndarray:
+    """Put images (n, height, width, channels) side by side, in rows of equal length; black fills.
+
+    Example:
+        >>> tiled(np.zeros((16, 32, 32, 3), "uint8")).shape
+        (128, 128, 3)
+    """
+    n, height, width, channels = images.shape
+    columns = math.ceil(n**0.5)
+    rows = math.ceil(n / columns)
+    sheet = np.zeros((rows * columns, height, width, channels), images.dtype)
+    sheet[:n] = images
+    sheet = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return sheet.reshape(rows * height, columns * width, channels)
 
 
 def _measured_on(history: Path) -> str:

@@ -20,6 +20,7 @@ from keras_wrn.system.files import read_json, sha256, write_json, write_whole
 from keras_wrn.training import callbacks as run_callbacks
 from keras_wrn.training import pictures, run_folder, run_keeper, workers
 from keras_wrn.training.batches import untuned
+from keras_wrn.training.board import log_result, open_board
 from keras_wrn.training.devices import FirstStatistics, device_scope, draw_apart
 from keras_wrn.training.feeds import Feed, open_feed
 from keras_wrn.training.model import TrainingModel, build, network_card
@@ -208,9 +209,7 @@ def _watchers(
     samples = None
     if keeper.step == 0:  # on every worker, because it draws
         samples = training_model.augmented(next(iter(feed.stream(0)))[0][:SAMPLE_IMAGES])
-    return watchers + (
-        run_callbacks.tensorboard(keeper.workdir, samples) if workers.is_chief() else []
-    )
+    return watchers + open_board(training_model, keeper, samples)
 
 
 def _finish(
@@ -249,6 +248,7 @@ def _finish(
     )
     if pictures.can_draw():
         _draw(network, workdir, feed, f"{card.name} on {card.dataset}")
+    log_result(workdir, card.metrics or {}, recipe.epochs)
     write_json(workdir / CARD_FILE, card.to_dict())
     run_folder.forget_state(workdir)
     return read_json(workdir / CARD_FILE)

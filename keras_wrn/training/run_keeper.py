@@ -15,7 +15,7 @@ from keras import ops
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.training import run_folder
 from keras_wrn.training.callbacks import WeightAverage
-from keras_wrn.training.devices import to_numpy
+from keras_wrn.training.devices import settle, to_numpy
 from keras_wrn.training.workers import AGREED_EVERY, agreed_signal, cluster, is_chief
 
 HISTORY_COLUMNS = tuple(
@@ -219,8 +219,7 @@ class RunKeeper(keras.callbacks.Callback):
         self._last_save = time.monotonic()
         if not is_chief():
             return
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
+        settle(self.model)
         arrays = [to_numpy(variable) for variable in _state_variables(self.model)]
         for array in arrays:
             if array.dtype.kind == "f" and not np.isfinite(array).all():

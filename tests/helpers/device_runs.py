@@ -29,6 +29,7 @@ if ON_TENSORFLOW:
 from absl import logging
 from alike_recipe import ALIKE
 
+from keras_wrn.training import pictures
 from keras_wrn.training import run as training
 from keras_wrn.training.run_keeper import RunKeeper
 
@@ -56,8 +57,14 @@ def fit_and_show_seeds(training_model, *rest):
     print(json.dumps({"seeds": [[np.array(copy).tolist() for copy in group] for group in copies]}))
 
 
+def show_matrix(counts, names):
+    print(json.dumps({"confusion": counts.tolist()}))
+    return np.zeros((1, 1, 3), np.uint8)
+
+
 if __name__ == "__main__":
     logging.set_verbosity("info")
+    pictures.confusion_matrix = show_matrix
     training._draw, training._fit = lambda *_: None, fit_and_show_seeds
     for task in sys.argv[3:]:
         recipe = {"alike": ALIKE, "sam": SAM}.get(task, KILLED)

@@ -47,9 +47,10 @@ def compared(count):
 def one(tmp_path_factory):
     """The folder of the runs on one device."""
     folder = tmp_path_factory.mktemp("one")
-    program = run(1, folder, "alike", *(["sam"] if ON_TENSORFLOW else []))
+    program = run(1, folder, *(["sam"] if ON_TENSORFLOW else []), "alike")
     assert program.returncode == 0, program.stderr
     assert "devices" not in program.stderr
+    (folder / "printed").write_text(program.stdout, encoding="utf-8")
     return folder
 
 
@@ -106,6 +107,23 @@ def test_several_devices_train_and_validate_as_one_does(one, several):
         np.testing.assert_allclose(array, reference[name], atol=2e-3, err_msg=name)
     # Sums over several devices round differently: these were not all runs on one.
     assert any((reference[name] != array).any() for name, array in arrays.items())
+
+
+def confusions(printed):
+    """The matrices of all validations."""
+    lines = [line for line in printed.splitlines() if line.startswith('{"confusion"')]
+    return [np.array(json.loads(line)["confusion"]) for line in lines]
+
+
+def test_several_devices_count_every_image_once(one, several):
+    """In the confusion matrix that TensorBoard gets."""
+    count, _, printed = several
+    ours, theirs = confusions(printed)[-1], confusions((one / "printed").read_text("utf-8"))
+    assert ours.sum() == 361
+    theirs = theirs[0 if compared(count) == "sam" else -1]
+    assert np.trace(ours) == np.trace(theirs)
+    # Rounding may move an image that lies between two classes.
+    assert np.abs(ours - theirs).sum() <= 4
 
 
 def test_the_card_says_whose_statistics_are_kept(several):

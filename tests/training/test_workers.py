@@ -56,7 +56,8 @@ def history(folder):
 
 @pytest.mark.slow
 def test_two_workers_train_and_validate_as_one_process_does(tmp_path):
-    assert run(tmp_path / "two", "sam")[0] == [0, 0]
+    statuses, logs = run(tmp_path / "two", "sam")
+    assert statuses == [0, 0]
     assert run(tmp_path / "one", "sam", count=1)[0] == [0]
     [ours], [theirs] = history(tmp_path / "two" / "sam"), history(tmp_path / "one" / "sam")
     for key in ("loss", "error", "val_error"):
@@ -64,6 +65,10 @@ def test_two_workers_train_and_validate_as_one_process_does(tmp_path):
     assert float(ours["val_loss"]) == pytest.approx(float(theirs["val_loss"]), rel=1e-3)
     card = json.loads((tmp_path / "two" / "sam" / "card.json").read_text())
     assert card["hardware"].startswith("2 workers, the first of ")
+    # Each image of the validation is in the confusion matrix once, which all workers know.
+    found = [line for log in logs for line in log.splitlines() if line.startswith('{"confusion"')]
+    ours, theirs = (json.loads(line)["confusion"] for line in found)
+    assert ours == theirs and sum(map(sum, ours)) == 361
 
 
 @pytest.mark.slow
