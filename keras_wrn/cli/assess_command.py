@@ -52,7 +52,7 @@ def add_assess(commands: Any) -> None:
         "--store_in",
         metavar="FOLDER",
         help="write the temperature of --held_out into the card of this folder: the run itself, or "
-        "published weights of the same recipe",
+        "a run or published weights of the same recipe without held_out",
     )
     add("--corruptions", action="store_true", help="the 15 of CIFAR-10-C, at 5 severities")
     add("--attacks", action="store_true", help="FGSM and PGD-20 of 8/255")
@@ -89,12 +89,17 @@ def _assess(arguments: argparse.Namespace) -> str:
     from keras_wrn.insight.assessment import assess
     from keras_wrn.insight.corruptions import CORRUPTIONS
     from keras_wrn.insight.out_sets import load_out_sets
-    from keras_wrn.insight.temperature_card import store_temperature
+    from keras_wrn.release.temperature import card_for_temperature, store_temperature
 
-    if arguments.store_in and (arguments.held_out is None or others or arguments.calibrated):
-        raise InputError(
-            "--store_in takes the temperature of one run, not calibrated yet, on --held_out images."
-        )
+    if arguments.store_in:
+        changed = arguments.calibrated or arguments.flip or arguments.dropout_passes
+        if arguments.held_out is None or others or changed:
+            raise InputError(
+                "--store_in takes the temperature of one run on --held_out images, as the run is: "
+                "without --calibrated, --flip and --dropout_passes."
+            )
+        # Before minutes of measuring.
+        card_for_temperature(trained, arguments.store_in)
     prints, table = arguments.json == PRINT, arguments.json
     if table and Path(table).is_dir():
         raise InputError(

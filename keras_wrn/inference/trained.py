@@ -87,9 +87,8 @@ def temperature_of(card: dict[str, Any], folder: Path) -> float:
     """The temperature in the card of a folder; raises InputError if it has none."""
     if (fitted := card.get("temperature")) is None:
         raise InputError(
-            f"{folder / CARD_FILE} has no temperature. Fit one to images that the network was not "
-            f"trained on: keras-wrn assess {folder} --held_out DATASET "
-            f"--store_in {folder}"
+            f"{folder / CARD_FILE} has no temperature. Fit one to training images that a run of "
+            f"the same recipe held out: keras-wrn assess RUN --held_out own --store_in {folder}"
         )
     value = fitted.get("value")
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:

@@ -127,6 +127,8 @@ def assess(
     held = None
     if held_out is not None:
         held_images, held_labels = _checked_data(held_out, network, "held_out")
+        if np.array_equal(held_images, images):
+            raise InputError("`held_out` must be other images than `data`. Received: the same.")
         held = read(reader, held_images).logits, held_labels
     held_probabilities = None if held is None else (softmax(held[0]), held[1])
     bars = [bar._asdict() for bar in reliability(probabilities, labels)]

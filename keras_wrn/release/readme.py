@@ -47,6 +47,7 @@ def readme(card: Card, *, has_curves: bool = True, repository: str | None = None
         "comes with keras_wrn, or lies in `~/.keras/keras_wrn`.",
         f"## Intended use\n\n{card.intended_use}",
         "## Known failures\n\n" + "\n".join(f"- {line}" for line in card.known_failures or ()),
+        *([_temperature(card.temperature)] if card.temperature else []),
         "## Preprocessing\n\n" + _preprocessing(card.preprocessing),
         "## Training\n\n" + _training(card),
     ]
@@ -86,6 +87,17 @@ def _use(card: Card, repository: str | None) -> str:
         "probabilities = trained.model.predict(images)",
     ]
     return "\n".join(lines)
+
+
+def _temperature(fitted: dict[str, Any]) -> str:
+    nll, ece = fitted["nll"], fitted["ece"]
+    return (
+        f"## Temperature\n\n{fitted['value']:.4g}, fitted on {fitted['fitted_on']}. On "
+        f"{fitted['measured_on']}, it changes the NLL from {nll['before']:.4f} to "
+        f"{nll['after']:.4f} and the ECE from {_percent(ece['before'])} to "
+        f"{_percent(ece['after'])}. The figures above are without it: `predict` and `export` take "
+        "it with `--calibrated`."
+    )
 
 
 def _preprocessing(values: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ class Card:
     preprocessing: dict  # see `Preprocessing.to_card`
     metrics: dict | None = None  # "n" images; "error", "top5_error", "nll", "ece": 0 to 1
     metrics_of: str | None = None  # TEST_SET (if None) or HELD_OUT
-    temperature: dict | None = None  # "value", that logits are divided by, and "fitted_on"
+    temperature: dict | None = None  # "value", that logits are divided by; `store_temperature`
     parameters: int | float | None = None  # how many are trainable
     weights_sha256: str | None = None  # of model.weights.h5; only None until it exists
     # The run.

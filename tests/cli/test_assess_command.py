@@ -91,6 +91,8 @@ def test_the_temperature_is_fitted_to_what_the_recipe_held_out(run, tmp_path, ca
 def test_a_temperature_of_halves_is_not_stored(run, capsys):
     assert call("assess", run, "--store_in", run) == 2
     assert "on --held_out images" in capsys.readouterr().err
+    assert call("assess", run, "--held_out", "own", "--flip", "--store_in", run) == 2
+    assert "without --calibrated, --flip" in capsys.readouterr().err
 
 
 def test_a_mistake_is_a_sentence(run, capsys):

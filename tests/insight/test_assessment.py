@@ -134,6 +134,11 @@ def test_held_out_and_training_images_take_the_place_of_halves(model):
         assert "temperature" in temperature["reason"]
 
 
+def test_the_images_that_are_reported_are_not_held_out(model):
+    with pytest.raises(InputError, match="`held_out` must be other images than `data`"):
+        keras_wrn.assess(model, (IMAGES, LABELS), DIGITS, held_out=(IMAGES, LABELS))
+
+
 def test_odin_steps_towards_what_the_network_sees(model):
     reader = open_reader(model, DIGITS, batch_size=16)
     changed = perturb(reader, IMAGES[:20], 2.0)
