@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from keras_wrn.inference.trained import Trained
-    from keras_wrn.insight.result import Assessment
+    from keras_wrn.insight.sections import Assessment
 
 OWN = "own"
 PRINT = "-"

@@ -6,27 +6,25 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_wrn.errors import InputError
+from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
 from keras_wrn.inference.evaluation import checked_labels
 from keras_wrn.inference.trained import Trained
 from keras_wrn.insight import sections
+from keras_wrn.insight.attacks import robust_error
 from keras_wrn.insight.calibration import calibration, reliability, softmax
+from keras_wrn.insight.corruptions import corruption_figures
 from keras_wrn.insight.out_sets import load_out_sets
-from keras_wrn.insight.outputs import open_reader, read
+from keras_wrn.insight.outputs import Outputs, Reader, open_reader, read
 from keras_wrn.insight.page import write_page
-from keras_wrn.insight.result import Assessment
-from keras_wrn.insight.selective import conformal_figures
+from keras_wrn.insight.sections import Assessment
 from keras_wrn.system.files import write_json
 from keras_wrn.system.machine import conditions
-
-if TYPE_CHECKING:
-    import keras
-
-    from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing
 
 Labelled = tuple[np.ndarray, np.ndarray]
 LEAST = 20  # images, so that each half can be fitted to
@@ -118,19 +116,12 @@ def assess(
         dropout_passes=dropout_passes,
         seed=seed,
     )
-    order = np.random.default_rng(seed).permutation(len(labels))
-    halves = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
     names = statistics.class_names or tuple(str(i) for i in range(network.output_shape[-1]))
 
     outputs = read(reader, images)
     probabilities = softmax(outputs.logits)
-    held = None
-    if held_out is not None:
-        held_images, held_labels = _checked_data(held_out, network, "held_out")
-        if np.array_equal(held_images, images):
-            raise InputError("`held_out` must be other images than `data`. Received: the same.")
-        held = read(reader, held_images).logits, held_labels
-    held_probabilities = None if held is None else (softmax(held[0]), held[1])
+    held = _read_other(reader, held_out, "held_out", images)
+    folds = sections.make_folds(outputs, labels, held, seed)
     bars = [bar._asdict() for bar in reliability(probabilities, labels)]
     figures: dict[str, Any] = {
         "model": name or own_name,
@@ -138,36 +129,38 @@ def assess(
         "averaged_over": {"flip": flip, "dropout_passes": dropout_passes},
         "classification": sections.classification(probabilities, labels, names),
         "calibration": {**calibration(probabilities, labels), "reliability": bars},
-        "temperature": sections.temperature(outputs.logits, labels, held, halves),
+        "temperature": sections.temperature(outputs.logits, labels, folds),
         "selective": sections.selective(probabilities, labels),
-        "conformal": conformal_figures(probabilities, labels, held_probabilities, halves=halves),
+        "conformal": sections.conformal(probabilities, labels, folds),
     }
     scores: dict[str, dict[str, np.ndarray]] = {}
     if sets:
-        fitted = None
-        if train is not None:
-            train_images, train_labels = _checked_data(train, network, "train")
-            fitted = read(reader, train_images), train_labels
+        trained = _read_other(reader, train, "train", images)
         figures["out_of_distribution"], scores = sections.out_of_distribution(
             reader,
             images,
             outputs,
-            labels,
             sets,
-            train=fitted,
-            halves=halves,
+            sections.make_folds(outputs, labels, trained, seed),
             odin_epsilon=odin_epsilon,
             class_names=names,
         )
     few = images[:robustness_images], labels[:robustness_images]
     if corruptions:
-        figures["corruptions"] = sections.corruptions(
-            network, few, statistics, corruptions, seed=seed, batch_size=batch_size
+        figures["corruptions"] = corruption_figures(
+            network, *few, statistics, corruptions, seed=seed, batch_size=batch_size
         )
     if attacks:
-        figures["attacks"] = sections.attacks(
-            network, few, statistics, attacks, epsilon=epsilon, seed=seed
-        )
+        figures["attacks"] = {
+            "note": "These attacks are no AutoAttack: the true error under attack is higher or "
+            "equal.",
+            **{
+                method: robust_error(
+                    network, *few, statistics, method=method, epsilon=epsilon, seed=seed
+                )
+                for method in attacks
+            },
+        }
     if label_errors:
         figures["label_errors"] = sections.label_errors(probabilities, labels)
     figures["seconds"] = round(time.perf_counter() - started, 1)
@@ -183,8 +176,6 @@ def _model_and_statistics(
     model: Any, preprocessing: AnyPreprocessing | None
 ) -> tuple[keras.Model, Preprocessing, str]:
     """The network, its statistics and its name."""
-    from keras_wrn.images.preprocessing import preprocessing_of
-
     if isinstance(model, Trained):
         statistics = model.preprocessing if preprocessing is None else preprocessing
         return model.model, preprocessing_of(statistics), model.card["name"]
@@ -194,6 +185,18 @@ def _model_and_statistics(
             "the model is what keras_wrn.load_trained returned. Received: None."
         )
     return model, preprocessing_of(preprocessing), model.name
+
+
+def _read_other(
+    reader: Reader, data: Labelled | None, name: str, reported: np.ndarray
+) -> tuple[Outputs, np.ndarray] | None:
+    """Outputs and labels of images to fit to, which must not be those that are reported."""
+    if data is None:
+        return None
+    images, labels = _checked_data(data, reader.classifier, name)
+    if np.array_equal(images, reported):
+        raise InputError(f"`{name}` must be other images than `data`. Received: the same.")
+    return read(reader, images), labels
 
 
 def _checked_data(data: Labelled, model: keras.Model, name: str = "data") -> Labelled:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 
 from keras_wrn.errors import InputError
-from keras_wrn.system.console import progress
-
-if TYPE_CHECKING:
-    import keras
-
-    from keras_wrn.images.preprocessing import AnyPreprocessing
+from keras_wrn.images.preprocessing import AnyPreprocessing, preprocess_input, preprocessing_of
+from keras_wrn.inference.classifier import run_batches
+from keras_wrn.inference.evaluation import checked_labels
+from keras_wrn.insight.gradients import full_batches, gradient_function
+from keras_wrn.insight.graph import logits_function
 
 _NORMS = ("linf", "l2")
 _TINY = 1e-12  # foolbox's, below which a gradient counts as zero
@@ -100,22 +101,17 @@ def attack(
     gradient = _loss_gradient(model, preprocessing)
     random = np.random.default_rng(seed)
     changed = np.empty(images.shape, np.float32)
-    batch_size = min(batch_size, len(images))
-    with progress("Attacking images", len(images)) as advance:
-        for start in range(0, len(images), batch_size):
-            rows = np.arange(start, start + batch_size) % len(images)  # a full batch, traced once
-            kept = min(batch_size, len(images) - start)
-            clean, own = np.float32(images[rows]), labels[rows]
-            noise = np.zeros_like(clean)
-            if kind.random_start:
-                noise[:kept] = _random_point(random, (kept, *clean.shape[1:]), epsilon, norm)
-            points = np.clip(clean + noise, 0, 255)
-            for _ in range(kind.steps):
-                _, slopes = gradient(points, own)
-                points += _direction(slopes, norm) * (kind.step_size * epsilon / kind.steps)
-                points = np.clip(clean + _project(points - clean, epsilon, norm), 0, 255)
-            changed[start : start + kept] = points[:kept]
-            advance(kept)
+    for rows, part in full_batches(len(images), batch_size):
+        clean, own, kept = np.float32(images[rows]), labels[rows], part.stop - part.start
+        noise = np.zeros_like(clean)
+        if kind.random_start:
+            noise[:kept] = _random_point(random, (kept, *clean.shape[1:]), epsilon, norm)
+        points = np.clip(clean + noise, 0, 255)
+        for _ in range(kind.steps):
+            _, slopes = gradient(points, own)
+            points = points + _direction(slopes, norm) * (kind.step_size * epsilon / kind.steps)
+            points = np.clip(clean + _project(points - clean, epsilon, norm), 0, 255)
+        changed[part] = points[:kept]
     return changed
 
 
@@ -156,25 +152,15 @@ def robust_error(
         batch_size=batch_size,
     )
     images, labels = _checked_data(model, images, labels)
-    wrong = _classes(model, images, preprocessing, batch_size) != labels
-    fooled = wrong | (_classes(model, changed, preprocessing, batch_size) != labels)
+    statistics = preprocessing_of(preprocessing)
+    wrong, fooled = (
+        run_batches(model, pixels, statistics, batch_size)[0].argmax(axis=1) != labels
+        for pixels in (images, changed)
+    )
+    fooled |= wrong
     errors = {"error": float(fooled.mean()), "clean_error": float(wrong.mean())}
     options = {"method": method, "epsilon": float(epsilon), "norm": norm}
     return {"n": len(labels), **options, **errors}
-
-
-def _classes(
-    model: keras.Model, images: np.ndarray, preprocessing: AnyPreprocessing, batch_size: int
-) -> np.ndarray:
-    """The class that a model gives to each image on 0..255, uint8 or float."""
-    from keras_wrn.images.preprocessing import preprocess_input
-
-    batch_size, found = min(batch_size, len(images)), []
-    for start in range(0, len(images), batch_size):
-        rows = np.arange(start, start + batch_size) % len(images)
-        outputs = model.predict_on_batch(preprocess_input(images[rows], preprocessing))
-        found.append(outputs.argmax(axis=1)[: len(images) - start])
-    return np.concatenate(found)
 
 
 def _checked(method: str, epsilon: float, norm: str) -> Attack:
@@ -194,8 +180,6 @@ def _checked(method: str, epsilon: float, norm: str) -> Attack:
 def _checked_data(
     model: keras.Model, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    from keras_wrn.inference.evaluation import checked_labels
-
     images = np.asarray(images)
     if images.ndim != 4 or not len(images) or images.dtype.kind not in "uif":
         raise InputError(
@@ -212,12 +196,6 @@ def _checked_data(
 
 def _loss_gradient(model: keras.Model, preprocessing: AnyPreprocessing) -> Any:
     """Cross-entropy and its gradient with respect to images on 0..255."""
-    from keras import ops
-
-    from keras_wrn.images.preprocessing import preprocess_input
-    from keras_wrn.insight.gradients import gradient_function
-    from keras_wrn.insight.graph import logits_function
-
     network = logits_function(model)
 
     def loss(pixels: Any, labels: Any) -> Any:

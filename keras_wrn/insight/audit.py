@@ -6,21 +6,19 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
 
 from keras_wrn.checkpoints.dialects import DIALECTS, Dialect
 from keras_wrn.errors import InputError
 from keras_wrn.insight import block_traps, layer_traps
 from keras_wrn.insight.findings import Finding, Findings
-from keras_wrn.insight.parameter_trap import parameter_count
 from keras_wrn.insight.residual import ResidualNetwork, read_residual_network
 from keras_wrn.networks.blocks import PAPER, Conventions
 from keras_wrn.networks.recognition import count_parameters
 
-if TYPE_CHECKING:
-    import keras
-
-CHECKS: tuple[Callable[[ResidualNetwork, Any], Findings], ...] = (
+CHECKS: tuple[Callable[[ResidualNetwork], Findings], ...] = (
     layer_traps.bn_momentum,
     layer_traps.bn_epsilon,
     layer_traps.weight_decay,
@@ -30,7 +28,7 @@ CHECKS: tuple[Callable[[ResidualNetwork, Any], Findings], ...] = (
     block_traps.dropout_place,
     block_traps.post_activation,
     block_traps.depth_rule,
-    parameter_count,
+    layer_traps.parameter_count,
 )
 # What follows from the conventions of a dialect, and stays as it is with its weights.
 _BY_CONVENTION = ("same_padding", "raw_shortcut")
@@ -91,7 +89,7 @@ def audit(model: keras.Model) -> Audit:
     Source: Zagoruyko & Komodakis, arXiv:1605.07146, and the authors' code.
     """
     network = read_residual_network(model)
-    findings = tuple(finding for check in CHECKS for finding in check(network, model))
+    findings = tuple(finding for check in CHECKS for finding in check(network))
     dialect = _dialect(network, findings)
     if dialect is not None:
         findings = tuple(_kept(finding, dialect) for finding in findings)
@@ -129,8 +127,6 @@ def audit_file(path: str | os.PathLike[str]) -> Audit:
 
 def _load(path: Path) -> keras.Model:
     """A whole Keras model."""
-    import keras
-
     if not path.is_file():
         raise InputError(f"The file to audit must exist. Received: {path}")
     try:

@@ -6,17 +6,12 @@ and how to mend it. Costs without a figure were not measured.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from keras_wrn.insight.findings import LUA, Finding, Findings, where
 from keras_wrn.insight.residual import Node, ResidualNetwork
 from keras_wrn.networks.blocks import GROUPS
 
-if TYPE_CHECKING:
-    import keras
 
-
-def same_padding(network: ResidualNetwork, model: keras.Model) -> Findings:
+def same_padding(network: ResidualNetwork) -> Findings:
     """A strided 3x3 convolution with "same" pads (0, 1), Torch's pads (1, 1)."""
     found = []
     for node in network.nodes:
@@ -51,7 +46,7 @@ def strided_padding(node: Node) -> tuple[int, int] | None:
     return 0, 0
 
 
-def raw_shortcut(network: ResidualNetwork, model: keras.Model) -> Findings:
+def raw_shortcut(network: ResidualNetwork) -> Findings:
     """The projection takes the activated input, and is 1x1 without normalisation."""
     blocks = [block for block in network.blocks if block.projections and not block.post_activation]
     raw = [
@@ -86,7 +81,7 @@ def raw_shortcut(network: ResidualNetwork, model: keras.Model) -> Findings:
         )
 
 
-def dropout_place(network: ResidualNetwork, model: keras.Model) -> Findings:
+def dropout_place(network: ResidualNetwork) -> Findings:
     """Dropout stands between the convolutions of a block, after batch normalisation and ReLU."""
     right = set()
     for block in network.blocks:
@@ -116,7 +111,7 @@ def dropout_place(network: ResidualNetwork, model: keras.Model) -> Findings:
         )
 
 
-def post_activation(network: ResidualNetwork, model: keras.Model) -> Findings:
+def post_activation(network: ResidualNetwork) -> Findings:
     """On small images, batch normalisation and ReLU precede each convolution."""
     if network.for_imagenet:
         return
@@ -132,7 +127,7 @@ def post_activation(network: ResidualNetwork, model: keras.Model) -> Findings:
         )
 
 
-def depth_rule(network: ResidualNetwork, model: keras.Model) -> Findings:
+def depth_rule(network: ResidualNetwork) -> Findings:
     """The depth in the name is 3 N len(M) + 4, or that of Table 2."""
     counts = [len(group) for group in network.groups]
     if network.for_imagenet:

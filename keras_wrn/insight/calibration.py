@@ -5,7 +5,7 @@ All functions take NumPy arrays and compute in float64.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -241,44 +241,3 @@ def _confidence_and_hits(
     """The top-1 probability of each image, and 1.0 where the class is right, else 0.0."""
     right = probabilities.argmax(axis=1) == labels
     return probabilities.max(axis=1).astype(np.float64), right.astype(np.float64)
-
-
-def temperature_figures(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    held_out: tuple[np.ndarray, np.ndarray] | None = None,
-    *,
-    halves: tuple[np.ndarray, np.ndarray],
-) -> dict[str, Any]:
-    """Fit a temperature, and measure calibration with it on data that it was not fitted to.
-
-    Args:
-        logits: (n, classes), of the images that are reported.
-        labels: integers, (n,).
-        held_out: logits and labels that the temperature is fitted to. Without it each half of
-            the reported images is measured at the temperature of the other half; no temperature
-            is for keeping then.
-        halves: the indices of the two halves.
-
-    Returns:
-        "fitted_on", "temperature" (None for halves), "temperatures" (of the halves) and the
-        figures of `calibration` "after".
-
-    Raises:
-        InputError: as `fit_temperature`.
-    """
-    if held_out is not None:
-        temperature = fit_temperature(*held_out)
-        figures = calibration(softmax(logits / temperature), labels)
-        where = f"{len(held_out[1])} held-out images"
-        return {"fitted_on": where, "temperature": temperature, "after": figures}
-    scaled, temperatures = np.empty(logits.shape, np.float64), []
-    for fitted, measured in (halves, halves[::-1]):
-        temperatures.append(fit_temperature(logits[fitted], labels[fitted]))
-        scaled[measured] = logits[measured] / temperatures[-1]
-    return {
-        "fitted_on": "cross-fitted halves of the reported images",
-        "temperature": None,
-        "temperatures": temperatures,
-        "after": calibration(softmax(scaled), labels),
-    }

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_wrn.errors import InputError
-from keras_wrn.insight.graph import ENSEMBLE_MEAN, leaf_layers, single_input, walk
-
-if TYPE_CHECKING:
-    import keras
+from keras_wrn.insight.graph import ENSEMBLE_MEAN, input_like, leaf_layers, walk
 
 
 def ensemble(models: Sequence[keras.Model], *, name: str = "ensemble") -> keras.Model:
@@ -37,8 +35,6 @@ def ensemble(models: Sequence[keras.Model], *, name: str = "ensemble") -> keras.
 
     Source: Lakshminarayanan et al., "Deep Ensembles", arXiv:1612.01474.
     """
-    import keras
-
     models = list(models)
     if len(models) < 2:
         raise InputError(f"`models` must be two or more. Received: {len(models)}.")
@@ -99,7 +95,6 @@ def with_dropout(model: keras.Model, seed: int = 0) -> keras.Model:
 
     Source: Gal and Ghahramani, "Dropout as a Bayesian Approximation", arXiv:1506.02142.
     """
-    import keras
 
     class AlwaysDropout(keras.layers.Dropout):
         """Dropout that ignores `training`, which a functional model passes to every layer."""
@@ -116,8 +111,7 @@ def with_dropout(model: keras.Model, seed: int = 0) -> keras.Model:
             drawn.append(layer)
         return layer(*args, **kwargs)
 
-    start = single_input(model)
-    images = keras.Input(start.shape[1:], dtype=start.dtype, name="images")
+    images = input_like(model)
     (outputs,) = walk(model, [images], visit)
     if not drawn:
         raise InputError(

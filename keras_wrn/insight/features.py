@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
 
 from keras_wrn.errors import InputError
-
-if TYPE_CHECKING:
-    import keras
+from keras_wrn.insight.graph import input_like, leaf_layers, walk
 
 _POOLED = "pooled"
 
@@ -39,10 +39,6 @@ def features(model: keras.Model, names: Sequence[str]) -> keras.Model:
         >>> {name: tuple(map.shape) for name, map in maps.items()}
         {'group2': (1, 16, 16, 32), 'group3': (1, 8, 8, 64), 'pooled': (1, 64)}
     """
-    import keras
-
-    from keras_wrn.insight.graph import leaf_layers, single_input, walk
-
     if isinstance(names, str) or not names:
         raise InputError(f"`names` must be a list of names of features. Received: {names!r}.")
     found = [layer.name for layer in leaf_layers(model)]
@@ -53,8 +49,7 @@ def features(model: keras.Model, names: Sequence[str]) -> keras.Model:
         seen[layer.name] = layer(*args, **kwargs)
         return seen[layer.name]
 
-    start = single_input(model)
-    images = keras.Input(start.shape[1:], dtype=start.dtype, name="images")
+    images = input_like(model)
     walk(model, [images], keep)
     outputs = {name: seen[layer] for name, layer in layers.items()}
     if _POOLED in outputs and len(outputs[_POOLED].shape) == 4:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 
 from keras_wrn.errors import InputError
-
-if TYPE_CHECKING:
-    import keras
+from keras_wrn.insight.gradients import gradient_function
+from keras_wrn.insight.graph import leaf_layers, logits_function, single_input
 
 
 def grad_cam(
@@ -39,11 +40,6 @@ def grad_cam(
 
     Source: Selvaraju et al., "Grad-CAM", arXiv:1610.02391, equations 1 and 2.
     """
-    from keras import ops
-
-    from keras_wrn.insight.gradients import gradient_function
-    from keras_wrn.insight.graph import logits_function
-
     start = _checked(model, image, class_index)
     name = _feature_layer(model, layer)
     images = ops.convert_to_tensor(np.asarray(image)[None].astype(start.dtype))
@@ -118,8 +114,6 @@ def draw_grad_cam(
 
 def _checked(model: keras.Model, image: np.ndarray, class_index: int) -> Any:
     """The model's input, if the image and the class fit it."""
-    from keras_wrn.insight.graph import single_input
-
     start = single_input(model)
     shape, wanted = np.shape(image), tuple(start.shape[1:])
     fits = len(shape) == len(wanted) and all(
@@ -140,8 +134,6 @@ def _checked(model: keras.Model, image: np.ndarray, class_index: int) -> Any:
 
 def _feature_layer(model: keras.Model, wanted: str | None) -> str:
     """The name of the layer whose feature maps are explained."""
-    from keras_wrn.insight.graph import leaf_layers
-
     maps = [layer for layer in leaf_layers(model) if _is_map(layer)]
     if wanted is None and maps:
         return maps[-1].name

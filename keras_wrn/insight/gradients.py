@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 Loss = Callable[..., Any]
@@ -30,8 +31,6 @@ def gradient_function(loss: Loss, *, compiled: bool = True) -> Gradient:
         >>> losses.tolist(), gradient.tolist()
         ([5.0, 25.0], [[2.0, 4.0], [6.0, 8.0]])
     """
-    import keras
-
     make = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
     step = make(loss, compiled)
 
@@ -41,6 +40,22 @@ def gradient_function(loss: Loss, *, compiled: bool = True) -> Gradient:
         return keras.ops.convert_to_numpy(losses), keras.ops.convert_to_numpy(slopes)
 
     return gradient
+
+
+def full_batches(n: int, size: int) -> Iterator[tuple[np.ndarray, slice]]:
+    """Split n images into batches of one size, for which a gradient is traced once.
+
+    Yields:
+        The indices of a batch, of which the last one begins again at 0 to be full, and the slice
+        of the images that it is for.
+
+    Example:
+        >>> [(rows.tolist(), part) for rows, part in full_batches(3, 2)]
+        [([0, 1], slice(0, 2, None)), ([2, 0], slice(2, 3, None))]
+    """
+    size = min(size, n)
+    for start in range(0, n, size):
+        yield np.arange(start, start + size) % n, slice(start, min(start + size, n))
 
 
 def _tensorflow(loss: Loss, compiled: bool) -> Loss:

@@ -8,24 +8,18 @@ other objects (read the graph).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
 
 from keras_wrn.errors import InputError
-
-if TYPE_CHECKING:
-    import keras
 
 ENSEMBLE_MEAN = "ensemble_mean"  # the last layer of `ensembles.ensemble`
 # A layer and the arguments of one call of it -> what it returns.
 Visit = Callable[..., Any]
 
 
-def call_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call a layer as its graph does."""
-    return layer(*args, **kwargs)
-
-
-def walk(model: keras.Model, inputs: Sequence[Any], visit: Visit = call_layer) -> list[Any]:
+def walk(model: keras.Model, inputs: Sequence[Any], visit: Visit) -> list[Any]:
     """Go through a model's graph, layer by layer.
 
     Args:
@@ -95,6 +89,12 @@ def single_input(model: keras.Model) -> Any:
     return inputs[0]
 
 
+def input_like(model: keras.Model) -> Any:
+    """A new symbolic input, of the shape and dtype of a model's only one."""
+    start = single_input(model)
+    return keras.Input(start.shape[1:], dtype=start.dtype, name="images")
+
+
 def logits_function(
     model: keras.Model, change: Callable[[Any, Any], Any] | None = None
 ) -> Callable[[Any], Any]:
@@ -117,8 +117,6 @@ def logits_function(
         >>> logits(keras.ops.zeros((2, 32, 32, 3))).shape[1]
         10
     """
-    import keras
-
     last = leaf_layers(model)[-1]
     activation = getattr(last, "activation", None)
     is_softmax = activation is keras.activations.softmax

@@ -1,4 +1,4 @@
-"""Checks of layers: batch normalisation, weight decay, biases.
+"""Checks of layers: batch normalisation, weight decay, biases, numbers of parameters.
 
 Each check reads a network and says what it found, what the paper has, what the difference costs
 and how to mend it. Costs without a figure were not measured.
@@ -6,20 +6,18 @@ and how to mend it. Costs without a figure were not measured.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import Any
 
 from keras_wrn.insight.findings import LUA, Finding, Findings, where
 from keras_wrn.insight.residual import ResidualNetwork
-from keras_wrn.networks.blocks import PAPER
-
-if TYPE_CHECKING:
-    import keras
+from keras_wrn.networks.blocks import BOTTLENECK, GROUPS, PAPER
 
 _DECAY = 5e-4  # of CIFAR and SVHN, section 3
 _IMAGENET_DECAY = 1e-4  # fb.resnet.torch's
 
 
-def bn_momentum(network: ResidualNetwork, model: keras.Model) -> Findings:
+def bn_momentum(network: ResidualNetwork) -> Findings:
     """Torch's momentum 0.1 is Keras' 0.9; Keras' default is 0.99."""
     values: dict[float, list[Any]] = {}
     for layer in network.layers("norm"):
@@ -43,7 +41,7 @@ def bn_momentum(network: ResidualNetwork, model: keras.Model) -> Findings:
         )
 
 
-def bn_epsilon(network: ResidualNetwork, model: keras.Model) -> Findings:
+def bn_epsilon(network: ResidualNetwork) -> Findings:
     """Keras' default of epsilon is a hundred times Torch's."""
     layers = [x for x in network.layers("norm") if abs(x.epsilon / PAPER.bn_epsilon - 1) > 0.01]
     if layers:
@@ -58,7 +56,7 @@ def bn_epsilon(network: ResidualNetwork, model: keras.Model) -> Findings:
         )
 
 
-def weight_decay(network: ResidualNetwork, model: keras.Model) -> Findings:
+def weight_decay(network: ResidualNetwork) -> Findings:
     """Keras' L2 counts the square, not its half, and its optimisers' decay is decoupled."""
     wanted = _IMAGENET_DECAY if network.for_imagenet else _DECAY
     layers = network.layers("conv") + network.layers("dense")
@@ -86,12 +84,11 @@ def weight_decay(network: ResidualNetwork, model: keras.Model) -> Findings:
             "Noticeably higher error, by the README of google-research/sam.",
             "gamma_regularizer and beta_regularizer too, or keras_wrn.optimizers.TorchSGD",
         )
-    optimizer = getattr(model, "optimizer", None)
-    decay = getattr(optimizer, "weight_decay", None)
-    if decay and type(optimizer).__module__.startswith("keras."):
+    decay = getattr(network.optimizer, "weight_decay", None)
+    if decay and type(network.optimizer).__module__.startswith("keras."):
         yield Finding(
             "decoupled_decay",
-            f"{type(optimizer).__name__}(weight_decay={decay:g})",
+            f"{type(network.optimizer).__name__}(weight_decay={decay:g})",
             f"weight decay of {wanted:g} added to the gradient, before momentum",
             source,
             "Keras subtracts learning_rate * decay * w beside the momentum: with 5e-4 and momentum "
@@ -104,7 +101,7 @@ def _l2(regularizer: Any) -> float:
     return float(getattr(regularizer, "l2", 0.0) or 0.0)
 
 
-def biased_convolutions(network: ResidualNetwork, model: keras.Model) -> Findings:
+def biased_convolutions(network: ResidualNetwork) -> Findings:
     """Convolutions have no bias."""
     layers = [layer for layer in network.layers("conv") if layer.use_bias]
     if layers:
@@ -118,3 +115,65 @@ def biased_convolutions(network: ResidualNetwork, model: keras.Model) -> Finding
             f"{count:,} parameters more; batch normalisation takes most of them out again.",
             "Conv2D(use_bias=False)",
         )
+
+
+def parameter_count(network: ResidualNetwork) -> Findings:
+    """The number of trainable parameters is that of the paper's layout."""
+    counts, classifiers = [len(group) for group in network.groups], network.layers("dense")
+    if network.for_imagenet or len(counts) != len(GROUPS) or not classifiers:
+        return
+    last = network.groups[-1][-1].convolutions[0 if network.bottleneck else -1]
+    width = network.label[1] if network.label else last.filters / GROUPS[-1][0]
+    expected = _expected(network, width, counts, classifiers[-1].units)
+    received = _received(network)
+    differences = {name: received[name] - expected[name] for name in expected}
+    if any(differences.values()):
+        parts = ", ".join(f"{name} {n:+,}" for name, n in differences.items() if n)
+        yield Finding(
+            "parameter_count",
+            f"{sum(received.values()):,} trainable parameters, {sum(differences.values()):+,}: "
+            f"{parts}",
+            f"{sum(expected.values()):,} for {max(counts)} blocks a group of width {width:g}",
+            "Table 1",
+            "A part is missing, added or of another size.",
+            "compare with keras_wrn.WideResNet(...).summary()",
+        )
+
+
+def _expected(
+    network: ResidualNetwork, width: float, counts: list[int], classes: int
+) -> dict[str, int]:
+    """Parameters of the paper's layout by what they are."""
+    expansion = BOTTLENECK.expansion if network.bottleneck else 1
+    planes = 16
+    kernels, norms = 9 * int(network.stem.input.shape[-1]) * planes, 0
+    for count, (base, _) in zip(counts, GROUPS, strict=True):
+        inner = int(base * width)
+        for _ in range(count):
+            if planes != inner * expansion:
+                kernels += planes * inner * expansion
+            for position, size in enumerate(network.kernels, start=1):
+                norms += 2 * planes
+                filters = inner * (expansion if position == len(network.kernels) else 1)
+                kernels += size * size * planes * filters
+                planes = filters
+    norms += 2 * planes
+    return {
+        "convolutions": kernels,
+        "their biases": 0,
+        "batch normalisations": norms,
+        "classifier": planes * classes + classes,
+    }
+
+
+def _received(network: ResidualNetwork) -> dict[str, int]:
+    """Parameters of a network by what they are."""
+    convolutions = network.layers("conv")
+    biases = sum(layer.filters for layer in convolutions if layer.use_bias)
+    scales = [w for layer in network.layers("norm") for w in (layer.gamma, layer.beta)]
+    return {
+        "convolutions": sum(layer.count_params() for layer in convolutions) - biases,
+        "their biases": biases,
+        "batch normalisations": sum(math.prod(w.shape) for w in scales if w is not None),
+        "classifier": sum(layer.count_params() for layer in network.layers("dense")),
+    }

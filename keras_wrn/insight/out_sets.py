@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_wrn import datasets
 from keras_wrn.datasets.images import spread
 from keras_wrn.errors import InputError
-from keras_wrn.images.preprocessing import PREPROCESSING
+from keras_wrn.images.preprocessing import PREPROCESSING, Preprocessing
 from keras_wrn.system.backend import import_package
-
-if TYPE_CHECKING:
-    from keras_wrn.images.preprocessing import Preprocessing
 
 NOISE = "noise"
 NOISE_IMAGES = 1000

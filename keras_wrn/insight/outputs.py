@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from keras_wrn.errors import InputError
+from keras_wrn.images.preprocessing import Preprocessing
 from keras_wrn.inference.classifier import checked_images, run_batches
 from keras_wrn.insight.ensembles import combine_logits, members_of, with_dropout
-from keras_wrn.insight.graph import leaf_layers, single_input, walk
-
-if TYPE_CHECKING:
-    import keras
-
-    from keras_wrn.images.preprocessing import Preprocessing
+from keras_wrn.insight.graph import input_like, leaf_layers, walk
 
 
 class Head(NamedTuple):
@@ -96,8 +93,6 @@ def open_reader(
 
     Source: Gal and Ghahramani, "Dropout as a Bayesian Approximation", arXiv:1506.02142.
     """
-    import keras
-
     passes = dropout_passes
     if isinstance(passes, bool) or not isinstance(passes, int) or passes < 0:
         raise InputError(f"`dropout_passes` must be a whole number from 0. Received: {passes!r}.")
@@ -109,7 +104,7 @@ def open_reader(
         _pooled(member, layer, number)
         for number, (member, layer) in enumerate(zip(members, layers, strict=True), start=1)
     ]
-    images = _input_like(model)
+    images = input_like(model)
     return Reader(
         model,
         keras.Model(images, [network(images) for network in networks], name="features"),
@@ -164,8 +159,6 @@ def read_pixels(reader: Reader, images: np.ndarray) -> Outputs:
 
 def _linear_layer(member: keras.Model) -> Any:
     """The linear layer that a classifier ends in, before its softmax."""
-    import keras
-
     softmax, linear = keras.activations.softmax, keras.activations.linear
     layers = leaf_layers(member)
     while isinstance(layers[-1], keras.layers.Softmax) or (
@@ -182,25 +175,14 @@ def _linear_layer(member: keras.Model) -> Any:
 
 
 def _head(layer: Any) -> Head:
-    import keras
-
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float32)
     if not layer.use_bias:
         return Head(kernel, np.zeros(layer.units, np.float32))
     return Head(kernel, keras.ops.convert_to_numpy(layer.bias).astype(np.float32))
 
 
-def _input_like(model: keras.Model) -> Any:
-    import keras
-
-    start = single_input(model)
-    return keras.Input(start.shape[1:], dtype=start.dtype, name="images")
-
-
 def _pooled(member: keras.Model, linear: Any, number: int) -> keras.Model:
     """The network below the linear layer of a classifier."""
-    import keras
-
     taken = []
 
     def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -208,7 +190,7 @@ def _pooled(member: keras.Model, linear: Any, number: int) -> keras.Model:
             taken.append(args[0])
         return layer(*args, **kwargs)
 
-    images = _input_like(member)
+    images = input_like(member)
     walk(member, [images], visit)
     # The layers of two members may have the same names, and the models not.
     return keras.Model(images, taken[0], name=f"member{number}")

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_wrn.insight import charts
-from keras_wrn.insight.page_style import STYLE
-from keras_wrn.insight.result import Assessment
+from keras_wrn.insight.sections import Assessment
 from keras_wrn.system.files import write_whole
 
 MISTAKES = 24  # images shown
@@ -51,7 +50,7 @@ def page(assessment: Assessment) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head><body>"
+        f"<title>{title}</title><style>{charts.STYLE}</style></head><body>"
         f"{_head(figures)}{body}{_conditions(figures)}</body></html>\n"
     )
 

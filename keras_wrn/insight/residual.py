@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
 
 from keras_wrn.errors import InputError
 from keras_wrn.insight.graph import graph_of, walk
 from keras_wrn.networks.blocks import BOTTLENECK
-
-if TYPE_CHECKING:
-    import keras
 
 _ACTIVATIONS = ("activation", "relu", "leakyrelu", "prelu", "elu", "silu", "swish", "gelu")
 _KINDS = {
@@ -92,12 +91,14 @@ class ResidualNetwork:
     Attributes:
         nodes: every call, in an order in which inputs come first.
         groups: the blocks; a new group begins where the size or the planes change.
-        label: depth and width in the model's name, as ("28", "10"), or None.
+        label: depth and width in the model's name, as (28, 10.0), or None.
+        optimizer: of a compiled model, or None.
     """
 
     nodes: list[Node]
     groups: list[list[ResidualBlock]]
     label: tuple[int, float] | None
+    optimizer: Any
 
     @property
     def blocks(self) -> list[ResidualBlock]:
@@ -151,8 +152,6 @@ def read_residual_network(model: keras.Model) -> ResidualNetwork:
         >>> [len(group) for group in network.groups], network.kernels, network.label
         ([2, 2, 2], (3, 3), (16, 4.0))
     """
-    import keras
-
     nodes: list[Node] = []
 
     def visit(layer: Any, *args: Any, **kwargs: Any) -> Node:
@@ -169,7 +168,8 @@ def read_residual_network(model: keras.Model) -> ResidualNetwork:
             "`model` must have residual blocks: additions of a branch with 2-D convolutions and a "
             f"shortcut. Received: {model.name}, with {len(nodes)} layers and none."
         )
-    return ResidualNetwork(nodes, _grouped(found), _label(model))
+    optimizer = getattr(model, "optimizer", None)
+    return ResidualNetwork(nodes, _grouped(found), _label(model), optimizer)
 
 
 def _block(addition: Node) -> ResidualBlock | None:

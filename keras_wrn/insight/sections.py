@@ -3,29 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_wrn.errors import InputError
 from keras_wrn.inference.evaluation import top_k_error
-from keras_wrn.insight.calibration import temperature_figures
-from keras_wrn.insight.odin import perturb
-from keras_wrn.insight.out_of_distribution import fit_scores, neighbours, odin
+from keras_wrn.insight.calibration import calibration, fit_temperature, softmax
+from keras_wrn.insight.out_of_distribution import fit_scores, neighbours, odin, perturb
 from keras_wrn.insight.out_sets import openood_group
 from keras_wrn.insight.outputs import Outputs, Reader, read, read_pixels
-from keras_wrn.insight.selective import risk_coverage
+from keras_wrn.insight.selective import conformal_threshold, risk_coverage
 from keras_wrn.insight.separation import separation
 from keras_wrn.system.backend import import_package
 
-if TYPE_CHECKING:
-    import keras
-
-    from keras_wrn.images.preprocessing import Preprocessing
-
 CURVE = 100  # points of the risk-coverage curve that are kept
-Halves = tuple[np.ndarray, np.ndarray]
+LEVELS = (0.9, 0.95)  # of conformal sets
+CROSSED = "cross-fitted halves of the reported images"
 Scores = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """What `assess` measured.
+
+    Attributes:
+        figures: plain numbers, lists and texts: what the JSON file holds.
+        images: the images that were assessed, uint8 (n, height, width, channels).
+        labels: their classes, int64 (n,).
+        probabilities: float64 (n, classes).
+        scores: the out-of-distribution scores by set and score; "" is the set that was assessed,
+            or its second half where the scores were fitted to the first.
+    """
+
+    figures: dict[str, Any]
+    images: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    scores: dict[str, Scores]
+
+
+class Fold(NamedTuple):
+    """Outputs and labels that something is fitted to, and the images that it is measured on."""
+
+    outputs: Outputs
+    labels: np.ndarray
+    measured: np.ndarray  # indices of the reported images
+
+
+def make_folds(
+    outputs: Outputs, labels: np.ndarray, other: tuple[Outputs, np.ndarray] | None, seed: int
+) -> list[Fold]:
+    """Separate what is fitted to from what is measured.
+
+    Args:
+        outputs: of the reported images.
+        labels: of these images.
+        other: outputs and labels of other images.
+        seed: of the halves.
+
+    Returns:
+        One fold that is fitted to the other images; without them, two halves of the reported
+        images, each fitted to the other.
+    """
+    if other is not None:
+        return [Fold(*other, np.arange(len(labels)))]
+    order = np.random.default_rng(seed).permutation(len(labels))
+    halves = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
+    return [
+        Fold(Outputs(*(each[fitted] for each in outputs)), labels[fitted], measured)
+        for fitted, measured in (halves, halves[::-1])
+    ]
+
+
+def _fitted_on(folds: Sequence[Fold], kind: str) -> str:
+    return CROSSED if len(folds) > 1 else f"{len(folds[0].labels)} {kind} images"
 
 
 def classification(
@@ -56,17 +109,26 @@ def classification(
     }
 
 
-def temperature(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    held_out: tuple[np.ndarray, np.ndarray] | None,
-    halves: Halves,
-) -> dict[str, Any]:
-    """The figures of `temperature_figures`, or the "reason" why no temperature can be fitted."""
+def temperature(logits: np.ndarray, labels: np.ndarray, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Fit a temperature, and measure calibration with it.
+
+    Returns:
+        "fitted_on", "temperature" (None for halves: none is for keeping then), "temperatures" and
+        the figures of `calibration` "after"; or the "reason" why none can be fitted.
+    """
     try:
-        return temperature_figures(logits, labels, held_out, halves=halves)
+        fitted = [fit_temperature(fold.outputs.logits, fold.labels) for fold in folds]
     except InputError as error:
         return {"fitted_on": None, "temperature": None, "reason": str(error)}
+    divisors = np.empty((len(labels), 1))
+    for fold, value in zip(folds, fitted, strict=True):
+        divisors[fold.measured] = value
+    return {
+        "fitted_on": _fitted_on(folds, "held-out"),
+        "temperature": fitted[0] if len(fitted) == 1 else None,
+        "temperatures": fitted,
+        "after": calibration(softmax(logits / divisors), labels),
+    }
 
 
 def selective(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -80,15 +142,36 @@ def selective(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
+def conformal(
+    probabilities: np.ndarray, labels: np.ndarray, folds: Sequence[Fold]
+) -> dict[str, Any]:
+    """Measure conformal sets on images that their threshold was not chosen on.
+
+    Returns:
+        "calibrated_on", and per level ("0.9", "0.95") the "coverage", the share of sets that
+        hold the true class, and the mean "size" of the sets, in classes.
+    """
+    figures: dict[str, Any] = {"calibrated_on": _fitted_on(folds, "held-out")}
+    for level in LEVELS:
+        threshold = np.empty((len(labels), 1))
+        for fold in folds:
+            chosen_on = softmax(fold.outputs.logits)
+            threshold[fold.measured] = conformal_threshold(chosen_on, fold.labels, level)
+        sets = probabilities >= threshold
+        figures[f"{level:g}"] = {
+            "coverage": float(np.mean(sets[np.arange(len(labels)), labels])),
+            "size": float(np.mean(np.sum(sets, axis=1))),
+        }
+    return figures
+
+
 def out_of_distribution(
     reader: Reader,
     images: np.ndarray,
     outputs: Outputs,
-    labels: np.ndarray,
     sets: Mapping[str, np.ndarray],
+    folds: Sequence[Fold],
     *,
-    train: tuple[Outputs, np.ndarray] | None,
-    halves: Halves,
     odin_epsilon: float,
     class_names: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, Scores]]:
@@ -98,26 +181,15 @@ def out_of_distribution(
         reader: of the classifier.
         images: that are assessed, uint8.
         outputs: the reader's, of these images.
-        labels: integers, (n,).
         sets: other images, uint8, by name.
-        train: outputs and labels that the scores are fitted to. Without it each half of the
-            images is scored by what was fitted to the other half, and the figures are means.
-        halves: the indices of the two halves.
+        folds: what the scores are fitted to; of two, the figures are means.
         odin_epsilon: ODIN's change of the images, in pixel values of 255, or 0.
         class_names: of the network, which say whether OpenOOD's groups apply.
 
     Returns:
-        The figures, and the last half's scores by set and score; the images' are those of "".
+        The figures, and the last fold's scores by set and score; the images' are those of "".
     """
-    everything = np.arange(len(labels))
-    if train is not None:
-        folds = [(*train, everything)]
-    else:
-        folds = [
-            (Outputs(outputs.logits[fitted], outputs.features[fitted]), labels[fitted], measured)
-            for fitted, measured in (halves, halves[::-1])
-        ]
-    k = neighbours(min(len(fitted[1]) for fitted in folds))
+    k = neighbours(min(len(fold.labels) for fold in folds))
     found = {name: read(reader, others) for name, others in sets.items()}
     perturbed: Scores = {}
     if odin_epsilon:
@@ -126,23 +198,19 @@ def out_of_distribution(
             perturbed[name] = odin(changed.logits)
     figures: dict[str, list[dict[str, Any]]] = {name: [] for name in sets}
     scores: dict[str, Scores] = {}
-    for fitted, fitted_labels, measured in folds:
-        functions = fit_scores(fitted, fitted_labels, reader.head, k)
-        seen = {"": Outputs(outputs.logits[measured], outputs.features[measured]), **found}
+    for fold in folds:
+        functions = fit_scores(fold.outputs, fold.labels, reader.head, k)
+        seen = {"": Outputs(*(each[fold.measured] for each in outputs)), **found}
         for name, others in seen.items():
             scores[name] = {score: function(others) for score, function in functions.items()}
-        if perturbed:
-            for name, values in perturbed.items():
-                scores[name]["odin"] = values[measured] if not name else values
+        for name, values in perturbed.items():
+            scores[name]["odin"] = values if name else values[fold.measured]
         for name in sets:
             inside, outside = scores[""], scores[name]
             figures[name].append({s: separation(inside[s], outside[s]) for s in functions})
+    means = "" if len(folds) == 1 else "; figures are means of both"
     section: dict[str, Any] = {
-        "fitted_on": (
-            f"{len(train[1])} training images"
-            if train is not None
-            else "cross-fitted halves of the reported images; figures are means of both"
-        ),
+        "fitted_on": _fitted_on(folds, "training") + means,
         "neighbours": k,
         "odin_epsilon": odin_epsilon,
         "sets": {
@@ -166,59 +234,6 @@ def _mean(parts: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[
         score: {key: float(np.mean([part[score][key] for part in parts])) for key in figures}
         for score, figures in parts[0].items()
     }
-
-
-def corruptions(
-    model: keras.Model,
-    data: tuple[np.ndarray, np.ndarray],
-    preprocessing: Preprocessing,
-    names: Sequence[str],
-    *,
-    seed: int,
-    batch_size: int,
-) -> dict[str, Any]:
-    """Return "n", the mean "error", per corruption the "errors", "mce" and its "reference".
-
-    Networks of CIFAR-10's classes are compared with the reference network of CIFAR-10; for others
-    "mce" is None.
-    """
-    from keras_wrn.images.preprocessing import PREPROCESSING
-    from keras_wrn.insight.corruption_reference import REFERENCES
-    from keras_wrn.insight.corruptions import corruption_errors, mean_corruption_error
-
-    reference = REFERENCES["cifar10"]
-    compared = preprocessing.class_names == PREPROCESSING["cifar10"].class_names
-    compared = compared and set(names) <= set(reference.errors)
-    errors = corruption_errors(
-        model, *data, preprocessing, corruptions=names, seed=seed, batch_size=batch_size
-    )
-    return {
-        "n": len(data[1]),
-        "error": mean_corruption_error(errors),
-        "mce": mean_corruption_error(errors, reference) if compared else None,
-        "reference": reference.name if compared else "none: the plain mean of the errors",
-        "errors": {name: {str(s): e for s, e in rows.items()} for name, rows in errors.items()},
-    }
-
-
-def attacks(
-    model: keras.Model,
-    data: tuple[np.ndarray, np.ndarray],
-    preprocessing: Preprocessing,
-    names: Sequence[str],
-    *,
-    epsilon: float,
-    seed: int,
-) -> dict[str, Any]:
-    """Return what `robust_error` measures, by attack, and a "note" on what it does not say."""
-    from keras_wrn.insight.attacks import robust_error
-
-    measured = {
-        name: robust_error(model, *data, preprocessing, method=name, epsilon=epsilon, seed=seed)
-        for name in names
-    }
-    note = "These attacks are no AutoAttack: the true error under attack is higher or equal."
-    return {"note": note, **measured}
 
 
 def label_errors(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_wrn.errors import InputError
-
-LEVELS = (0.9, 0.95)
 
 
 class RiskCoverage(NamedTuple):
@@ -79,43 +77,3 @@ def conformal_threshold(probabilities: np.ndarray, labels: np.ndarray, level: fl
     # Rounded, because 0.95 * 20 must not become 19.000000000000004.
     rank = int(np.ceil(round(level * (len(own) + 1), 9)))
     return float(own[rank - 1]) if rank <= len(own) else 0.0
-
-
-def conformal_figures(
-    probabilities: np.ndarray,
-    labels: np.ndarray,
-    held_out: tuple[np.ndarray, np.ndarray] | None = None,
-    *,
-    halves: tuple[np.ndarray, np.ndarray],
-) -> dict[str, Any]:
-    """Measure conformal sets on images that their threshold was not chosen on.
-
-    Args:
-        probabilities: (n, classes), of the images that are reported.
-        labels: integers, (n,).
-        held_out: probabilities and labels that the threshold is chosen on. Without it each half
-            of the reported images is measured with the threshold of the other half.
-        halves: the indices of the two halves.
-
-    Returns:
-        "calibrated_on", and per level ("0.9", "0.95") the "coverage", the share of sets that
-        hold the true class, and the mean "size" of the sets, in classes.
-    """
-    figures: dict[str, Any] = {"calibrated_on": "cross-fitted halves of the reported images"}
-    if held_out is not None:
-        figures["calibrated_on"] = f"{len(held_out[1])} held-out images"
-    for level in LEVELS:
-        threshold = np.empty(len(labels))
-        if held_out is not None:
-            threshold[:] = conformal_threshold(*held_out, level)
-        else:
-            for fitted, measured in (halves, halves[::-1]):
-                threshold[measured] = conformal_threshold(
-                    probabilities[fitted], labels[fitted], level
-                )
-        sets = probabilities >= threshold[:, None]
-        figures[f"{level:g}"] = {
-            "coverage": float(np.mean(sets[np.arange(len(labels)), labels])),
-            "size": float(np.mean(np.sum(sets, axis=1))),
-        }
-    return figures

@@ -17,10 +17,10 @@ def run(tmp_path, monkeypatch):
     network = keras_wrn.load_trained(folder)
     labels = class_probabilities(network.model, images, network.preprocessing).argmax(axis=1)
     labels[::3] = (labels[::3] + 1) % 10
-    part = datasets.Images(images, labels)
+    train, test = datasets.Images(images[30:], labels[30:]), datasets.Images(images, labels)
     names = PREPROCESSING["digits"].class_names
     monkeypatch.setattr(
-        datasets, "load", lambda name, *_, **__: datasets.Dataset(str(name), part, part, names)
+        datasets, "load", lambda name, *_, **__: datasets.Dataset(str(name), train, test, names)
     )
     return folder
 

@@ -12,8 +12,8 @@ from keras_wrn.errors import InputError
 from keras_wrn.inference.evaluation import measures
 from keras_wrn.insight import sections
 from keras_wrn.insight.calibration import softmax
-from keras_wrn.insight.odin import perturb
-from keras_wrn.insight.outputs import Outputs, open_reader, read, read_pixels
+from keras_wrn.insight.out_of_distribution import perturb
+from keras_wrn.insight.outputs import open_reader, read, read_pixels
 from keras_wrn.insight.separation import separation
 
 N = 60
@@ -146,15 +146,12 @@ def test_odin_steps_towards_what_the_network_sees(model):
     before, after = read(reader, IMAGES[:20]).logits, read_pixels(reader, changed).logits
     assert np.all(softmax(after / 1000).max(axis=1) > softmax(before / 1000).max(axis=1))
     outputs = read(reader, IMAGES)
-    halves = np.arange(0, N, 2), np.arange(1, N, 2)
     section, scores = sections.out_of_distribution(
         reader,
         IMAGES,
         outputs,
-        LABELS,
         {"dark": OUT[:8]},
-        train=(Outputs(*outputs), LABELS),
-        halves=halves,
+        sections.make_folds(outputs, LABELS, (outputs, LABELS), seed=0),
         odin_epsilon=2.0,
         class_names=DIGITS.class_names,
     )

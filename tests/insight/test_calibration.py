@@ -4,6 +4,8 @@ import pytest
 from keras_wrn.errors import InputError
 from keras_wrn.inference.evaluation import expected_calibration_error, negative_log_likelihood
 from keras_wrn.insight import calibration
+from keras_wrn.insight.outputs import Outputs
+from keras_wrn.insight.sections import Fold, temperature
 
 PEERS_WARN = pytest.mark.filterwarnings("ignore")  # at import, of what they are built on
 
@@ -93,18 +95,20 @@ def test_temperature_needs_mistakes_and_a_network_that_knows_something():
 
 def test_figures_come_from_data_that_the_temperature_was_not_fitted_to(underconfident):
     logits, labels = underconfident
-    halves = np.arange(0, 2000, 2), np.arange(1, 2000, 2)
-    crossed = calibration.temperature_figures(logits, labels, halves=halves)
+    halves = [
+        Fold(Outputs(logits[i::2], logits), labels[i::2], np.arange(1 - i, 2000, 2)) for i in (0, 1)
+    ]
+    crossed = temperature(logits, labels, halves)
     assert crossed["temperature"] is None  # nothing to keep
     first, second = crossed["temperatures"]
     assert first == calibration.fit_temperature(logits[::2], labels[::2])
-    own = calibration.softmax(logits[1::2] / first), calibration.softmax(logits[::2] / second)
+    exact = logits.astype(np.float64)
+    own = calibration.softmax(exact[1::2] / first), calibration.softmax(exact[::2] / second)
     expected = [negative_log_likelihood(part, labels[start::2]) for part, start in zip(own, (1, 0))]
     assert crossed["after"]["nll"] == pytest.approx(np.mean(expected), rel=1e-9)
 
-    held = calibration.temperature_figures(
-        logits[::2], labels[::2], (logits[1::2], labels[1::2]), halves=halves
-    )
+    other = Fold(Outputs(logits[1::2], logits), labels[1::2], np.arange(1000))
+    held = temperature(logits[::2], labels[::2], [other])
     assert held["temperature"] == second
     assert held["fitted_on"] == "1000 held-out images"
 

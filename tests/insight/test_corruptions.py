@@ -12,8 +12,7 @@ from PIL import Image
 import keras_wrn
 from keras_wrn.errors import InputError
 from keras_wrn.insight import corruptions_blur
-from keras_wrn.insight.corruption_constants import CONSTANTS
-from keras_wrn.insight.corruption_reference import REFERENCES, Reference
+from keras_wrn.insight.corruption_constants import CONSTANTS, REFERENCES, Reference
 from keras_wrn.insight.corruptions import (
     _FUNCTIONS,
     CORRUPTIONS,

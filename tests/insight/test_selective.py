@@ -3,6 +3,8 @@ import pytest
 
 from keras_wrn.errors import InputError
 from keras_wrn.insight import selective
+from keras_wrn.insight.outputs import Outputs
+from keras_wrn.insight.sections import Fold, conformal
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +47,18 @@ def test_rounding_moves_no_rank():
     assert selective.conformal_threshold(probabilities, np.zeros(19, int), 0.95) == 0.5
 
 
+def folds_of(probabilities, labels, *halves):
+    """Each half, fitted to the other."""
+    logits = np.log(probabilities)
+    return [
+        Fold(Outputs(logits[fitted], logits[fitted]), labels[fitted], measured)
+        for fitted, measured in (halves, halves[::-1])
+    ]
+
+
 def test_sets_hold_the_true_class_as_often_as_they_say(drawn):
     probabilities, labels, halves = drawn
-    figures = selective.conformal_figures(probabilities, labels, halves=halves)
+    figures = conformal(probabilities, labels, folds_of(probabilities, labels, *halves))
     assert figures["calibrated_on"] == "cross-fitted halves of the reported images"
     for level in ("0.9", "0.95"):
         assert figures[level]["coverage"] == pytest.approx(float(level), abs=0.03)
@@ -57,9 +68,9 @@ def test_sets_hold_the_true_class_as_often_as_they_say(drawn):
 def test_held_out_images_take_the_place_of_halves(drawn):
     probabilities, labels, (fitted, measured) = drawn
     held = probabilities[fitted], labels[fitted]
-    figures = selective.conformal_figures(
-        probabilities[measured], labels[measured], held, halves=(fitted, fitted)
-    )
+    outputs = Outputs(np.log(held[0]), held[0])
+    folds = [Fold(outputs, held[1], np.arange(len(measured)))]
+    figures = conformal(probabilities[measured], labels[measured], folds)
     threshold = selective.conformal_threshold(*held, 0.9)
     sets = probabilities[measured] >= threshold
     assert figures["0.9"]["size"] == pytest.approx(sets.sum(axis=1).mean())
