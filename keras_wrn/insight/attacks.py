@@ -8,8 +8,7 @@ Compare defences by AutoAttack (Croce & Hein, arXiv:2003.01690).
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -26,28 +25,19 @@ _NORMS = ("linf", "l2")
 _TINY = 1e-12  # foolbox's, below which a gradient counts as zero
 
 
-@dataclass(frozen=True)
-class Attack:
-    """An attack that follows the gradient of the cross-entropy.
-
-    Attributes:
-        steps: how many gradients it follows.
-        step_size: the length of a step, as a multiple of epsilon / steps.
-        random_start: whether it begins at a random point of the ball instead of the image.
-        source: the paper.
-    """
+class Attack(NamedTuple):
+    """An attack that follows the gradient of the cross-entropy."""
 
     steps: int
-    step_size: float
-    random_start: bool
-    source: str
+    step_size: float  # a multiple of epsilon / steps
+    random_start: bool  # at a random point of the ball, or at the image
 
 
-_MADRY = "Madry et al., arXiv:1706.06083; steps of 2.5 epsilon / steps as in section 5"
+# PGD's step size is that of Madry et al., section 5.
 ATTACKS = {
-    "fgsm": Attack(1, 1.0, False, "Goodfellow et al., arXiv:1412.6572"),
-    "pgd-20": Attack(20, 2.5, True, _MADRY),
-    "pgd-100": Attack(100, 2.5, True, _MADRY),
+    "fgsm": Attack(1, 1.0, False),
+    "pgd-20": Attack(20, 2.5, True),
+    "pgd-100": Attack(100, 2.5, True),
 }
 
 
@@ -140,17 +130,9 @@ def robust_error(
         >>> found["n"], found["error"] >= found["clean_error"]
         (2, True)
     """
-    changed = attack(
-        model,
-        images,
-        labels,
-        preprocessing,
-        method=method,
-        epsilon=epsilon,
-        norm=norm,
-        seed=seed,
-        batch_size=batch_size,
-    )
+    options: dict[str, Any] = {"method": method, "epsilon": epsilon, "norm": norm}
+    sampling: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
+    changed = attack(model, images, labels, preprocessing, **options, **sampling)
     images, labels = _checked_data(model, images, labels)
     statistics = preprocessing_of(preprocessing)
     wrong, fooled = (
@@ -159,7 +141,6 @@ def robust_error(
     )
     fooled |= wrong
     errors = {"error": float(fooled.mean()), "clean_error": float(wrong.mean())}
-    options = {"method": method, "epsilon": float(epsilon), "norm": norm}
     return {"n": len(labels), **options, **errors}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 _COLOURS = ("--one", "--two", "--three", "--four", "--five")
 _LEFT, _BOTTOM, _TOP, _RIGHT = 52, 40, 12, 12  # pixels around the axes
+_WIDTH = 420  # pixels of a picture
 _ROW = 17  # pixels of a line of a legend
 # For light and dark screens.
 STYLE = """
@@ -49,7 +50,6 @@ class Axes:
         y_range: of the vertical axis.
         x_label: what the horizontal axis shows.
         y_label: what the vertical axis shows.
-        width: of the picture, in pixels.
         height: of the picture, in pixels.
     """
 
@@ -59,11 +59,9 @@ class Axes:
         y_range: tuple[float, float],
         x_label: str,
         y_label: str,
-        width: int = 420,
         height: int = 300,
     ) -> None:
-        self._x_range, self._y_range = x_range, y_range
-        self._width, self._height = width, height
+        self._x_range, self._y_range, self._height = x_range, y_range, height
         self._shapes: list[str] = []
         bottom, left = height - _BOTTOM, _LEFT
         for value in ticks(*x_range):
@@ -75,12 +73,12 @@ class Axes:
         for value in ticks(*y_range):
             y = self._y(value)
             self._shapes.append(
-                f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{width - _RIGHT}" y2="{y:.1f}"/>'
+                f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{_WIDTH - _RIGHT}" y2="{y:.1f}"/>'
                 f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
             )
         middle = (_TOP + bottom) / 2
         self._shapes.append(
-            f'<text x="{(left + width) / 2}" y="{height - 6}" text-anchor="middle">'
+            f'<text x="{(left + _WIDTH) / 2}" y="{height - 6}" text-anchor="middle">'
             f"{escape(x_label)}</text>"
             f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">'
             f"{escape(y_label)}</text>"
@@ -88,7 +86,7 @@ class Axes:
 
     def _x(self, value: float) -> float:
         low, high = self._x_range
-        return _LEFT + (value - low) / (high - low) * (self._width - _LEFT - _RIGHT)
+        return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
 
     def _y(self, value: float) -> float:
         low, high = self._y_range
@@ -126,7 +124,7 @@ class Axes:
 
     def svg(self, title: str) -> str:
         """The picture, with a title for who cannot see it."""
-        return svg(self._width, self._height, "".join(self._shapes), title)
+        return svg(_WIDTH, self._height, "".join(self._shapes), title)
 
 
 def svg(width: float, height: float, shapes: str, title: str) -> str:
@@ -193,7 +191,7 @@ def histograms(scores: Mapping[str, np.ndarray], x_label: str, bins: int = 40) -
     top = max(share.max() for share in shares.values())
     # The legend stands above the highest bin.
     top /= 1 - (len(scores) * _ROW + 8) / (260 - _TOP - _BOTTOM)
-    axes = Axes((low, high), (0, 100 * top), x_label, "images, %", width=420, height=260)
+    axes = Axes((low, high), (0, 100 * top), x_label, "images, %", height=260)
     colours = dict(zip(scores, _COLOURS * len(scores), strict=False))
     for name, share in shares.items():
         axes.line(np.repeat(edges, 2)[1:-1], np.repeat(100 * share, 2), colours[name])

@@ -42,7 +42,14 @@ def features(model: keras.Model, names: Sequence[str]) -> keras.Model:
     if isinstance(names, str) or not names:
         raise InputError(f"`names` must be a list of names of features. Received: {names!r}.")
     found = [layer.name for layer in leaf_layers(model)]
-    layers = {name: _layer_name(name, found) for name in names}
+    table = _layers_of_features(found)
+    layers = {name: table.get(name, name) for name in names}
+    for name, layer in layers.items():
+        if layer not in found:
+            raise InputError(
+                f"`names` must be of {', '.join(sorted(table)) or 'the layers'}, or names of "
+                f"layers. Received: {name!r}."
+            )
     seen: dict[str, Any] = {}
 
     def keep(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -58,31 +65,18 @@ def features(model: keras.Model, names: Sequence[str]) -> keras.Model:
     return keras.Model(images, outputs, name=f"{model.name}_features")
 
 
-def _layer_name(name: str, found: Sequence[str]) -> str:
-    """The layer that gives a feature."""
-    groups: dict[str, str] = {}
+def _layers_of_features(found: Sequence[str]) -> dict[str, str]:
+    """The layer behind each feature that the layers of a model give."""
+    table: dict[str, str] = {}
     for layer in found:
-        match = re.fullmatch(r"(group\d+)_block\d+_(add|relu\d+)", layer)
+        match = re.fullmatch(r"((group\d+)_block\d+_)(add|relu\d+)", layer)
         # An ImageNet block ends in a ReLU behind its addition.
-        if match and (match[2] == "add" or groups.get(match[1], "").startswith(_block(layer))):
-            groups[match[1]] = layer
-    last = max(groups, default="")
-    table = {**groups}
+        if match and (match[3] == "add" or table.get(match[2], "").startswith(match[1])):
+            table[match[2]] = layer
+    last = max(table, default="")
+    if last:
+        table["head"] = "head_relu" if "head_relu" in found else table[last]
+        table[_POOLED] = "avg_pool" if "avg_pool" in found else table["head"]
     if "stem_conv" in found:
         table["stem"] = "stem_pool" if "stem_pool" in found else "stem_conv"
-    if groups:
-        table["head"] = "head_relu" if "head_relu" in found else groups[last]
-        table[_POOLED] = "avg_pool" if "avg_pool" in found else table["head"]
-    if name in table:
-        return table[name]
-    if name in found:
-        return name
-    raise InputError(
-        f"`names` must be of {', '.join(sorted(table)) or 'the layers'}, or names of layers. "
-        f"Received: {name!r}."
-    )
-
-
-def _block(layer: str) -> str:
-    """The block of a layer, with its separator."""
-    return layer.rpartition("_")[0] + "_"
+    return table

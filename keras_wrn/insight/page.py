@@ -99,8 +99,7 @@ def _calibration(assessment: Assessment) -> str:
     if not after:
         said = escape(fitted["reason"])
     else:
-        values = [fitted["temperature"]] if fitted["temperature"] else fitted["temperatures"]
-        shown = " and ".join(f"{value:.3f}" for value in values)
+        shown = " and ".join(f"{value:.3f}" for value in fitted["temperatures"])
         said = f"Temperature {shown}, fitted on {escape(fitted['fitted_on'])}."
     diagram = charts.reliability_diagram(before["reliability"])
     return (
@@ -177,11 +176,9 @@ def _out_of_distribution(assessment: Assessment) -> str:
         ]
         heads = [label, *(escape(head) for head, _ in columns.values())]
         tables.append(_table(heads, rows))
+    few = list(assessment.scores.items())[:5]  # more lines cannot be told apart
     drawn = "".join(
-        charts.histograms(
-            {name or "data set": found[score] for name, found in _few(assessment)},
-            _SCORES[score],
-        )
+        charts.histograms({name or "data set": found[score] for name, found in few}, _SCORES[score])
         for score in ("max_softmax", "energy", "knn")
     )
     sizes = ", ".join(f"{name} {entry['n']:,}" for name, entry in section["sets"].items())
@@ -193,11 +190,6 @@ def _out_of_distribution(assessment: Assessment) -> str:
         f"{f'changes pixels by {step:g} of 255' if step else 'leaves the images as they are'}.</p>"
         f'<div class="wide">{"".join(tables)}</div><div class="side">{drawn}</div>'
     )
-
-
-def _few(assessment: Assessment) -> Iterable[tuple[str, dict[str, np.ndarray]]]:
-    """The data set and the first four other sets: more lines cannot be told apart."""
-    return list(assessment.scores.items())[:5]
 
 
 def _corruptions(assessment: Assessment) -> str:

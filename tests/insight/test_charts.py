@@ -22,7 +22,7 @@ def test_bars_stand_where_their_values_are():
     (low, x, height), (gap, _, more) = rectangles
     assert (low, gap) == ("bar", "gap")
     assert float(more) / float(height) == np.float64(0.4 / 0.5).round(3)
-    middle = (charts._LEFT + 420 - charts._RIGHT) / 2
+    middle = (charts._LEFT + charts._WIDTH - charts._RIGHT) / 2
     assert abs(float(x) - middle) < 1
     assert "4 images: 90.0% sure, 50.0% right" in drawn
 
