@@ -43,6 +43,7 @@ bench: .venv/bench               ## ratios against peers, measured on this machi
 	$(BENCH)/inference.py --network 28-10 --batch_sizes 128,32,1 --images_per_round 128 --latency_calls 50 --json bench/inference-28-10.json
 	$(BENCH)/inference.py --network 40-2 --json bench/inference-40-2.json
 	$(BENCH)/inference.py --network 40-1 --json bench/inference-40-1.json
+	$(BENCH)/assess.py saved_models/wrn-16-4-cifar10 --json bench/assess.json
 	$(BENCH)/memory.py --json bench/memory.json
 	$(BENCH)/start.py --json bench/start.json
 	$(BENCH)/input_path.py --json bench/input-path.json

@@ -9,8 +9,8 @@ HERE = Path(__file__).parent
 (VERSION,) = re.findall(r'__version__ = "([^"]+)"', (HERE / "keras_wrn/__init__.py").read_text())
 
 TRAIN = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"]
-# Label errors and pictures of an assessment.
-INSIGHT = ["cleanlab>=2.7", "matplotlib>=3.8"]
+# Label errors and corruptions of an assessment.
+INSIGHT = ["cleanlab>=2.7", "scipy>=1.11"]
 HUB = ["huggingface_hub>=0.24"]
 TENSORBOARD = ["tensorboard>=2.16"]
 # keras-cv's development has ended; this is its last release. It does not name the other two.
