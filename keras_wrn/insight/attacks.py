@@ -91,7 +91,7 @@ def attack(
     gradient = _loss_gradient(model, preprocessing)
     random = np.random.default_rng(seed)
     changed = np.empty(images.shape, np.float32)
-    for rows, part in full_batches(len(images), batch_size):
+    for rows, part in full_batches(len(images), batch_size, "Attacking images"):
         clean, own, kept = np.float32(images[rows]), labels[rows], part.stop - part.start
         noise = np.zeros_like(clean)
         if kind.random_start:

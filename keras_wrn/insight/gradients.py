@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_wrn.system.console import progress
+
 Loss = Callable[..., Any]
 Gradient = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -42,20 +44,28 @@ def gradient_function(loss: Loss, *, compiled: bool = True) -> Gradient:
     return gradient
 
 
-def full_batches(n: int, size: int) -> Iterator[tuple[np.ndarray, slice]]:
+def full_batches(n: int, size: int, task: str) -> Iterator[tuple[np.ndarray, slice]]:
     """Split n images into batches of one size, for which a gradient is traced once.
+
+    Args:
+        n: number of images.
+        size: images a batch.
+        task: what the bar of progress says.
 
     Yields:
         The indices of a batch, of which the last one begins again at 0 to be full, and the slice
         of the images that it is for.
 
     Example:
-        >>> [(rows.tolist(), part) for rows, part in full_batches(3, 2)]
+        >>> [(rows.tolist(), part) for rows, part in full_batches(3, 2, "Images")]
         [([0, 1], slice(0, 2, None)), ([2, 0], slice(2, 3, None))]
     """
     size = min(size, n)
-    for start in range(0, n, size):
-        yield np.arange(start, start + size) % n, slice(start, min(start + size, n))
+    with progress(task, n) as advance:
+        for start in range(0, n, size):
+            part = slice(start, min(start + size, n))
+            yield np.arange(start, start + size) % n, part
+            advance(part.stop - start)
 
 
 def _tensorflow(loss: Loss, compiled: bool) -> Loss:

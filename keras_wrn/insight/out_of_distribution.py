@@ -101,7 +101,7 @@ def perturb(
         return ops.max(keras.activations.log_softmax(logits, axis=-1), axis=-1)
 
     gradient, changed = gradient_function(confidence), images.astype(np.float32)
-    for rows, part in full_batches(len(images), reader.batch_size):
+    for rows, part in full_batches(len(images), reader.batch_size, "Changing images"):
         signs = np.sign(gradient(images[rows])[1])[: part.stop - part.start]
         changed[part] += np.float32(epsilon) * signs
     return changed
