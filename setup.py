@@ -22,6 +22,8 @@ ENGINES += ["ai-edge-litert>=1.2"]
 # beside tensorflow-cpu. docs/serving.md has the command.
 SERVE = ["grpcio>=1.66", "grpcio-health-checking>=1.66", "starlette>=0.40", "uvicorn>=0.32"]
 SERVE += ["httptools>=0.6", "orjson>=3.10", "prometheus_client>=0.21"]
+# Tasks of reproduce.py, and serve_ray.py; 2.60 builds a replica's application when it starts.
+RAY = ["ray[default,serve]>=2.60"]
 TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5"]
 TEST += ["argcomplete>=3", "jsonschema>=4", *HUB]
 LINT = ["ruff>=0.8", "mypy>=1.13", "build>=1.2"]
@@ -71,6 +73,7 @@ setup(
         "imagenet": ["tensorflow-datasets>=4.9.6", "importlib_resources"],
         "engines": ENGINES,
         "serve": SERVE,
+        "ray": RAY,
         "bench": ["torch>=2.4"],
         "docs": DOCS,
         "test": TEST,

@@ -5,6 +5,7 @@
     python recipes/reproduce.py all --dry_run
     python recipes/reproduce.py table4 --jobs 2           # two runs at once on this machine
     python recipes/reproduce.py table4 --part 3/8         # the third of eight machines
+    python recipes/reproduce.py table4 --ray auto         # on a Ray cluster, each on a GPU
 
 Experiments: table2 to table9, figure2 to figure4, or all. Each run has a folder in --workdir; the
 same command resumes it. As in the paper, a CIFAR row is the median of five runs after the last
@@ -23,13 +24,22 @@ from absl import flags
 
 from keras_wrn.cli import program
 from keras_wrn.errors import InputError
-from keras_wrn.paper import comparison, figures, hours, jobs, page, reproduction, step_time
+from keras_wrn.paper import (
+    comparison,
+    figures,
+    hours,
+    jobs,
+    page,
+    ray_jobs,
+    reproduction,
+    step_time,
+)
 from keras_wrn.paper.scale import Scale, parse_scale
 from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
 from keras_wrn.system.files import write_json, write_whole
 from keras_wrn.training.recipe import PRECISIONS
 
-SHARING = ("part", "jobs", "shared")
+SHARING = ("part", "jobs", "shared", "ray", "gpus_per_run")
 # What each mode does, and the flags without effect in it.
 MODES = {
     "dry_run": (
@@ -82,6 +92,12 @@ def check_flags(experiments: list[str]) -> None:
         raise InputError("Figure 4 is timed without this flag. Leave --time away.")
     if options.time_batch and not options.time:
         raise InputError("--time_batch is for --time.")
+    if options["gpus_per_run"].present and not options.ray:
+        raise InputError("--gpus_per_run is for --ray.")
+    if options.ray and options["jobs"].present:
+        raise InputError("--ray places the runs on its nodes. Leave --jobs away.")
+    if options.ray and "figure4" in experiments:
+        raise InputError("Figure 4 is timed on one machine. Leave --ray away.")
     for mode, (does, ignored) in MODES.items():
         given = [f"--{name}" for name in ignored if options[name].present]
         if options[mode].value and given:
@@ -120,6 +136,15 @@ def work(rows: list[Row], drawn: list[str], workdir: Path, scale: Scale | None) 
         precision=precision,
         part=parse_part(options.part),
     )
+    if options.ray:
+        return ray_jobs.train_on_ray(
+            planned,
+            options.ray,
+            workdir / "jobs",
+            gpus_per_run=options.gpus_per_run,
+            data_dir=options.data_dir,
+            shared=options.shared,
+        )
     if options.jobs > 1:
         command = [sys.executable, *sys.argv, "--jobs=1", "--shared"]
         logs = workdir / "jobs"
@@ -187,6 +212,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("part", "1/1", "I/N: every N-th run from the I-th on, on one of N machines")
     flags.DEFINE_integer("jobs", 1, "runs at once on this machine, each on its processors", 1)
     flags.DEFINE_bool("shared", False, "pass over runs that another process trains")
+    flags.DEFINE_string("ray", None, "auto or HOST:PORT: one task for each run on a Ray cluster")
+    flags.DEFINE_integer("gpus_per_run", 1, "with --ray: GPUs of each run; 0: one processor", 0)
     flags.DEFINE_bool("dry_run", False, "only build each network and count its parameters")
     flags.DEFINE_alias("dry-run", "dry_run")
     flags.DEFINE_string(

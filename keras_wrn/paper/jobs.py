@@ -140,7 +140,7 @@ def train_in_processes(
     """
     logs.mkdir(parents=True, exist_ok=True)
     files = [logs / f"job{number}.log" for number in range(1, jobs + 1)]
-    with _noted_signals() as caught:
+    with noted_signals() as caught:
         workers = [_start(command, file, number, jobs) for number, file in enumerate(files)]
         shown, next_table = "", 0.0
         while any(worker.poll() is None for worker in workers):
@@ -151,10 +151,10 @@ def train_in_processes(
                     worker.wait()
                 break
             if time.monotonic() >= next_table:
-                shown = _show(planned, shown)
+                shown = show_progress(planned, shown)
                 next_table = time.monotonic() + SHOWN_EVERY
             time.sleep(0.2)
-    _show(planned, shown)
+    show_progress(planned, shown)
     if caught:
         raise Interrupted(caught[0], None)
     return [
@@ -165,8 +165,8 @@ def train_in_processes(
 
 
 @contextlib.contextmanager
-def _noted_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of ending."""
+def noted_signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT instead of ending; yields their numbers."""
     caught: list[int] = []
     kinds = (signal.SIGTERM, signal.SIGINT)
     before = {kind: signal.signal(kind, lambda number, _: caught.append(number)) for kind in kinds}
@@ -195,8 +195,8 @@ def _start(command: Sequence[str], file: Path, number: int, jobs: int) -> Any:
     return worker
 
 
-def _show(planned: Sequence[PlannedRun], shown: str) -> str:
-    """Print the table of all runs if there is news; returns what was shown."""
+def show_progress(planned: Sequence[PlannedRun], shown: str) -> str:
+    """Print the table of all runs if there is news; returns what was shown, for the next call."""
     rows = [(f"{run.row.folder}, seed {run.recipe.seed}", *_progress(run)) for run in planned]
     text = markdown.table(("run", "state", "epoch", "error, %", "hours to go"), rows)
     if sys.stderr.isatty():

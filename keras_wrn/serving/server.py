@@ -84,7 +84,7 @@ async def serve(
     uvicorn = import_package("uvicorn", "uvicorn", "Serving")
     bound = bind(options.host, options.rest_port)  # a port that is taken shows at once
     try:
-        await _load(service)
+        await load(service)
     except BaseException:
         bound.close()
         raise
@@ -104,7 +104,7 @@ async def serve(
             address = f"{options.shown_host}:{options.grpc_port}"
             grpc, healthy, grpc_port = await grpc_services.start(service, address)
         answering = asyncio.create_task(rest.serve(sockets=[bound]))
-        watching = asyncio.create_task(_watch(service, options.poll_seconds))
+        watching = asyncio.create_task(watch(service, options.poll_seconds))
         while not rest.started and not answering.done():
             await asyncio.sleep(0.01)
         started(Ports(bound.getsockname()[1], grpc_port))
@@ -121,7 +121,8 @@ async def serve(
         await asyncio.to_thread(service.close)
 
 
-async def _load(service: Service) -> None:
+async def load(service: Service) -> None:
+    """Load the models; raises InputError if one has no version that can be served."""
     await asyncio.to_thread(service.repository.refresh)
     if broken := service.repository.broken():
         raise InputError(
@@ -129,7 +130,8 @@ async def _load(service: Service) -> None:
         )
 
 
-async def _watch(service: Service, seconds: float) -> None:
+async def watch(service: Service, seconds: float) -> None:
+    """Look at the folder every so many seconds, without end; swaps versions."""
     while True:
         await asyncio.sleep(seconds)
         try:

@@ -21,7 +21,7 @@ from keras_wrn.weights.card import HELD_OUT
 
 REPOSITORY = Path(__file__).parents[2]
 RECIPES = {path.stem: path for path in (REPOSITORY / "recipes").glob("*.py")}
-OWN_FLAGS = ("coco", "reproduce")  # the others have a flag for each field of `Recipe`
+OWN_FLAGS = ("coco", "reproduce", "serve_ray")  # the others have a flag for each field of `Recipe`
 on_tensorflow = pytest.mark.skipif(
     keras.config.backend() != "tensorflow", reason="a program of its own, alike on every backend"
 )
