@@ -3,6 +3,7 @@
     pip install ".[tf-cpu,serve,ray]"                      # on every node
     keras-wrn export saved_models/wrn-16-4-cifar10 served/wrn
     ray start --head                                       # or a cluster that you have
+    serve start --http-port 8501                           # Ray Serve's own default is 8000
     python recipes/serve_ray.py served --replicas 2
     python examples/serving_client.py frog.png --model wrn
 
@@ -15,7 +16,6 @@ this program is killed, they go on. docs/serving.md says when to use it.
 import asyncio
 import signal
 import time
-import urllib.request
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from keras_wrn.serving.batching import Call, run_together
 from keras_wrn.serving.repository import Repository
 from keras_wrn.serving.rest import application
 from keras_wrn.serving.servable import SavedModel
-from keras_wrn.serving.server import Options, load, watch
+from keras_wrn.serving.server import load, watch
 from keras_wrn.serving.service import THREADS, Service
 from keras_wrn.system import ray_cluster
 from keras_wrn.system.backend import import_package
@@ -83,7 +83,7 @@ def networks(folder: Path) -> Any:
     return Networks
 
 
-def wait_until_served(serve: Any, address: str) -> None:
+def wait_until_served(serve: Any) -> None:
     """Wait for the replicas; raises InputError if they cannot start, or do not in 10 minutes."""
     deadline, said = time.monotonic() + START_SECONDS, ""
     while (found := serve.status().applications[NAME]).status != "RUNNING":
@@ -95,13 +95,6 @@ def wait_until_served(serve: Any, address: str) -> None:
             logging.info("waiting: %s", message)
         said = message
         time.sleep(0.5)
-    try:
-        urllib.request.urlopen(f"{address}/readyz", timeout=60).close()
-    except OSError as error:
-        raise InputError(
-            f"Nothing answers at {address}: {error}. Ray Serve listens where it listened first in "
-            "this cluster: give its --host and --port, or run `serve shutdown` before."
-        ) from error
 
 
 def main(arguments: list[str]) -> str:
@@ -117,21 +110,19 @@ def main(arguments: list[str]) -> str:
     ray_cluster.require_gpus(ray, "gpus_per_replica", options.gpus_per_replica)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     logging.set_verbosity(logging.INFO)
-    listening = {"host": options.host, "port": options.port}
-    address = f"http://{Options(host=options.host).shown_host}:{options.port}"
     resources = {"num_cpus": 1, "num_gpus": options.gpus_per_replica}
     deployment = networks(folder).options(
         num_replicas=options.replicas, ray_actor_options=resources
     )
     try:
-        serve.start(http_options=listening)
         target = serve.RunTarget(deployment.bind(), name=NAME)
         try:
             serve.run_many([target], wait_for_applications_running=False)
         except ray.exceptions.RayError as error:  # such as another application at /
             raise InputError(f"{ray_cluster.last_sentence(str(error))}.") from error
-        wait_until_served(serve, address)
-        print(f"Serving {folder} at {address}. Stop with Ctrl-C.", flush=True)
+        wait_until_served(serve)
+        where = "where Ray Serve listens: http://127.0.0.1:8000, or as `serve start` was told"
+        print(f"Serving {folder} {where}. Stop with Ctrl-C.", flush=True)
         while True:
             signal.pause()
     except KeyboardInterrupt:
@@ -144,6 +135,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("ray", "auto", "auto or HOST:PORT of the cluster")
     flags.DEFINE_integer("replicas", 1, "processes that serve, each with every model", 1)
     flags.DEFINE_integer("gpus_per_replica", 0, "GPUs of each of them", 0)
-    flags.DEFINE_string("host", "127.0.0.1", "that every node listens on; 0.0.0.0: every network")
-    flags.DEFINE_integer("port", 8501, "that every node listens on", 1)
     program.run(main)

@@ -59,6 +59,10 @@ def test_the_program_refuses_in_a_sentence(arguments, sentence):
         (["--dry_run", "--json", "a.json"], "--dry_run only builds and counts networks. Leave"),
         (["--time_batch", "8"], "--time_batch is for --time"),
         (["figure4", "--time"], "Figure 4 is timed without this flag. Leave --time away"),
+        (["--gpus_per_run", "2"], "--gpus_per_run is for --ray"),
+        (["--ray", "auto", "--jobs", "2"], "--ray places the runs on its nodes. Leave --jobs"),
+        (["figure4", "--ray", "auto"], "Figure 4 is timed on one machine. Leave --ray away"),
+        (["--ray", "auto", "--table"], "--table only prints existing runs. Leave --ray away"),
     ],
 )
 def test_flags_that_would_be_ignored_are_refused(flags, sentence):

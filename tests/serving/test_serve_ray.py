@@ -18,7 +18,7 @@ from keras_wrn.inference.trained import load_trained
 REPOSITORY = Path(keras_wrn.__file__).parents[1]
 HELPERS = REPOSITORY / "tests" / "helpers"
 PROGRAM = REPOSITORY / "recipes" / "serve_ray.py"
-URL = "http://127.0.0.1:8501"
+URL = "http://127.0.0.1:8000"
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
     reason="ray is not installed: pip install ray[default,serve]",
@@ -54,6 +54,9 @@ def test_two_replicas_answer_and_swap_versions_under_load(tmp_path, monkeypatch)
         print(result)
         assert result["failed"] == 0, result["why"]
         assert set(result["versions"]) == {"1", "2"} and result["longest"] < 15_000
+        _, text, _ = cluster.run("curl", "--silent", f"{URL}/v1/models/wrn")
+        states = [each["state"] for each in json.loads(text)["model_version_status"]]
+        assert states == ["END", "AVAILABLE"]  # 3, 2
         program.send_signal(signal.SIGTERM)
         assert program.wait(60) == 0 and log.read_text().endswith("Stopped.\n")
         _, text, _ = cluster.run("curl", "--silent", f"{URL}/v1/models")
