@@ -18,3 +18,4 @@ os.chdir(FOLDER.name)
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TERM"] = "dumb"  # a page has no place for bars that move
