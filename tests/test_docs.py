@@ -42,8 +42,8 @@ WITH_PYTHON = [
     path.stem for path in PAGES if path.parent == DOCS and PYTHON.search(path.read_text("utf-8"))
 ]
 OPTIONAL = {"logging_and_sweeps": "optuna", "assessment": "matplotlib", "robustness": "scipy"}
-# Blocks for KERAS_BACKEND=torch, and for a network connection.
-NOT_RUN = re.compile("^import (torch|huggingface_hub)", re.MULTILINE)
+# Blocks for PyTorch, for a network connection, and programs: training/test_jax_processes.py.
+NOT_RUN = re.compile(r"^import (torch|huggingface_hub)|sys\.argv", re.MULTILINE)
 
 
 def few_images(name, *arguments, **options):
@@ -70,7 +70,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     blocks = PYTHON.findall((DOCS / f"{page}.md").read_text("utf-8"))
     blocks = [block for block in blocks if not NOT_RUN.search(block)]
     if not blocks:
-        pytest.skip("its Python needs a network connection")
+        pytest.skip("its Python needs a network connection, or is run by another test")
     exec("\n".join(blocks), {})
 
 
