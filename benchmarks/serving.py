@@ -77,11 +77,7 @@ def _servers(model: str, scratch: Path) -> list[Server]:
     if options.mlserver_python:
         servers.append(_mlserver(plain / "wrn" / "1", image, scratch / "mlserver"))
     if options.ray_python:
-        port = free_port()
-        program = str(FOLDER.parent / "recipes" / "serve_ray.py")
-        command = [options.ray_python, program, str(plain), "--port", str(port)]
-        path = "/v1/models/wrn"
-        servers.append(Server("Ray Serve", command, port, path, f"{path}:predict", body))
+        servers.append(_ray_serve(plain, body))
     return servers
 
 
@@ -108,6 +104,24 @@ def _mlserver(version: Path, image: list, folder: Path) -> Server:
         body,
         {"PYTHONPATH": str(FOLDER)},
     )
+
+
+def _ray_serve(folder: Path, body: bytes) -> Server:
+    """Ray Serve with recipes/serve_ray.py, on a cluster of this machine alone."""
+    port, head = free_port(), free_port()
+    tools = Path(flags.FLAGS.ray_python).parent
+    program = f"{flags.FLAGS.ray_python} {FOLDER.parent / 'recipes' / 'serve_ray.py'}"
+    lines = (
+        f"{tools}/ray start --head --port={head} --node-ip-address=127.0.0.1 --block &",
+        f"export RAY_ADDRESS=127.0.0.1:{head}",
+        f"until {tools}/ray status; do sleep 1; done",
+        f"{tools}/serve start --http-host 127.0.0.1 --http-port {port}",
+        f"trap '{tools}/ray stop --force' EXIT",
+        f"{program} {folder} --ray 127.0.0.1:{head} & wait",
+    )
+    path = "/v1/models/wrn"
+    command = ["bash", "-c", "\n".join(lines)]
+    return Server("Ray Serve", command, port, path, f"{path}:predict", body)
 
 
 def _check(servers: list[Server]) -> None:

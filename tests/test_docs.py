@@ -5,11 +5,13 @@ import dataclasses
 import importlib
 import io
 import itertools
+import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
@@ -71,7 +73,8 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     blocks = [block for block in blocks if not NOT_RUN.search(block)]
     if not blocks:
         pytest.skip("its Python needs a network connection, or is run by another test")
-    exec("\n".join(blocks), {})
+    with mock.patch.dict(os.environ):  # a page may choose a backend
+        exec("\n".join(blocks), {})
 
 
 def commands(path):

@@ -162,11 +162,12 @@ def test_no_request_fails_while_versions_come_and_go(folder):
             write_version(folder, number, "broken" if number % 5 == 0 else str(number))
             while server.service.repository.available("wrn") != [number - (number % 5 == 0)]:
                 pass
+        while not failures and "11" not in {version for version, _ in list(answers)}:
+            pass
         end.set()
         for thread in threads:
             thread.join()
     assert not failures
-    assert {version for version, _ in answers} >= {"11"}
     for version, text in answers:
         factor = 2 if version == "1" else int(version)
         assert text == b'{"predictions":[[%d.0,%d.0]]}' % (factor, factor)
