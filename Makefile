@@ -44,6 +44,8 @@ bench: .venv/bench               ## ratios against peers, measured on this machi
 	$(BENCH)/inference.py --network 40-2 --json bench/inference-40-2.json
 	$(BENCH)/inference.py --network 40-1 --json bench/inference-40-1.json
 	$(BENCH)/assess.py saved_models/wrn-16-4-cifar10 --json bench/assess.json
+	$(BENCH)/serving.py saved_models/wrn-16-4-cifar10 --json bench/serving.json
+	$(BENCH)/serving_faults.py saved_models/wrn-16-4-cifar10 --json bench/serving-faults.json
 	$(BENCH)/memory.py --json bench/memory.json
 	$(BENCH)/start.py --json bench/start.json
 	$(BENCH)/input_path.py --json bench/input-path.json
@@ -67,7 +69,7 @@ clean:
 	touch $@
 
 .venv/bench: .venv/light
-	$(BIN)/pip install $(QUIET) --editable ".[bench,engines]"
+	$(BIN)/pip install $(QUIET) --editable ".[bench,engines,serve]"
 	touch $@
 
 .venv-jax/installed: setup.py
