@@ -44,8 +44,9 @@ WITH_PYTHON = [
     path.stem for path in PAGES if path.parent == DOCS and PYTHON.search(path.read_text("utf-8"))
 ]
 OPTIONAL = {"logging_and_sweeps": "optuna", "assessment": "matplotlib", "robustness": "scipy"}
-# Blocks for PyTorch, for a network connection, and programs: training/test_jax_processes.py.
-NOT_RUN = re.compile(r"^import (torch|huggingface_hub)|sys\.argv", re.MULTILINE)
+# Blocks for PyTorch or a network connection, and those of training/test_loggers.py and
+# training/test_jax_processes.py.
+NOT_RUN = re.compile(r"^import (torch|huggingface_hub|wandb|mlflow)$|sys\.argv", re.MULTILINE)
 
 
 def few_images(name, *arguments, **options):
