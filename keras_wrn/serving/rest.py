@@ -80,7 +80,7 @@ def application(service: Service) -> Starlette:
         except Exception as error:  # a bug must not end the connection
             refusal = refusal_for(error)
             code, body = refusal.code, {"error": str(refusal)}
-            if refusal.status in (413, 429) and not hasattr(request.state, "whole"):
+            if refusal.status in (413, 429) and not hasattr(request.state, "is_complete"):
                 await _drain(request)
             # The rest of a body that was not read cannot be told from the next request.
             headers = {"Connection": "close"} if refusal.status in (413, 429, 504) else {}

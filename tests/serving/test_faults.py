@@ -13,6 +13,7 @@ import pytest
 from background_server import Doubler, encoded, running, write_version
 from tiny_run import random_images
 
+from keras_wrn.serving import rest
 from keras_wrn.serving.limits import Limits
 
 IMAGE = random_images(1)[0]
@@ -117,6 +118,20 @@ def test_images_that_are_none_or_claim_a_large_size(ask, content, status, senten
     received, answer = ask(sent(content))
     assert received == status
     assert sentence in answer["error"]
+
+
+def test_the_rest_of_a_body_is_awaited_only_where_there_is_one(ask, server, monkeypatch):
+    waited = []
+
+    async def drain(request):
+        waited.append(request.url.path)
+
+    monkeypatch.setattr(rest, "_drain", drain)
+    assert ask(sent(png_header(8000, 6500)))[0] == 413  # a whole body
+    assert not waited
+    too_long = {"Content-Length": str(server.service.limits.request_bytes + 1)}
+    assert ask(b"x" * 100, headers=too_long)[0] == 413
+    assert len(waited) == 1
 
 
 def test_too_many_bytes_are_refused_before_they_come(ask, server):
