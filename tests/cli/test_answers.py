@@ -6,23 +6,9 @@ import re
 import pytest
 from foreign_checkpoints import small_weights, write_npz
 from foreign_networks import checkpoint, xternalz
-from PIL import Image
 from terminal import terminal
-from tiny_run import random_images, write_run
 
 from keras_wrn.cli import main
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("cli") / "run")
-
-
-@pytest.fixture
-def image(tmp_path):
-    path = tmp_path / "image.png"
-    Image.fromarray(random_images(1)[0]).save(path)
-    return path
 
 
 def call(*words):

@@ -8,7 +8,7 @@ import sys
 import keras
 import pytest
 from PIL import Image
-from tiny_run import DIGITS, random_images, write_run
+from tiny_run import DIGITS, random_images
 
 import keras_wrn
 from keras_wrn import datasets
@@ -17,18 +17,6 @@ from keras_wrn.networks.names import NETWORKS
 from keras_wrn.weights import finding
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("cli") / "run")
-
-
-@pytest.fixture
-def image(tmp_path):
-    path = tmp_path / "image.png"
-    Image.fromarray(random_images(1)[0]).save(path)
-    return path
 
 
 def call(*words):
