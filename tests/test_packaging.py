@@ -25,7 +25,7 @@ def test_the_demo_installs_what_it_needs_and_no_more():
     ]
     assert [line.rpartition(" ")[2] for line in installed] == ['".[tf-cpu,train]"']
     assert '".[dev]"' in said_by("make", "-nB", "check")
-    assert '".[bench,engines]"' in said_by("make", "-nB", "bench")
+    assert '".[bench,engines,serve]"' in said_by("make", "-nB", "bench")
 
 
 def test_a_source_distribution_holds_what_is_tracked():
