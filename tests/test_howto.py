@@ -19,15 +19,15 @@ from keras_wrn.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "howto"
-# The backends that a page is for, and the packages that it needs beside them.
+# The backends that a page is run on, and the packages that it needs beside them.
 NEEDS = {
     "cluster": (("tensorflow",), ("sklearn",)),
     "export": (("tensorflow",), ("sklearn", "tensorflow_serving", "tf2onnx", "onnxruntime")),
-    "folder": (("tensorflow", "jax"), ()),
+    "folder": (("tensorflow",), ()),
     "gpus": (("jax",), ("sklearn",)),
     "publish": (("tensorflow", "jax"), ("sklearn", "matplotlib")),
     "quantise": (("tensorflow",), ("sklearn", "ai_edge_litert", "openvino")),
-    "resume": (("tensorflow", "jax"), ("sklearn",)),
+    "resume": (("tensorflow",), ("sklearn",)),
 }
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INTERRUPT = "^C\n"

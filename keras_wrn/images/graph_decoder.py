@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_wrn.images.orientation import orientation_in_graph, turned
+from keras_wrn.images.orientation import orientation_in_graph, traced_once, turned
 from keras_wrn.images.pillow_reader import open_rgb
 
 READABLE = "a whole JPEG, PNG, GIF, BMP (24 or 32 bits, uncompressed) or WebP (not animated) file"
@@ -33,13 +33,20 @@ def decode(data: Any, channels: int, otherwise: Callable[[], Any]) -> Any:
     """
     import tensorflow as tf
 
+    image = traced_once(_decode_upright)(data)
+    image = tf.cond(tf.size(image) > 0, lambda: image, otherwise)
+    return tf.ensure_shape(image if channels == 3 else _grey(image), (None, None, channels))
+
+
+def _decode_upright(data: Any) -> Any:
+    """Decode an image and turn it upright, or return an image of (0, 0, 3)."""
+    import tensorflow as tf
+
     def upright(encoded: Any) -> Any:
         image = tf.cond(tf.io.is_jpeg(encoded), lambda: _jpeg(encoded), lambda: _other(encoded))
         return turned(tf.ensure_shape(image, (None, None, 3)), orientation_in_graph(encoded))
 
-    image = or_nothing(upright, data)
-    image = tf.cond(tf.size(image) > 0, lambda: image, otherwise)
-    return tf.ensure_shape(image if channels == 3 else _grey(image), (None, None, channels))
+    return or_nothing(upright, data)
 
 
 def or_nothing(decoder: Callable[[Any], Any], data: Any) -> Any:

@@ -6,7 +6,9 @@ What is damaged, missing or out of range means orientation 1: the image is uprig
 Source: Exif 2.32, sections 4.5 and 4.6.4; TIFF 6.0, section 2.
 """
 
+import functools
 import struct
+from collections.abc import Callable
 from typing import Any
 
 _TAG = 0x0112
@@ -58,7 +60,18 @@ def orientation_in_graph(data: Any) -> Any:
 
     # Most files have no EXIF data; searching them takes a tenth of the time of what follows.
     has_exif = tf.strings.regex_full_match(data, r"\C*(?:Exif\x00\x00|eXIf|EXIF)\C*")
-    return tf.cond(has_exif, lambda: _orientation(data), lambda: tf.constant(1))
+    return tf.cond(has_exif, lambda: traced_once(_orientation)(data), lambda: tf.constant(1))
+
+
+@functools.cache
+def traced_once(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Make a graph of a function of a scalar string tensor, which many graphs call.
+
+    Tracing it takes up to two seconds, in each pipeline and each signature of an export.
+    """
+    import tensorflow as tf
+
+    return tf.function(function, input_signature=[tf.TensorSpec((), tf.string)])
 
 
 def turned(image: Any, orientation: Any) -> Any:

@@ -63,10 +63,6 @@ def student_error(y_true: Any, y_pred: Any) -> Any:
     return error(y_true, ops.split(y_pred, 2, axis=-1)[0])
 
 
-# Keras shows a metric under its function's name.
-student_error.__name__ = "error"
-
-
 class ConfusionMatrix(keras.metrics.Metric):
     """Count images by true and predicted class, on the device; shows nothing by itself.
 

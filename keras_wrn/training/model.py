@@ -102,10 +102,12 @@ class TrainingModel:
         if self.teacher is not None:
             loss = losses.distillation(loss, self.recipe.teacher_share, self.recipe.temperature)
             error = losses.student_error
-        # XLA is slower than TensorFlow's own kernels on CPUs; Keras' "auto" knows where it helps.
-        self.model.compile(self.optimizer, loss=loss, metrics=[error], jit_compile="auto")
-        # Built before the first step, or Keras traces the training step twice.
+        # Metric and optimiser have their variables before the first step; if that step made them,
+        # TensorFlow would trace it twice.
+        metric = keras.metrics.MeanMetricWrapper(error, name="error")
         self.optimizer.build(self.model.trainable_variables)
+        # XLA is slower than TensorFlow's own kernels on CPUs; Keras' "auto" knows where it helps.
+        self.model.compile(self.optimizer, loss=loss, metrics=[metric], jit_compile="auto")
 
     def _logits(self, x: Any) -> Any:
         """The network's logits, followed by its teacher's."""

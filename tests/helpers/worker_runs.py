@@ -1,7 +1,7 @@
 """Train a small network as one of several workers on this machine; a program of its own.
 
-python worker_runs.py INDEX PORTS FOLDER TASK: PORTS with commas between; one port is one process.
-`alike`, `sam` and `whole` run undisturbed; `stop` sends SIGTERM to worker 1 in step 8, `kill`
+python worker_runs.py INDEX PORTS FOLDER TASK[,TASK]: PORTS with commas between; one port is one
+process. `sam` and `whole` run undisturbed; `stop` sends SIGTERM to worker 1 in step 15, `kill`
 SIGKILL to worker 1 there; `finish` goes on with a stopped or killed run.
 """
 
@@ -12,12 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
-INDEX, PORTS, FOLDER, TASK = (
-    int(sys.argv[1]),
-    sys.argv[2].split(","),
-    Path(sys.argv[3]),
-    sys.argv[4],
-)
+INDEX, FOLDER = int(sys.argv[1]), Path(sys.argv[3])
+PORTS, TASKS = (words.split(",") for words in (sys.argv[2], sys.argv[4]))
 addresses = [f"127.0.0.1:{port}" for port in PORTS]
 task = {"type": "worker", "index": INDEX}
 os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
@@ -35,20 +31,21 @@ ALIKE = dataclasses.replace(ALIKE, batch_size=96)
 WHOLE = dataclasses.replace(
     ALIKE, epochs=2, drop_epochs=(2,), synchronized_bn=False, pad=2, dropout=0.3, average=0.9
 )
-RECIPES = {"alike": ALIKE, "sam": dataclasses.replace(ALIKE, sam=0.05)}
+RECIPES = {"sam": dataclasses.replace(ALIKE, sam=0.05)}
 count_step = RunKeeper.on_train_batch_end
 
 
 def disturbed(self, batch, logs=None):
     if INDEX == 1 and self.step + 1 == 15:
-        os.kill(os.getpid(), signal.SIGTERM if TASK == "stop" else signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGTERM if "stop" in TASKS else signal.SIGKILL)
     count_step(self, batch, logs)
 
 
 def train():
-    name = "disturbed" if TASK in ("stop", "kill", "finish") else TASK
-    save_every = 0 if TASK == "kill" else 1e6
-    training.train(RECIPES.get(TASK, WHOLE), FOLDER / name, save_every=save_every)
+    for task in TASKS:
+        name = "disturbed" if task in ("stop", "kill", "finish") else task
+        save_every = 0 if task == "kill" else 1e6
+        training.train(RECIPES.get(task, WHOLE), FOLDER / name, save_every=save_every)
 
 
 def show_matrix(counts, names):
@@ -61,7 +58,7 @@ if __name__ == "__main__":
     training._draw = lambda *_: None
     pictures.confusion_matrix = show_matrix
     workers.START_SECONDS = float(os.environ.get("START_SECONDS", "60"))
-    if TASK in ("stop", "kill"):
+    if {"stop", "kill"} & set(TASKS):
         RunKeeper.on_train_batch_end = disturbed
     status = status_of(train, "train")
     sys.stdout.flush()

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from tiny_run import DIGITS, change_card, random_images, write_run
@@ -103,6 +104,7 @@ def test_another_network_keeps_its_own(run, tmp_path, changes, sentence):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="half a minute, alike on JAX")
 def test_published_weights_take_the_temperature_of_a_run_that_held_images_out(tmp_path, capsys):
     keras_wrn.train(TINY, tmp_path / "run")
     published = keras_wrn.publish(tmp_path / "run", tmp_path / "home")

@@ -13,8 +13,8 @@ from board_logs import board_logs
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.inference.trained import load_trained
 from keras_wrn.system.files import sha256
+from keras_wrn.training import devices, run_folder, run_keeper
 from keras_wrn.training import run as training
-from keras_wrn.training import run_folder, run_keeper
 from keras_wrn.training.recipe import Recipe
 
 ON_TENSORFLOW = keras.config.backend() == "tensorflow"
@@ -247,3 +247,14 @@ def test_a_run_is_the_same_whatever_precision_the_program_uses(tmp_path, monkeyp
     keras.config.set_dtype_policy("mixed_bfloat16")
     assert training.train(SMALL, tmp_path / "run") == {"policy": "float32"}
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="TensorFlow traces")
+def test_the_training_step_is_traced_once_for_each_size(tmp_path, monkeypatch):
+    traced, step = [], devices.ReplicatedModel.train_step
+    monkeypatch.setattr(
+        devices.ReplicatedModel, "train_step", lambda *a: traced.append(1) or step(*a)
+    )
+    recipe = Recipe(**{**vars(SMALL), "train_sizes": (16, 32), "size_epochs": (2,)})
+    training.train(recipe, tmp_path / "run")
+    assert len(traced) == 2

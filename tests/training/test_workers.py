@@ -4,6 +4,7 @@ import csv
 import inspect
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -31,12 +32,12 @@ def free_ports(count):
     return ",".join(ports)
 
 
-def run(folder, task, count=2, started=None):
+def run(folder, tasks, count=2, started=None):
     """The status and the log of each worker."""
     ports = free_ports(count)
     processes = [
         subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(index), ports, str(folder), task],
+            [sys.executable, str(PROGRAM), str(index), ports, str(folder), tasks],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -54,27 +55,34 @@ def history(folder):
         return [{k: v for k, v in row.items() if k not in CLOCKS} for row in csv.DictReader(file)]
 
 
-@pytest.mark.slow
-def test_two_workers_train_and_validate_as_one_process_does(tmp_path):
-    statuses, logs = run(tmp_path / "two", "sam")
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of the runs of two workers, and their logs."""
+    folder = tmp_path_factory.mktemp("two")
+    statuses, logs = run(folder, "whole,sam")
     assert statuses == [0, 0]
-    assert run(tmp_path / "one", "sam", count=1)[0] == [0]
-    [ours], [theirs] = history(tmp_path / "two" / "sam"), history(tmp_path / "one" / "sam")
+    return folder, logs
+
+
+@pytest.mark.slow
+def test_two_workers_train_and_validate_as_one_process_does(undisturbed, tmp_path):
+    folder, logs = undisturbed
+    assert run(tmp_path, "sam", count=1)[0] == [0]
+    [ours], [theirs] = history(folder / "sam"), history(tmp_path / "sam")
     for key in ("loss", "error", "val_error"):
         assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=1e-4), key
     assert float(ours["val_loss"]) == pytest.approx(float(theirs["val_loss"]), rel=1e-3)
-    card = json.loads((tmp_path / "two" / "sam" / "card.json").read_text())
+    card = json.loads((folder / "sam" / "card.json").read_text())
     assert card["hardware"].startswith("2 workers, the first of ")
     # Each image of the validation is in the confusion matrix once, which all workers know.
-    found = [line for log in logs for line in log.splitlines() if line.startswith('{"confusion"')]
+    found = [re.findall(r'^{"confusion".*', log, re.MULTILINE)[-1] for log in logs]
     ours, theirs = (json.loads(line)["confusion"] for line in found)
     assert ours == theirs and sum(map(sum, ours)) == 361
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_workers_go_on_bit_equal(tmp_path):
-    assert run(tmp_path, "whole")[0] == [0, 0]
-    folder, whole = tmp_path / "disturbed", tmp_path / "whole"
+def test_stopped_and_killed_workers_go_on_bit_equal(undisturbed, tmp_path):
+    folder, whole = tmp_path / "disturbed", undisturbed[0] / "whole"
     # SIGTERM to one stops both, at the same step.
     statuses, logs = run(tmp_path, "stop")
     assert statuses == [143, 143]
