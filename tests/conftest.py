@@ -11,6 +11,8 @@ JAX_CACHE = tempfile.TemporaryDirectory(prefix="keras_wrn-jax-", ignore_cleanup_
 os.environ["JAX_COMPILATION_CACHE_DIR"] = JAX_CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# XLA compiles for longer than these small networks run.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
