@@ -266,8 +266,9 @@ def test_a_file_put_there_by_hand_is_taken(owners, weights, pth):
 def test_hugging_face_s_client_is_used(owners, weights, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "huggingface_hub")
     import huggingface_hub
+    from huggingface_hub import constants
 
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     assert_has(build(weights="imagenet-racm"), weights)
     assert len(list((tmp_path / "hub").rglob("model.safetensors"))) == 1
 
