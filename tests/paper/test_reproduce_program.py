@@ -99,6 +99,11 @@ def test_the_dry_run_needs_no_data(tmp_path):
         "right (11.0M in the paper)",
     ]
     assert not (tmp_path / "none").exists()
+    result = reproduce("figure4", "--dry-run")
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()] == [
+        *("table5/pre-resnet-164-cifar10", "table5/pre-resnet-1001-cifar10"),
+        *("table4/40-4-cifar10", "table4/16-10-cifar10", "table4/28-10-cifar10"),
+    ]
 
 
 @pytest.mark.parametrize("page", GENERATED, ids=lambda page: page.name)
