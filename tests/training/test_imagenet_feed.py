@@ -253,5 +253,5 @@ def test_four_classes_of_tiny_imagenet_are_learnt(tmp_path):
     with (tmp_path / "run" / "history.csv").open(newline="") as file:
         errors = [float(row["error"]) for row in csv.DictReader(file)]
     assert (card["steps"], card["metrics"]["n"]) == (120, 40)
-    # Chance is 0.75; seeds 1, 2 and 3 end at 0.34, 0.38 and 0.27, the mean of the last 5 epochs.
+    # Chance is 0.75; seeds 1, 2 and 3 end at 0.41, 0.44 and 0.42, the mean of the last 5 epochs.
     assert np.mean(errors[-5:]) < 0.55
