@@ -176,6 +176,12 @@ def compile_detector(detector: Detector, learning_rate: Any) -> None:
         box_loss="smoothl1",
         jit_compile=False,
     )
+    # Adam and the two losses have their variables before the first step; if that step made them,
+    # TensorFlow would trace it twice.
+    detector.optimizer.build(detector.trainable_variables)
+    image = np.zeros((1, *detector.backbone.input_shape[1:]), np.float32)
+    truth = {"boxes": np.ones((1, 1, 4), np.float32), "classes": np.zeros((1, 1), np.float32)}
+    detector.compute_loss(image, truth, detector(image), None)
 
 
 def load_detector(path: Path) -> Detector:

@@ -133,7 +133,6 @@ def _fit(
     from keras_wrn.detection import retinanet
     from keras_wrn.training import run_keeper
 
-    detector.optimizer.build(detector.trainable_variables)
     keeper = run_keeper.RunKeeper(workdir, settings, steps, columns=COLUMNS)
     keeper.restore(detector)
 

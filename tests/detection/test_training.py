@@ -209,10 +209,18 @@ def test_its_hours_on_coco_come_from_timed_steps(tmp_path, monkeypatch):
     monkeypatch.setitem(row_hours.DETECTOR, "image_size", SIZE)
     monkeypatch.setattr(row_hours, "_STEPS", 2)
     monkeypatch.setattr(row_hours, "_TIMINGS", 1)
+    step, traced = retinanet.Detector.train_step, []
+
+    def count(self, *data):
+        traced.append(data)
+        return step(self, *data)
+
+    monkeypatch.setattr(retinanet.Detector, "train_step", count)
     assert row_hours.estimated_hours(row, {}) is None
     for _ in range(2):  # the second time it is known
         row_hours.measure_speeds([row], tmp_path, batch=2)
         monkeypatch.setattr(retinanet, "build_detector", None)
+    assert len(traced) == 1
     [speed] = row_hours.read_speeds(tmp_path).values()
     assert (speed["network"], speed["batch"]) == ("RetinaNet on WRN-34-2, 64 px, float32", 2)
     photos = 12 * 117_266  # twelve times those of train2017 that have boxes
