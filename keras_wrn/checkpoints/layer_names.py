@@ -24,7 +24,10 @@ STATISTICS = (("mean", "std"), ("mu", "sigma"), ("means", "stds"), ("means", "sd
 _CONSTANT = "|".join(sorted({name for pair in STATISTICS for name in pair}))
 _NORMALISER = re.compile(rf"(?i)(\d+|\w*norm\w*|\w*preproc\w*|transform\w*)\.({_CONSTANT})")
 # Counters that wrappers and batch normalisations keep; no network computes with them.
-_COUNTERS = {"num_batches_tracked", "n_averaged", "num_updates", "initted", "step", "decay"}
+_COUNTERS = {
+    *("num_batches_tracked", "n_averaged", "num_updates", "initted", "step", "decay"),
+    "save_counter",
+}
 # Suffix of a tensor's name -> Keras' variable, in batch normalisation and in other layers.
 # Torch's "weight" has the output planes first, Keras' "kernel" has them last.
 BATCH_NORM_TENSORS = {
@@ -62,9 +65,10 @@ def sort_by_layer(
     """
     layers: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for key, tensor in tensors.items():
-        if tensor.size == 1 and re.split(r"[./]", key)[-1] in _COUNTERS:
+        name = key.partition("/.ATTRIBUTES")[0]  # a TensorFlow checkpoint's
+        if tensor.size == 1 and re.split(r"[./]", name)[-1] in _COUNTERS:
             continue
-        layer, suffix = _split(key)
+        layer, suffix = _split(name)
         if suffix in layers[layer]:
             raise InputError(
                 f"{source} has two tensors for {layer}: one of that name, and {key} in a wrapper."
@@ -99,7 +103,7 @@ def _split(key: str) -> tuple[str, str]:
     """Split the name that Torch, Keras or TensorFlow gave a tensor into layer and suffix."""
     if "/" in key:
         # "model_weights/conv2d_1/conv2d_1/kernel:0", "model/.../kernel/.ATTRIBUTES/VARIABLE_VALUE"
-        parts = key.partition("/.ATTRIBUTES")[0].split("/")
+        parts = key.split("/")
         return parts[-2], parts[-1].partition(":")[0]
     while not (constant := _NORMALISER.fullmatch(key)) and (wrapper := _WRAPPER.match(key)):
         key = key[wrapper.end() :]

@@ -105,7 +105,7 @@ def _assess(arguments: argparse.Namespace) -> str:
         raise InputError(
             f"--json takes a file, or nothing at the end of the line. Received: {table}."
         )
-    model, name = _ensemble(trained, others)
+    model, name = _ensemble(trained, others, arguments.calibrated)
     where = arguments.data_dir
     data = images_of(trained, "test", dataset=arguments.dataset, data_dir=where)
     check_classes(data, trained)
@@ -141,14 +141,14 @@ def _assess(arguments: argparse.Namespace) -> str:
     return "\n".join([_summary(assessment), *(f"Written: {file}" for file in written)])
 
 
-def _ensemble(trained: Trained, others: list[str]) -> tuple[Any, str]:
+def _ensemble(trained: Trained, others: list[str], calibrated: bool) -> tuple[Any, str]:
     """The model of one run or of several, and its name."""
     if not others:
         return trained.model, trained.card["name"]
     from keras_wrn.inference.trained import load_trained
     from keras_wrn.insight.ensembles import ensemble
 
-    members = [trained, *(load_trained(path) for path in others)]
+    members = [trained, *(load_trained(path, calibrated=calibrated) for path in others)]
     for member in members:
         if member.preprocessing != trained.preprocessing:
             raise InputError(
@@ -170,7 +170,8 @@ def _held_out(arguments: argparse.Namespace, trained: Trained) -> Any:
         check_classes(data, trained)
         return data.test
     recipe = trained.card.get("recipe")
-    count = recipe.get("held_out", 0) if isinstance(recipe, dict) else 0
+    recipe = recipe if isinstance(recipe, dict) else {}
+    count = recipe.get("held_out", 0)
     if not count:
         raise InputError(
             f"--held_out own is for a run whose recipe held images out. {trained.path} learnt "
@@ -178,7 +179,8 @@ def _held_out(arguments: argparse.Namespace, trained: Trained) -> Any:
         )
     from keras_wrn.training.feeds import hold_out
 
-    data = images_of(trained, "train", data_dir=arguments.data_dir)
+    extra = bool(recipe.get("extra"))  # the images are drawn from these too
+    data = images_of(trained, "train", data_dir=arguments.data_dir, extra=extra)
     return hold_out(data.train, count)[1]
 
 

@@ -29,6 +29,7 @@ def images_of(
     dataset: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     most: int | None = None,
+    extra: bool = False,
 ) -> loading.Dataset:
     """Load one split of a data set for a trained network.
 
@@ -40,6 +41,7 @@ def images_of(
             A folder of another name without train/ and test/ is taken as a whole.
         data_dir: the folder of the data set.
         most: maximum number of images, from all classes; None: no limit.
+        extra: add SVHN's extra training images.
 
     Returns:
         The data set, images uint8 (n, height, width, channels) as the network takes them; the
@@ -60,6 +62,7 @@ def images_of(
     data = datasets.load(
         name,
         data_dir,
+        extra=extra,
         size=(height, width),
         channels=channels,
         resize=resize,

@@ -17,7 +17,7 @@ from keras_wrn.applications import build_network
 from keras_wrn.checkpoints.files import refuse_pointer
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import Preprocessing, from_card, preprocessing_of
-from keras_wrn.networks.names import architecture_name, find_network
+from keras_wrn.networks.names import architecture_name, find_network, is_called
 from keras_wrn.networks.recognition import architecture
 from keras_wrn.system.files import check_sha256
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, read_card
@@ -196,7 +196,7 @@ def load_file(
         load_exactly(model, file)
     else:
         raise InputError(f"{file} does not say which network it is for. Name it, as by --model.")
-    if name is not None and find_network(name, "cifar10")[0] != title.partition(" with ")[0]:
+    if name is not None and not is_called(name, title.partition(" with ")[0]):
         raise InputError(f"{file} holds {title}, and {name!r} was asked for.")
     if len(model.output_shape) != 2:
         raise InputError(

@@ -16,18 +16,20 @@ from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, prep
 from keras_wrn.inference.evaluation import checked_labels
 from keras_wrn.inference.trained import Trained
 from keras_wrn.insight import sections
-from keras_wrn.insight.attacks import robust_error
+from keras_wrn.insight.attacks import ATTACKS, robust_error
 from keras_wrn.insight.calibration import calibration, reliability, softmax
-from keras_wrn.insight.corruptions import corruption_figures
+from keras_wrn.insight.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, corruption_figures
 from keras_wrn.insight.out_sets import load_out_sets
 from keras_wrn.insight.outputs import Outputs, Reader, open_reader, read
 from keras_wrn.insight.page import write_page
 from keras_wrn.insight.sections import Assessment
+from keras_wrn.system.backend import import_package
 from keras_wrn.system.files import write_json
 from keras_wrn.system.machine import conditions
 
 Labelled = tuple[np.ndarray, np.ndarray]
 LEAST = 20  # images, so that each half can be fitted to
+ATTACKED = 100  # images a step at most: the memory of gradients
 
 
 def assess(
@@ -78,7 +80,7 @@ def assess(
         dropout_passes: average over so many passes with dropout; 0: no dropout.
         odin_epsilon: ODIN's change of the images, in pixel values of 255 (the paper's is 0.357);
             0 leaves its temperature alone, without the three passes of a gradient.
-        batch_size: images a step.
+        batch_size: images a step; attacks take 100 at most.
         seed: of the halves, of dropout, corruptions and attacks.
         name: what the page calls the model; the model's own name by default.
         json: a file to write the figures to.
@@ -103,6 +105,7 @@ def assess(
     for file in (json, html):
         if file is not None and not Path(file).parent.is_dir():
             raise InputError(f"The folder of a file must exist. Received: {file}.")
+    _check_optional(corruptions, attacks, label_errors)
     network, statistics, own_name = _model_and_statistics(model, preprocessing)
     images, labels = _checked_data(data, network)
     sets = out
@@ -156,7 +159,13 @@ def assess(
             "equal.",
             **{
                 method: robust_error(
-                    network, *few, statistics, method=method, epsilon=epsilon, seed=seed
+                    network,
+                    *few,
+                    statistics,
+                    method=method,
+                    epsilon=epsilon,
+                    seed=seed,
+                    batch_size=min(batch_size, ATTACKED),
                 )
                 for method in attacks
             },
@@ -170,6 +179,22 @@ def assess(
     if html is not None:
         write_page(assessment, Path(html))
     return assessment
+
+
+def _check_optional(corruptions: Sequence[str], attacks: Sequence[str], label_errors: bool) -> None:
+    """Raise InputError, before hours of measuring, for what would be refused at its end."""
+    for name, given, known in (
+        ("corruptions", corruptions, CORRUPTIONS + EXTRA_CORRUPTIONS),
+        ("attacks", attacks, tuple(ATTACKS)),
+    ):
+        if unknown := [each for each in given if each not in known]:
+            raise InputError(
+                f"`{name}` must be of {', '.join(known)}. Received: {', '.join(unknown)}."
+            )
+    if corruptions:
+        import_package("scipy.ndimage", "scipy", "Corrupting images")
+    if label_errors:
+        import_package("cleanlab.filter", "cleanlab", "Looking for label errors")
 
 
 def _model_and_statistics(

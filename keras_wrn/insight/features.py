@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_wrn.errors import InputError
-from keras_wrn.insight.graph import input_like, leaf_layers, walk
+from keras_wrn.insight.graph import check_unique, input_like, leaf_layers, walk
 
 _POOLED = "pooled"
 
@@ -50,6 +50,7 @@ def features(model: keras.Model, names: Sequence[str]) -> keras.Model:
                 f"`names` must be of {', '.join(sorted(table)) or 'the layers'}, or names of "
                 f"layers. Received: {name!r}."
             )
+        check_unique(model, layer)
     seen: dict[str, Any] = {}
 
     def keep(layer: Any, *args: Any, **kwargs: Any) -> Any:

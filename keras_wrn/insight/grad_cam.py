@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_wrn.errors import InputError
 from keras_wrn.insight.gradients import gradient_function
-from keras_wrn.insight.graph import leaf_layers, logits_function, single_input
+from keras_wrn.insight.graph import check_unique, leaf_layers, logits_function, single_input
 
 
 def grad_cam(
@@ -42,6 +42,7 @@ def grad_cam(
     """
     start = _checked(model, image, class_index)
     name = _feature_layer(model, layer)
+    check_unique(model, name)
     images = ops.convert_to_tensor(np.asarray(image)[None].astype(start.dtype))
     seen: dict[str, Any] = {}
 

@@ -81,6 +81,15 @@ def leaf_layers(model: keras.Model) -> list[Any]:
     return found
 
 
+def check_unique(model: keras.Model, name: str) -> None:
+    """Raise InputError if several layers have a name, as those of an ensemble's members do."""
+    if (count := [layer.name for layer in leaf_layers(model)].count(name)) > 1:
+        raise InputError(
+            f"`model` must have one layer with the name {name!r}. Received: {model.name} with "
+            f"{count}. Take the members of an ensemble one by one."
+        )
+
+
 def single_input(model: keras.Model) -> Any:
     """The only symbolic input of a model; raises InputError where there are several."""
     inputs = graph_of(model).inputs

@@ -100,7 +100,9 @@ def perturb(
         logits = ops.add(ops.matmul(logits, head.kernel), head.bias) / temperature
         return ops.max(keras.activations.log_softmax(logits, axis=-1), axis=-1)
 
-    gradient, changed = gradient_function(confidence), images.astype(np.float32)
+    # JAX cannot compile layers that draw, whose state changes.
+    gradient = gradient_function(confidence, compiled=not reader.dropout_passes)
+    changed = images.astype(np.float32)
     for rows, part in full_batches(len(images), reader.batch_size, "Changing images"):
         signs = np.sign(gradient(images[rows])[1])[: part.stop - part.start]
         changed[part] += np.float32(epsilon) * signs
@@ -219,8 +221,10 @@ def fit_vim(train: Outputs, head: Head) -> Score:
         return np.linalg.norm((np.asarray(features, np.float64) - origin) @ rest, axis=1)
 
     usual = virtual(train.features).mean()
-    # Without a part outside the space nothing can be scaled to the logits.
-    scale = max_logit(train.logits).mean() / usual if usual > 0 else 0.0
+    # Fewer images than dimensions have no part outside the space, but for rounding, and nothing
+    # can be scaled to the logits.
+    has_rest = usual > 1e-6 * np.linalg.norm(centred, axis=1).mean()
+    scale = max_logit(train.logits).mean() / usual if has_rest else 0.0
     return lambda outputs: energy(outputs.logits) - scale * virtual(outputs.features)
 
 

@@ -102,7 +102,11 @@ def _read_npy(path: Path) -> np.ndarray:
 
 def _read_mat(path: Path) -> np.ndarray:
     """The images of a file of SVHN's layout: "X", (height, width, channels, n)."""
-    content = import_package("scipy.io", "scipy", "Reading a .mat file").loadmat(path)
+    reader = import_package("scipy.io", "scipy", "Reading a .mat file")
+    try:
+        content = reader.loadmat(path)
+    except Exception as error:  # a damaged file can raise any exception
+        raise InputError(f"{path} cannot be read as a .mat file: {error}") from error
     if "X" not in content or content["X"].ndim != 4:
         raise InputError(f"{path} must hold images as SVHN's files do, in X of four axes.")
     return np.ascontiguousarray(content["X"].transpose(3, 0, 1, 2))

@@ -80,6 +80,23 @@ def architecture_name(title: str, builder: str) -> str:
     return f"{title} (ImageNet)" if builder in imagenet else title
 
 
+def is_called(name: str, architecture: str) -> bool:
+    """Tell whether a name is that of an architecture.
+
+    Args:
+        name: as `find_network` takes it.
+        architecture: as `architecture_name` returns it.
+
+    Example:
+        >>> is_called("34-2", "WRN-34-2"), is_called("34-2", "WRN-34-2 (ImageNet)")
+        (True, True)
+        >>> is_called("16-4", "WRN-28-10")
+        False
+    """
+    found = (find_network(name, dataset) for dataset in ("cifar10", "imagenet"))
+    return architecture in [architecture_name(title, row["builder"]) for title, row in found]
+
+
 def find_network(name: str, dataset: object = "cifar10") -> tuple[str, dict[str, Any]]:
     """Find a network by its name.
 

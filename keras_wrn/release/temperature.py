@@ -26,10 +26,15 @@ def card_for_temperature(trained: Trained, folder: str | os.PathLike[str]) -> Ca
             but for the number of held-out images.
 
     Raises:
-        InputError: the folder is of another network, data set or recipe.
+        InputError: the network is of a file, or the folder of another network, data set or recipe.
     """
     card = read_card(Path(folder))
     theirs, ours = trained.card, card.to_dict()
+    if "weights_sha256" not in theirs:
+        raise InputError(
+            "A card keeps the temperature of a run or of published weights, not of a file of "
+            f"weights. Received: {trained.path}."
+        )
     if theirs["weights_sha256"] == card.weights_sha256:
         return card
     difference = first_difference({key: theirs[key] for key in ("network", "dataset")}, ours)

@@ -89,6 +89,9 @@ def _read_text(path: Path) -> str | None:
 
     try:
         if path.suffix == KERAS_FILE:
+            if not path.is_file():
+                raise InputError(f"`weights` must be a file that exists. Received: {path}.")
+            refuse_pointer(path)
             with zipfile.ZipFile(path) as archive:
                 if _ENTRY not in archive.namelist():
                     return None

@@ -199,6 +199,7 @@ def test_tensorflow_checkpoint_names_in_an_npz(tmp_path):
         f"model/layer_with_weights-{order.index(key[:2])}/{key[2]}{suffix}": array
         for key, array in keys.items()
     }
+    tensors[f"save_counter{suffix}"] = np.array(3)
     model = convert(write_npz(tmp_path / "a.npz", tensors), classifier_activation=None)
     net = PreActivation((3, 3), 1, strided_padding=(0, 1), projection_input="raw")
     compare(model, pre_activation_logits(images(), weights, net))

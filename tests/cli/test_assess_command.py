@@ -67,6 +67,9 @@ def test_two_runs_are_an_ensemble(run, tmp_path, capsys):
     third = write_run(tmp_path / "third", changed)
     assert call("assess", run, third) == 2
     assert "the same statistics and classes" in capsys.readouterr().err
+    change_card(run, temperature={"value": 2.0})
+    assert call("assess", run, other, "--calibrated") == 2
+    assert f"{other / 'card.json'} has no temperature" in capsys.readouterr().err
 
 
 def test_the_temperature_is_fitted_to_what_the_recipe_held_out(run, tmp_path, capsys):
@@ -86,6 +89,25 @@ def test_the_temperature_is_fitted_to_what_the_recipe_held_out(run, tmp_path, ca
     assert call("evaluate", run, "--calibrated", "--json") == 0
     after = json.loads(capsys.readouterr().out)
     assert after["nll"] == pytest.approx(found["temperature"]["after"]["nll"], rel=1e-4)
+
+
+def test_svhn_s_extra_images_are_held_out_too(run, tmp_path, monkeypatch, capsys):
+    load, asked = datasets.load, []
+
+    def recorded(*words, **options):
+        asked.append((options["split"], options["extra"]))
+        return load(*words, **options)
+
+    monkeypatch.setattr(datasets, "load", recorded)
+    change_card(run, recipe={"dataset": "svhn", "extra": True, "held_out": 25})
+    assert call("assess", run, "--held_out", "own") == 0
+    assert asked == [("test", False), ("train", True)]
+
+
+def test_a_file_of_weights_has_no_card_for_a_temperature(run, capsys):
+    model = ("--model", "10-1", "--weights", run / "model.weights.h5", "--dataset", "digits")
+    assert call("assess", *model, "--held_out", "digits", "--store_in", run) == 2
+    assert "not of a file of weights" in capsys.readouterr().err
 
 
 def test_a_temperature_of_halves_is_not_stored(run, capsys):

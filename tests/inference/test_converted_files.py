@@ -171,6 +171,11 @@ def test_a_keras_file_of_anybody(tmp_path, pixels):
         load_file(tmp_path / "c.keras", "cifar10")
     with pytest.raises(InputError, match="must be a file that exists"):
         load_file(tmp_path / "d.keras", "cifar10")
+    with pytest.raises(InputError, match="must be a file that exists"):
+        read_description(tmp_path / "d.keras")
+    (tmp_path / "d.keras").write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(InputError, match="is a Git LFS pointer"):
+        read_description(tmp_path / "d.keras")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": 3}', '{"name": "a", "network": {}}'])

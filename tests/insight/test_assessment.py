@@ -161,6 +161,26 @@ def test_odin_steps_towards_what_the_network_sees(model):
     assert section["odin_epsilon"] == 2.0
 
 
+def test_odin_steps_through_dropout():
+    network = keras_wrn.WideResNet(10, 1, dropout=0.3)
+    reader = open_reader(network, DIGITS, batch_size=8, dropout_passes=1)
+    changed = perturb(reader, IMAGES[:8], 2.0)
+    assert np.isfinite(read_pixels(reader, changed).logits).all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"attacks": ["fgsm", "cw"]}, "`attacks` must be of fgsm, .* Received: cw"),
+        ({"corruptions": ["rain"]}, "`corruptions` must be of gaussian_noise, .* Received: rain"),
+    ],
+)
+def test_what_comes_last_is_refused_first(model, monkeypatch, wrong, sentence):
+    monkeypatch.setattr("keras_wrn.insight.assessment.read", None)
+    with pytest.raises(InputError, match=sentence):
+        keras_wrn.assess(model, (IMAGES, LABELS), DIGITS, **wrong)
+
+
 def test_a_run_brings_its_statistics_and_its_name(tmp_path):
     run = keras_wrn.load_trained(write_run(tmp_path / "run"))
     figures = keras_wrn.assess(run, (IMAGES, LABELS), flip=True).figures

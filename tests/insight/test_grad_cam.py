@@ -122,6 +122,14 @@ def test_wrong_input_gets_a_sentence(wrong, sentence):
         grad_cam(keras_wrn.WideResNet(10, 1), **arguments)
 
 
+def test_an_ensemble_has_no_single_layer():
+    both = keras_wrn.ensemble([keras_wrn.WideResNet(10, 1), keras_wrn.WideResNet(10, 1)])
+    with pytest.raises(InputError, match="one layer with the name 'head_relu'.* with 2"):
+        grad_cam(both, image(), 0)
+    with pytest.raises(InputError, match="one layer with the name 'avg_pool'.* with 2"):
+        keras_wrn.insight.features.features(both, ["pooled"])
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

@@ -84,6 +84,12 @@ def test_vim_is_that_of_its_definition(world):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_vim_of_fewer_images_than_dimensions_is_the_energy(world):
+    inside, _, head, others = world
+    few = Outputs(inside.logits[:8], inside.features[:8])  # the space has 8 dimensions
+    np.testing.assert_array_equal(ood.fit_vim(few, head)(others), ood.energy(others.logits))
+
+
 def test_every_score_is_higher_inside(world):
     inside, labels, head, others = world
     fitted = Outputs(inside.logits[:400], inside.features[:400])

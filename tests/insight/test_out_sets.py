@@ -31,9 +31,12 @@ def test_data_sets_and_files_by_their_names(tmp_path):
 def test_what_is_no_set_of_images(tmp_path):
     np.save(tmp_path / "floats.npy", np.zeros((2, 32, 32, 3)))
     (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "text.mat").write_text("<html>not found</html>" * 20)
+    pytest.importorskip("scipy", reason="scipy is not installed")
     cases = {
         "floats.npy": r"uint8 of shape \(n, 32, 32, 3\). Received: float64",
         "text.npy": "must hold one NumPy array",
+        "text.mat": "cannot be read as a .mat file",
         "absent.npy": "files that exist",
     }
     for name, sentence in cases.items():
