@@ -237,8 +237,8 @@ def run(
     """
 
     def main(arguments: list[str]) -> None:
-        if arguments and not takes_arguments:
-            raise InputError(f"Only flags are taken. Received: {' '.join(arguments)}.")
+        if not takes_arguments:
+            program.refuse_words(arguments)
         _make_room(flags.FLAGS.json)
         if takes_arguments:
             measure(arguments)

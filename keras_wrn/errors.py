@@ -21,3 +21,7 @@ class Interrupted(Exception):  # noqa: N818 - an event, not an error
         super().__init__(f"stopped by signal {signal_number}{after}")
         self.signal = signal_number
         self.step = step
+
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[int, int | None]]:
+        """What pickle makes a copy of, in another process."""
+        return type(self), (self.signal, self.step)

@@ -20,8 +20,9 @@ from keras_wrn.cli import program, recipe_flags
 from keras_wrn.detection import training
 
 
-def main(_: list[str]) -> str:
+def main(words: list[str]) -> str:
     """Train what the flags describe; returns a summary."""
+    program.refuse_words(words)
     settings = training.Settings(**recipe_flags.values(training.Settings))
     workdir = flags.FLAGS.workdir or f"runs/coco-{settings.depth}-{settings.width:g}"
     program.start_keras()

@@ -44,7 +44,7 @@ SHARING = ("part", "jobs", "shared", "ray", "gpus_per_run")
 MODES = {
     "dry_run": (
         "only builds and counts networks",
-        ("table", "time", "markdown", "json", *SHARING),
+        ("table", "time", "markdown", "json", "runs", "data_dir", "precision", *SHARING),
     ),
     "table": ("only prints existing runs", ("time", "runs", "data_dir", *SHARING)),
     "time": ("only times a few steps", ("runs", "data_dir", *SHARING)),

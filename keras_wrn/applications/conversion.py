@@ -143,6 +143,10 @@ def _arguments_and_weights(
                         weights.pop(f"group{group}_block1_bn1", None)
         else:
             arguments["conventions"] = conventions
+    elif "conventions" in options:
+        raise InputError(
+            f"Conventions are for the networks of Table 1. {network.title} has its authors' own."
+        )
     return arguments, weights
 
 

@@ -102,7 +102,7 @@ class Converted:
             arguments["conventions"] = dataclasses.asdict(conventions)
         shape = self.model.input_shape[1:]
         arguments["input_shape"] = list(shape)
-        arguments["include_top"] = len(self.model.output_shape) == 2
+        arguments["include_top"] = any(x.name == "predictions" for x in self.model.layers)
         return {
             "name": architecture(self.model),
             "network": {"builder": self.builder, **arguments},

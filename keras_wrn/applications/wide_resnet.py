@@ -218,7 +218,13 @@ def batch_norm(name: str, conventions: Conventions = PAPER) -> layers.BatchNorma
 def activation(name: str, conventions: Conventions) -> layers.Layer:
     """The nonlinearity after a batch normalisation."""
     if conventions.activation != "leaky_relu":
-        return layers.Activation(conventions.activation, name=name)
+        try:
+            return layers.Activation(conventions.activation, name=name)
+        except ValueError as error:
+            raise InputError(
+                "`activation` must be the name of a Keras activation, such as relu. "
+                f"Received: activation={conventions.activation!r}"
+            ) from error
     if conventions.negative_slope is None:
         raise InputError(
             "activation='leaky_relu' needs `negative_slope`: 0.1 in FixMatch, 0.01 in PyTorch, "

@@ -76,15 +76,19 @@ def _backend() -> dict[str, str]:
     try:
         start_keras()
         import keras
+
+        return {
+            "KERAS_BACKEND": asked or "not set",
+            "used": keras.config.backend(),
+            "hardware": machine.hardware(),
+            "image_data_format": keras.config.image_data_format(),
+            "dtype_policy": keras.config.dtype_policy().name,
+        }
     except ImportError as error:
         return {"KERAS_BACKEND": asked or "not set", WRONG: str(error)}
-    return {
-        "KERAS_BACKEND": asked or "not set",
-        "used": keras.config.backend(),
-        "hardware": machine.hardware(),
-        "image_data_format": keras.config.image_data_format(),
-        "dtype_policy": keras.config.dtype_policy().name,
-    }
+    except Exception as error:  # packages that do not fit each other can raise any exception
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        return {"KERAS_BACKEND": asked or "not set", WRONG: reason}
 
 
 def _extras() -> dict[str, str]:

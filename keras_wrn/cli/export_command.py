@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_wrn.inference.trained import Trained
 
 REFERENCE_IMAGES = 10_000  # training images that the score knn looks among
+TPR = 0.95  # share of test images above a threshold
 CALIBRATION_IMAGES = 512  # training images that int8 activations are measured on
 
 
@@ -45,7 +46,7 @@ def add_export(commands: Any) -> None:
         "energy, knn; thresholds on the model's own test images",
     )
     parser.add_argument(
-        "--tpr", type=float, default=0.95, help="share of test images above a threshold (0.95)"
+        "--tpr", type=float, help=f"of --scores: share of test images above a threshold ({TPR})"
     )
     parser.add_argument(
         "--engine",
@@ -62,7 +63,7 @@ def add_export(commands: Any) -> None:
         "--calibration",
         help="for int8: data set of the calibration images (the model's own data set)",
     )
-    parser.add_argument("--data_dir", help="for int8: folder of that data set's files")
+    parser.add_argument("--data_dir", help="for int8 and --scores: folder of the data set's files")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(answer=_export)
 
@@ -124,7 +125,10 @@ def _check_export(arguments: argparse.Namespace, to_file: bool) -> None:
     for name in ("calibration", "data_dir"):
         is_used = _needs_calibration(arguments) or (name == "data_dir" and arguments.scores)
         if getattr(arguments, name) is not None and not is_used:
-            raise InputError(f"--{name} is for --quantize int8 and for an --engine of int8.")
+            also = " and --scores" if name == "data_dir" else ""
+            raise InputError(f"--{name} is for --quantize int8, for an --engine of int8{also}.")
+    if arguments.tpr is not None and not arguments.scores:
+        raise InputError("--tpr is for --scores: the share of test images above a threshold.")
 
 
 def _scores(arguments: argparse.Namespace, trained: Trained) -> ExportedScores:
@@ -138,9 +142,8 @@ def _scores(arguments: argparse.Namespace, trained: Trained) -> ExportedScores:
     if "knn" in names:
         most = {"most": REFERENCE_IMAGES, "data_dir": arguments.data_dir}
         reference = images_of(trained, "train", **most).train.images
-    return fit_scores(
-        trained.model, trained.preprocessing, names, images, reference, tpr=arguments.tpr
-    )
+    tpr = TPR if arguments.tpr is None else arguments.tpr
+    return fit_scores(trained.model, trained.preprocessing, names, images, reference, tpr=tpr)
 
 
 def _needs_calibration(arguments: argparse.Namespace) -> bool:

@@ -32,6 +32,15 @@ def run(main: Callable[[list[str]], str | None], *, trains: bool = False) -> Non
     app.run(start)
 
 
+def refuse_words(words: list[str]) -> None:
+    """Raise InputError if there are arguments that are not flags, which would be ignored."""
+    if words:
+        raise InputError(
+            "Only flags are taken: --epochs=3, and --flip or --noflip for what is on or off. "
+            f"Received: {' '.join(words)}."
+        )
+
+
 class PartialAnswer(NamedTuple):
     """An answer to print, and a sentence about what has none: the exit status is 2."""
 

@@ -51,7 +51,12 @@ def run(recipe: Recipe, finish: Callable[[str], None] | None = None) -> None:
         "workdir", None, "run folder; default runs/DATASET-NETWORK-SEED. A stopped run goes on"
     )
     flags.DEFINE_string("data_dir", None, "folder of the data set; default ~/.keras/datasets")
-    program.run(lambda _: _train(recipe, finish), trains=True)
+
+    def main(words: list[str]) -> str:
+        program.refuse_words(words)
+        return _train(recipe, finish)
+
+    program.run(main, trains=True)
 
 
 def define(defaults: Any) -> None:

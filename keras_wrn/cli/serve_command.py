@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
     from keras_wrn.serving.server import Ports
 
+# What has no meaning with --check: an option, its type, default and help.
+SERVING: dict[str, tuple[type, Any, str]] = {
+    "host": (str, "127.0.0.1", "0.0.0.0 for every network (127.0.0.1: this machine)"),
+    "rest_port": (int, 8501, "and of the page (8501)"),
+    "grpc_port": (int, 8500, "-1: REST only (8500)"),
+    "keep": (int, 1, "newest versions to serve (1)"),
+    "poll_seconds": (float, 2.0, "between two looks at the folder (2)"),
+    "max_megabytes": (float, 16.0, "of one request (16)"),
+    "max_megapixels": (float, 25.0, "of one image (25)"),
+    "max_requests": (int, 64, "at the same time (64)"),
+    "drain_seconds": (float, 30.0, "for running requests at the end (30)"),
+    "engine": (str, None, "openvino-int8, onnx or another that the model was exported with"),
+}
 PACKAGES = ("orjson", "prometheus_client", "starlette", "uvicorn")  # for REST and the page
 
 
@@ -36,26 +50,10 @@ def add_serve(commands: Any) -> None:
         "interfaces and a page to try; or, with --check, compare any such server with a model."
     )
     parser.add_argument("--name", help="of the model (default: the name of its folder)")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="0.0.0.0 for every network (127.0.0.1: this machine)"
-    )
-    parser.add_argument("--rest_port", type=int, default=8501, help="and of the page (8501)")
-    parser.add_argument("--grpc_port", type=int, default=8500, help="-1: REST only (8500)")
-    parser.add_argument("--keep", type=int, default=1, help="newest versions to serve (1)")
+    for option, (kind, default, text) in SERVING.items():
+        parser.add_argument(f"--{option}", type=kind, default=default, help=text)
     parser.add_argument(
         "--label", action="append", default=[], help="MODEL/LABEL=VERSION, may be repeated"
-    )
-    parser.add_argument(
-        "--poll_seconds", type=float, default=2, help="between two looks at the folder (2)"
-    )
-    parser.add_argument("--max_megabytes", type=float, default=16, help="of one request (16)")
-    parser.add_argument("--max_megapixels", type=float, default=25, help="of one image (25)")
-    parser.add_argument("--max_requests", type=int, default=64, help="at the same time (64)")
-    parser.add_argument(
-        "--drain_seconds", type=float, default=30, help="for running requests at the end (30)"
-    )
-    parser.add_argument(
-        "--engine", help="openvino-int8, onnx or another that the model was exported with"
     )
     parser.add_argument("--check", metavar="URL", help="of a server to compare with a model")
     parser.add_argument("--json", action="store_true", help="of --check: print JSON")
@@ -76,8 +74,10 @@ def _serve(arguments: argparse.Namespace) -> str:
     if arguments.json:
         raise InputError("--json is for --check; a server answers in JSON itself.")
     for name in ("poll_seconds", "max_megabytes", "max_megapixels", "max_requests"):
-        if getattr(arguments, name) <= 0:
+        if not 0 < getattr(arguments, name) < math.inf:
             raise InputError(f"--{name} must be above 0. Received: {getattr(arguments, name)}.")
+    if not 0 <= arguments.drain_seconds < math.inf:
+        raise InputError(f"--drain_seconds must be from 0. Received: {arguments.drain_seconds}.")
     require_packages(PACKAGES, "Serving")
     start_keras()
     from absl import logging
@@ -123,7 +123,8 @@ def _serve(arguments: argparse.Namespace) -> str:
             lines.append(f"  gRPC  {options.shown_host}:{ports.grpc}")
         print("\n".join(lines), file=sys.stderr, flush=True)
 
-    run(service, options, started)
+    if cut := run(service, options, started):
+        return f"Stopped; {cut} requests had no answer after {arguments.drain_seconds:g} seconds."
     return "Stopped; every request that came was answered."
 
 
@@ -136,6 +137,10 @@ def _label(text: str) -> tuple[tuple[str, str], int]:
 
 
 def _check(arguments: argparse.Namespace) -> str:
+    defaults = {"label": []} | {name: default for name, (_, default, _) in SERVING.items()}
+    for name, default in defaults.items():
+        if getattr(arguments, name) != default:
+            raise InputError(f"--{name} is for serving; --check asks a server that runs.")
     trained, files = load(arguments)
     from keras_wrn.serving.check import check_server
 

@@ -18,7 +18,7 @@ from keras_wrn.datasets.images import spread
 from keras_wrn.errors import InputError
 
 PREFIX = "tfds:"
-TEST_SPLITS = ("validation", "test", "val")
+TEST_SPLITS = ("test", "validation", "val")
 WINDOW = 8192  # records that are shuffled at a time: 0.9 GB of ImageNet
 FILES_AT_ONCE = 16
 # Bytes and names: tensorflow_datasets/datasets/imagenet2012/checksums.tsv.
@@ -167,9 +167,11 @@ class TfdsSource:
         count = splits["train"].num_examples
         # Records are in random order: the first ones are of all classes.
         self._train = splits["train" if most is None or most >= count else f"train[:{most}]"]
-        self._test = splits[tests[0]]
-        self.images, self.test_images = self._train.num_examples, self._test.num_examples
         self._decoders = {"image": tfds.decode.SkipDecoding()}
+        self._test = splits[
+            next((test for test in tests if self._has_labels(splits[test])), tests[0])
+        ]
+        self.images, self.test_images = self._train.num_examples, self._test.num_examples
 
     @property
     def files(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -189,6 +191,11 @@ class TfdsSource:
                 f"{self.name} of tensorflow_datasets must be prepared as TFRecords. Received: "
                 f"{info.file_format}. Run: tfds build {self.name} --file_format=tfrecord"
             )
+
+    def _has_labels(self, split: Any) -> bool:
+        """Whether the records have labels; in the test sets of competitions, as ImageNet's, not."""
+        first = next(iter(self._records(*(part[0] for part in self._parts(split)))))
+        return int(self.read(first)[1]) >= 0
 
     def epoch(self, seed: int, number: Any) -> Any:
         """The training records, with files and windows in the epoch's own order."""

@@ -113,20 +113,25 @@ def export_file(
 
 def check(path: Path, file_format: str, quantize: str | None) -> None:
     """Raise InputError if `export_file` cannot write this file."""
-    if file_format not in FORMATS:
-        raise InputError(
-            f"The format must be one of {', '.join(FORMATS)}. Received: {file_format!r}."
-        )
-    suffix, levels, packages = FORMATS[file_format]
-    if quantize is not None and quantize not in levels:
-        raise InputError(
-            f"{file_format} can be quantised to {' or '.join(levels)}. Received: {quantize!r}."
-        )
-    if path.suffix != suffix:
+    check_format(file_format, quantize)
+    if path.suffix != (suffix := FORMATS[file_format][0]):
         raise InputError(f"A file of {file_format} must end in {suffix}. Received: {path}.")
     files = [path, path.with_suffix(".bin")] if file_format == "openvino" else [path]
     if existing := [file for file in files if file.exists()]:
         raise InputError(f"{existing[0]} exists. Give a new name, or delete it.")
+
+
+def check_format(file_format: str, quantize: str | None) -> None:
+    """Raise InputError if there is no such format, or a package to write it is missing."""
+    if file_format not in FORMATS:
+        raise InputError(
+            f"The format must be one of {', '.join(FORMATS)}. Received: {file_format!r}."
+        )
+    _, levels, packages = FORMATS[file_format]
+    if quantize is not None and quantize not in levels:
+        raise InputError(
+            f"{file_format} can be quantised to {' or '.join(levels)}. Received: {quantize!r}."
+        )
     if quantize == "int8" and file_format != "litert":
         packages = (*packages, "onnxruntime", "tf2onnx", "onnx")
     missing = sorted({name for name in packages if importlib.util.find_spec(name) is None})

@@ -242,8 +242,7 @@ def check_engine(engine: str) -> None:
     """Raise InputError if there is no such engine, or a package to write its file is missing."""
     if engine not in ENGINES:
         raise InputError(f"The engine must be one of {', '.join(ENGINES)}. Received: {engine!r}.")
-    file_format, quantize = ENGINES[engine]
-    engines.check(Path(f"engine{engines.FORMATS[file_format][0]}"), file_format, quantize)
+    engines.check_format(*ENGINES[engine])
 
 
 def engine_files(folder: Path, engine: str) -> tuple[Path, Path]:

@@ -22,8 +22,8 @@ MAPS = ("group2", "group3")
 TOP = 5
 # TensorFlow's batcher: requests that come within 2 ms meet in a batch of at most 32 images; a
 # request of more images is split.
-BATCH, TIMEOUT_MICROSECONDS, BATCH_THREADS, WAITING_BATCHES = 32, 2000, 2, 100
-MOST_IMAGES = 100_000  # of a request
+BATCH, TIMEOUT_MICROSECONDS, BATCH_THREADS = 32, 2000, 2
+MOST_IMAGES = 32_000  # of a request, and of all that wait
 # Pixels, uint8 (n, height, width, channels) -> outputs by name, each of n rows.
 Answer = Callable[[Any], dict[str, Any]]
 
@@ -177,7 +177,7 @@ def _batched(answer: Answer, shape: tuple[int, int, int]) -> Answer:
         max_batch_size=MOST_IMAGES,
         batch_timeout_micros=TIMEOUT_MICROSECONDS,
         allowed_batch_sizes=list(range(1, BATCH + 1)),
-        max_enqueued_batches=WAITING_BATCHES,
+        max_enqueued_batches=MOST_IMAGES // BATCH,
     )
     def compute(images: Any) -> list[Any]:
         outputs = answer(tf.ensure_shape(images, (None, *shape)))

@@ -79,6 +79,11 @@ class Conventions:
         positive_integer("strided_conv", self.strided_conv)
         if not isinstance(self.conv_bias, bool):
             raise InputError(f"`conv_bias` must be True or False. Received: {self.conv_bias!r}")
+        for name in ("bn_epsilon", "bn_momentum"):
+            value = getattr(self, name)
+            number = float(value) if isinstance(value, numbers.Real) else math.nan
+            if isinstance(value, bool) or not 0 <= number < 1:
+                raise InputError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
         slope = self.negative_slope
         if slope is not None and (
             self.activation != "leaky_relu"

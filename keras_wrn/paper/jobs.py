@@ -180,7 +180,7 @@ def noted_signals() -> Iterator[list[int]]:
 def _start(command: Sequence[str], file: Path, number: int, jobs: int) -> Any:
     """Start process `number` of `jobs`, counted from 0, on its share of processors and GPUs."""
     environment = dict(os.environ)
-    if gpus := [gpu for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]:
+    if gpus := _gpus():
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[number % len(gpus) :: jobs])
     with file.open("ab") as log:
         # In a session of its own, Ctrl-C reaches it as one signal, from here.
@@ -193,6 +193,18 @@ def _start(command: Sequence[str], file: Path, number: int, jobs: int) -> Any:
         with contextlib.suppress(ProcessLookupError):  # it has ended already
             os.sched_setaffinity(worker.pid, share)
     return worker
+
+
+def _gpus() -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names; without it, all that there are."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu for gpu in visible.split(",") if gpu]
+    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):  # there is no driver, or no GPU
+        return []
 
 
 def show_progress(planned: Sequence[PlannedRun], shown: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -15,17 +16,18 @@ import numpy as np
 
 from keras_wrn.errors import InputError
 from keras_wrn.images.pillow_reader import read_images
-from keras_wrn.inference.classifier import class_probabilities
+from keras_wrn.inference.classifier import class_probabilities, file_shape
 from keras_wrn.inference.own_images import images_of
 from keras_wrn.serving.servable import IMAGE_INPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from keras_wrn.inference.trained import Trained
 
 IMAGES = 32  # of the model's own test set
 BATCH = 8  # images a request
+BATCH_BYTES = 8_000_000  # of a request of several images; our own server takes 16 MB
 TOLERANCE = 1e-3  # between probabilities: one level of 255 in a pixel moves them by less
 _SECONDS = 60
 
@@ -128,12 +130,18 @@ def check_server(
 
 
 def _model_url(url: str, name: str | None) -> str:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_server = parts.scheme in ("http", "https") and bool(parts.netloc)
+    except ValueError:  # half an IPv6 address
+        is_server = False
+    if not is_server:
         raise InputError(f"--check must be a URL, such as http://HOST:8501. Received: {url}.")
     base, found, rest = url.rstrip("/").partition("/v1/models/")
     rest = rest.partition(":")[0]
     if found and rest:
+        if name not in (None, urllib.parse.unquote(rest)):
+            raise InputError(f"--check names the model {rest}, and --name another: {name}.")
         return f"{base}/v1/models/{rest}"
     if name is None:
         try:
@@ -151,9 +159,10 @@ def _images(trained: Trained, files: Sequence[str]) -> tuple[np.ndarray, list[by
     if not files:
         images = images_of(trained, "test", most=IMAGES).test.images
         return images, [_png(image) for image in images]
-    statistics = trained.preprocessing
+    shape, resize = file_shape(trained.model, trained.preprocessing)
+    interpolation = trained.preprocessing.interpolation
     images = read_images(
-        files, statistics.size, resize=statistics.resize, interpolation=statistics.interpolation
+        files, shape[:2], channels=shape[2], resize=resize, interpolation=interpolation
     )
     return images, [Path(file).read_bytes() for file in files]
 
@@ -164,7 +173,7 @@ def _png(image: np.ndarray) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
     return file.getvalue()
 
 
@@ -172,11 +181,8 @@ def _compare(
     url: str, signature_name: str, input_name: str, values: list[Any], expected: np.ndarray
 ) -> Compared:
     rows: list[Any] = []
-    for start in range(0, len(values), BATCH):
-        content = {
-            "signature_name": signature_name,
-            "instances": [{input_name: value} for value in values[start : start + BATCH]],
-        }
+    for batch in _batches([{input_name: value} for value in values]):
+        content = {"signature_name": signature_name, "instances": batch}
         rows += _ask(url, content).get("predictions", [])
     try:
         received = np.array([row["probabilities"] for row in rows], "float64")
@@ -191,6 +197,20 @@ def _compare(
     return Compared(signature_name, float(np.abs(received - expected).max()), float(same.mean()))
 
 
+def _batches(rows: list[Any]) -> Iterator[list[Any]]:
+    """The rows of each request: a few, and of several not too many bytes."""
+    batch: list[Any] = []
+    size = 0
+    for row in rows:
+        more = len(json.dumps(row))
+        if batch and (len(batch) == BATCH or size + more > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += more
+    yield batch
+
+
 def _ask(url: str, content: Any = None) -> dict[str, Any]:
     body = None if content is None else json.dumps(content).encode()
     try:
@@ -200,7 +220,7 @@ def _ask(url: str, content: Any = None) -> dict[str, Any]:
         with error:
             text = error.read(2000).decode("utf-8", "replace")
         raise InputError(f"{url} answers {error.code}: {text}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise InputError(f"{url} cannot be asked: {error}") from error
     if not isinstance(answer, dict):
         raise InputError(f"{url} answers no JSON object.")

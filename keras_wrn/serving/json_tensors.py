@@ -207,8 +207,10 @@ def _bytes(name: str, value: Any) -> bytes:
         return value.encode("utf-8", "surrogatepass")
     if not _is_base64(value):
         raise Refusal(f'`{name}` must be strings or {{"b64": "..."}}. Received: {_kind(value)}.')
+    # As TF Serving does: white space is left out, and the padding may be missing.
+    text = "".join(value["b64"].split())
     try:
-        return base64.b64decode(value["b64"], validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refusal(f"`{name}` has no base64 in b64: {error}.") from error
 

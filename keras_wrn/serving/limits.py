@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +15,8 @@ import numpy as np
 
 from keras_wrn.serving.refusal import Refusal
 
+_FRAME, _EXTENSION = 0x2C, 0x21  # the first bytes of a GIF's blocks
+
 
 @dataclass
 class Limits:
@@ -19,9 +24,11 @@ class Limits:
 
     Attributes:
         request_bytes: of one request.
-        pixels: of one encoded image, read from its header before it is decoded.
+        pixels: of one encoded image, read from its headers before it is decoded.
         requests: at the same time; further ones are refused at once.
         seconds: for the body of a request to arrive.
+        running: requests now.
+        cut: requests that were ended before they had an answer.
     """
 
     request_bytes: int = 16_000_000
@@ -29,6 +36,7 @@ class Limits:
     requests: int = 64
     seconds: float = 30.0
     running: int = 0
+    cut: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextmanager
@@ -43,6 +51,9 @@ class Limits:
             self.running += 1
         try:
             yield
+        except asyncio.CancelledError:
+            self.cut += 1
+            raise
         finally:
             with self._lock:
                 self.running -= 1
@@ -72,6 +83,7 @@ class Limits:
             try:
                 with Image.open(io.BytesIO(content)) as image:
                     width, height = image.size
+                    frames = _pixels_of_gif(content) if image.format == "GIF" else 0
             except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
                 raise Refusal(f"{which} is too large: {error}", status=413) from error
             except Exception as error:  # a damaged header may be any exception of Pillow's
@@ -81,3 +93,31 @@ class Limits:
                     f"{which} has {width} x {height} pixels. The server takes {self.pixels:,}.",
                     status=413,
                 )
+            if frames > self.pixels:
+                raise Refusal(
+                    f"{which} is a GIF whose frames have {frames:,} pixels. The server takes "
+                    f"{self.pixels:,}.",
+                    status=413,
+                )
+
+
+def _pixels_of_gif(content: bytes) -> int:
+    """Pixels that TensorFlow holds of a GIF: of all frames, or of the widest by the highest."""
+    place, total, widest, highest = 13 + _colour_table(content[10]), 0, 0, 0
+    with contextlib.suppress(IndexError, struct.error):  # it is cut
+        while (kind := content[place]) in (_FRAME, _EXTENSION):
+            if kind == _FRAME:
+                width, height = struct.unpack_from("<HH", content, place + 5)
+                total += width * height
+                widest, highest = max(widest, width), max(highest, height)
+                place += _colour_table(content[place + 9]) + 9
+            place += 2
+            while content[place]:  # blocks of data, each behind its length
+                place += content[place] + 1
+            place += 1
+    return max(total, widest * highest)
+
+
+def _colour_table(flags: int) -> int:
+    """Bytes of the table of colours that a GIF's flags announce."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0

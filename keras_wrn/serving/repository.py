@@ -5,6 +5,7 @@ A new version is loaded and tried before the old one goes; if it is broken, the 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 from collections.abc import Callable, Mapping
@@ -72,12 +73,19 @@ class Repository:
                 f"{folder} must hold a model, folders 1, 2, ... with saved_model.pb, or folders of "
                 "models. Write one with keras-wrn export."
             )
-        if name is not None and name not in found:
-            raise InputError(f"{folder} holds models with names: {', '.join(found)}.")
-        for model, label in self._labels:
+        if name is not None and not _versions(self._folder):
+            raise InputError(
+                f"`name` is for one model; {folder} holds models with names: {', '.join(found)}."
+            )
+        for (model, label), number in self._labels.items():
             if model not in found:
                 raise InputError(
                     f"The label {label} is for a model {model}; {folder} has {', '.join(found)}."
+                )
+            if number not in found[model]:
+                raise InputError(
+                    f"The label {label} is for version {number} of {model}, which has "
+                    f"{', '.join(map(str, sorted(found[model])))}."
                 )
 
     def refresh(self) -> None:
@@ -200,16 +208,22 @@ def _versions(folder: Path) -> dict[int, Path]:
     """The versions in the folder of a model."""
     if not folder.is_dir():
         return {}
-    return {
-        int(entry.name): entry
-        for entry in folder.iterdir()
-        if entry.name.isascii() and entry.name.isdecimal() and (entry / "saved_model.pb").is_file()
-    }
+    try:
+        return {
+            int(entry.name): entry
+            for entry in folder.iterdir()
+            if entry.name.isascii()
+            and entry.name.isdecimal()
+            and (entry / "saved_model.pb").is_file()
+        }
+    except PermissionError:  # such as a disk's lost+found
+        return {}
 
 
 def _fingerprint(folder: Path) -> Fingerprint:
     files = []
     for path in sorted(folder.rglob("*")):
-        state = path.stat()
-        files.append((str(path.relative_to(folder)), state.st_size, state.st_mtime_ns))
+        with contextlib.suppress(OSError):  # it has gone since, or links to nothing
+            state = path.stat()
+            files.append((str(path.relative_to(folder)), state.st_size, state.st_mtime_ns))
     return tuple(files)

@@ -76,6 +76,10 @@ class SavedModel:
             raise Refusal(
                 f"The model ran out of memory: {first_line(error)}", "RESOURCE_EXHAUSTED"
             ) from error
+        except self._errors.UnavailableError as error:  # the batcher of `export --batching`
+            raise Refusal(
+                f"The model has too many images waiting: {first_line(error)}", "UNAVAILABLE"
+            ) from error
         except self._errors.OpError as error:
             logging.exception("TensorFlow failed")
             raise Refusal(f"TensorFlow failed: {first_line(error)}", "INTERNAL") from error
@@ -150,10 +154,12 @@ def first_line(error: BaseException) -> str:
     Example:
         >>> first_line(ValueError("{{function_node __f}} No image.\n\t [[{{node g}}]] [Op:f]"))
         'No image.'
+        >>> first_line(ValueError("Graph execution error:\n\nAt f\nToo many.\n [[{{node f}}]]"))
+        'Too many.'
     """
-    text = str(getattr(error, "message", None) or error)
-    for mark in ("\n", "[[{{node", " [Op:"):
-        text = text.partition(mark)[0]
+    text = str(getattr(error, "message", None) or error).partition("[[{{node")[0].rstrip()
+    lines = text.partition(" [Op:")[0].splitlines() or [""]
+    text = lines[-1 if lines[0] == "Graph execution error:" else 0]
     while text.startswith("{{"):
         text = text.partition("}}")[2].lstrip()
     return text.strip() or type(error).__name__

@@ -51,20 +51,23 @@ class Ports:
     grpc: int | None
 
 
-def run(service: Service, options: Options, started: Callable[[Ports], object]) -> None:
-    """Serve until SIGTERM or Ctrl-C, then answer what has come and return.
+def run(service: Service, options: Options, started: Callable[[Ports], object]) -> int:
+    """Serve until SIGTERM or Ctrl-C, then answer what has come.
+
+    Returns:
+        The number of requests that were still running after `drain_seconds`, and had no answer.
 
     Raises:
         OSError: a port is taken.
     """
 
-    async def main() -> None:
+    async def main() -> int:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await serve(service, options, stop, started)
+        return await serve(service, options, stop, started)
 
-    asyncio.run(main())
+    return asyncio.run(main())
 
 
 async def serve(
@@ -72,8 +75,8 @@ async def serve(
     options: Options,
     stop: asyncio.Event,
     started: Callable[[Ports], object],
-) -> None:
-    """Serve until `stop` is set, then drain.
+) -> int:
+    """Serve until `stop` is set, then drain; returns what `run` does.
 
     Args:
         service: the models; they are loaded before a port is open.
@@ -111,11 +114,13 @@ async def serve(
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, answering], return_when=asyncio.FIRST_COMPLETED)
         logging.info("stopping: %d requests run", service.limits.running)
+        cut = service.limits.cut
         service.draining = rest.should_exit = True
         watching.cancel()
         if healthy is not None:
             await healthy.enter_graceful_shutdown()
         await asyncio.gather(answering, *([grpc.stop(options.drain_seconds)] if grpc else []))
+        return service.limits.cut - cut
     finally:
         bound.close()
         await asyncio.to_thread(service.close)

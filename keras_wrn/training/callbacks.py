@@ -84,11 +84,18 @@ class WeightAverage(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Move the average towards the weights."""
         self.step += 1
-        if self.step % EVERY:
-            return
-        settle(self.model)
+        if self.step % EVERY == 0:
+            self._update(self.model, EVERY)
+
+    def finish(self, model: keras.Model) -> None:
+        """Move the average towards the last weights, where the last steps were fewer than ten."""
+        if left := self.step % EVERY:
+            self._update(model, left)
+
+    def _update(self, model: keras.Model, steps: int) -> None:
+        settle(model)
         updates = self.step / EVERY
-        kept = min(self.decay**EVERY, (1 + updates) / (10 + updates))
+        kept = min(self.decay**steps, (1 + updates) / (10 + updates))
         self.weights = [
             average + (1 - kept) * (to_numpy(variable) - average)
             for average, variable in zip(self.weights, self.network.weights, strict=True)

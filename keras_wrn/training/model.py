@@ -228,6 +228,9 @@ def load_teacher(folder: str | Path, preprocessing: Preprocessing, precision: st
         )
     clone = training_clone(trained.model, precision=precision)
     clone.get_layer("predictions").activation = keras.activations.linear
+    for layer in clone.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0  # `fit` would draw for a teacher too, whatever `training` it is given
     # Teacher and student may share an architecture, and so a name.
     teacher = keras.Model(clone.input, clone.output, name="teacher")
     teacher.trainable = False

@@ -190,8 +190,8 @@ class Recipe:
     def shortened(self, epochs: int) -> "Recipe":
         """Scale the schedule to another number of epochs; drops and warm-up keep their share.
 
-        The first epoch always has the highest rate. No drop is lost: in a short run, several may
-        fall on one epoch.
+        The first epoch always has the highest rate. In a short run several drops may fall on one
+        epoch, and in one or two epochs some fall behind the end.
         """
 
         def moved(marks: tuple[int, ...], first: int) -> tuple[int, ...]:

@@ -58,7 +58,8 @@ def train(
         data_dir: folder of the data set's files; default ~/.keras/datasets.
         save_every: seconds between saved states.
         callbacks: your own, called after the package's in each step and epoch, such as those of
-            Weights & Biases. What they keep is not part of a saved state.
+            Weights & Biases. What they keep is not part of a saved state. One that sets
+            `model.stop_training` ends the run, and the card says so.
 
     Returns:
         The card: network, recipe, versions, and the metrics of the stored weights on the whole
@@ -114,6 +115,8 @@ def _train(
             )
             keeper.restore(training_model.model)
             _fit(training_model, keeper, feed, replicas, own)
+            if average:
+                average.finish(training_model.model)
         training_model.network.set_weights(
             average.weights if average else training_model.clone.get_weights()
         )
@@ -163,6 +166,8 @@ def _fit(
                 callbacks=watchers,
                 verbose="auto" if sys.stdout.isatty() else 2,
             )
+            if training_model.model.stop_training:  # a callback of the caller has set it
+                break
     finally:
         keeper.release_signals()
         # TensorFlow's reader threads of the endless streams must end with the run.
@@ -221,7 +226,7 @@ def _finish(
         training_model.preprocessing,
         keeper.workdir,
     )
-    weights = workdir / WEIGHTS_FILE
+    weights, epochs = workdir / WEIGHTS_FILE, keeper.step // keeper.steps_per_epoch
     write_whole(weights, training_model.network.save_weights)
     described = network_card(recipe, feed.shape, len(preprocessing.class_names))
     network = build_network(described)
@@ -237,18 +242,20 @@ def _finish(
         weights_sha256=sha256(weights),
         recipe=recipe.to_dict(),
         seed=recipe.seed,
-        epochs=recipe.epochs,
+        epochs=epochs,
         steps=keeper.step,
         hours=round(keeper.seconds / 3600, 3),
         cpu_hours=round(keeper.cpu_seconds / 3600, 3),
         versions=machine.versions(),
         hardware=workers.hardware(),
         kept=_kept(recipe, replicas),
-        chosen_by="the end of the run; the test set chose nothing",
+        chosen_by="the end of the run; the test set chose nothing"
+        if epochs == recipe.epochs
+        else f"a callback, before the {recipe.epochs} epochs of the recipe",
     )
     if pictures.can_draw():
         _draw(network, workdir, feed, f"{card.name} on {card.dataset}")
-    log_result(workdir, card.metrics or {}, recipe.epochs)
+    log_result(workdir, card.metrics or {}, epochs)
     write_json(workdir / CARD_FILE, card.to_dict())
     run_folder.forget_state(workdir)
     return read_json(workdir / CARD_FILE)

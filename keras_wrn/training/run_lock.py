@@ -68,6 +68,10 @@ def refuse_if_locked(workdir: Path) -> None:
 def _take(file: IO[str]) -> bool:
     """Lock a file, if nobody else has; closing it unlocks it."""
     try:
+        for seconds in (0.05, 0.1):  # to look whether a file is locked locks it for a moment
+            if locks.take(file):
+                return True
+            time.sleep(seconds)
         return locks.take(file)
     except OSError as error:
         log = logging.info if locks.fcntl is None else logging.warning

@@ -48,7 +48,7 @@ def learning_rate(recipe: Recipe, steps_per_epoch: int) -> Any:
     epoch and a drop at 60, step 59 * 390 is the first at the lower rate.
     """
     total = recipe.epochs * steps_per_epoch
-    warmup = round(recipe.warmup_epochs * steps_per_epoch)
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
     peak = recipe.learning_rate
     if recipe.schedule == "steps":
         # In Keras, and in PiecewiseLinear, a boundary still has the rate before it.

@@ -34,6 +34,7 @@ from reference_network import (
 
 from keras_wrn.applications.conversion import convert, convert_checkpoint
 from keras_wrn.checkpoints.dialects import DIALECTS
+from keras_wrn.errors import InputError
 from keras_wrn.networks.blocks import Conventions
 
 pytestmark = pytest.mark.usefixtures("zero_kernels")
@@ -216,6 +217,8 @@ def test_imagenet_networks_of_basic_blocks_equal_the_numpy_network(tmp_path, blo
     assert "names do not tell: relu, also after additions" in found.notes[-1]
     x = images((64, 64))
     compare(found.model, post_activation_logits(x, weights, PostActivation((3, 3), blocks)), x)
+    with pytest.raises(InputError, match="Conventions are for the networks of Table 1. WRN-"):
+        convert(path, conventions=Conventions())
 
 
 # Against PyTorch's own modules, in PyTorch's own files.

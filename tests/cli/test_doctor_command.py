@@ -36,12 +36,20 @@ def test_an_extra_is_complete_or_lacks_packages(monkeypatch):
     assert (found["train"], found["hub"]) == ("complete", "lacks no-such")
 
 
-def test_a_backend_that_is_missing_is_a_line(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ImportError("Keras was asked for torch, which is not installed."), "Keras was asked for"),
+        (RuntimeError("jaxlib is too old.\nSecond line."), "RuntimeError: jaxlib is too old.\n"),
+    ],
+)
+def test_a_backend_that_cannot_start_is_a_line(monkeypatch, capsys, error, line):
     def start():
-        raise ImportError("Keras was asked for the torch backend, which is not installed.")
+        raise error
 
     monkeypatch.setattr("keras_wrn.cli.program.start_keras", start)
-    assert "torch backend, which is not installed" in lines_of(["doctor"], capsys)
+    said = lines_of(["doctor"], capsys)
+    assert line in said and "\nextras\n" in said
 
 
 def test_help_shows_each_command_with_an_example(capsys):

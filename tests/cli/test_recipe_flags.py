@@ -170,6 +170,15 @@ def train(command_line, tmp_path, *arguments):
     return statuses[-1]
 
 
+def test_words_that_are_no_flags_are_refused(command_line, capsys):
+    statuses = command_line("--flip", "false", "epochs=3")
+    recipe_flags.run(Recipe())
+    assert statuses == [2]
+    assert "--flip or --noflip for what is on or off. Received: false epochs=3" in (
+        capsys.readouterr().err
+    )
+
+
 def test_unknown_data_are_a_sentence_and_exit_2(command_line, tmp_path, capsys):
     assert train(command_line, tmp_path, "--dataset=cifar11") == 2
     assert "cifar11" in capsys.readouterr().err

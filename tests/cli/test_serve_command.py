@@ -28,7 +28,11 @@ def call(*words):
         (["a", "--json"], "--json is for --check; a server answers in JSON itself."),
         (["a", "--max_requests", "0"], "--max_requests must be above 0. Received: 0."),
         (["a", "--poll_seconds", "-1"], "--poll_seconds must be above 0. Received: -1.0."),
+        (["a", "--max_megabytes", "inf"], "--max_megabytes must be above 0. Received: inf."),
+        (["a", "--drain_seconds", "-1"], "--drain_seconds must be from 0. Received: -1.0."),
         (["--check", "http://127.0.0.1:9"], "A model is needed"),
+        (["--check", "http://h", "a", "--keep", "2"], "--keep is for serving; --check asks"),
+        (["--check", "http://h", "a", "--label", "a/b=1"], "--label is for serving"),
     ],
 )
 def test_mistakes_are_one_sentence(words, sentence, capsys):

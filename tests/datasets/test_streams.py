@@ -93,7 +93,7 @@ def test_a_file_that_is_no_image_is_passed_over_and_named(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def tfds_dir(tmp_path_factory):
-    """40 training and 7 validation images of two classes, prepared by tensorflow_datasets."""
+    """40 training, 7 validation and 5 unlabelled test images, prepared by tensorflow_datasets."""
     if importlib.util.find_spec("tensorflow_datasets") is None:
         pytest.skip("tensorflow_datasets is not installed")
     with warnings.catch_warnings():
@@ -115,7 +115,11 @@ def tfds_dir(tmp_path_factory):
                     "label": tfds.features.ClassLabel(names=["ant", "bee"]),
                 }
             ),
-            split_datasets={"train": split(40, 0), "validation": split(7, 100)},
+            split_datasets={
+                "train": split(40, 0),
+                "validation": split(7, 100),
+                "test": ((i, example | {"label": -1}) for i, example in split(5, 0)),
+            },
             data_dir=folder,
             download_config=tfds.download.DownloadConfig(num_shards=3),
         )
@@ -171,6 +175,13 @@ def test_what_measures_a_run_on_tfds_sees_its_pixels(tfds_dir, quiet_tfds):
     run.preprocessing = dataclasses.replace(feed.preprocessing, interpolation="bilinear")
     bilinear = images_of(run, "test", data_dir=tfds_dir).test.images
     np.testing.assert_allclose(bilinear.astype(int), data.test.images, atol=1)
+
+
+def test_tfds_test_images_come_first_where_they_have_labels(tfds_dir, quiet_tfds, monkeypatch):
+    source = streams.open_source("tfds:toy", tfds_dir)
+    assert source.test_images == 7
+    monkeypatch.setattr(streams.TfdsSource, "_has_labels", lambda *_: True)
+    assert streams.open_source("tfds:toy", tfds_dir).test_images == 5
 
 
 def test_tfds_without_the_data_set_says_how_to_prepare_it(tfds_dir, tmp_path, quiet_tfds):

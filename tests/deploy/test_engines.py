@@ -13,7 +13,7 @@ from tiny_run import DIGITS, random_images, write_run
 
 import keras_wrn
 from keras_wrn.cli import main
-from keras_wrn.deploy import engines
+from keras_wrn.deploy import engines, serving_files
 from keras_wrn.errors import InputError
 from keras_wrn.inference.classifier import class_probabilities
 from keras_wrn.inference.trained import load_trained
@@ -113,6 +113,15 @@ def test_eight_bits_take_a_quarter_of_the_space(trained, tmp_path):
 
 
 @needs_engines
+def test_an_engine_beside_a_saved_model_does_not_look_at_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for suffix in SUFFIXES.values():
+        (tmp_path / f"engine{suffix}").touch()
+    for engine in serving_files.ENGINES:
+        serving_files.check_engine(engine)
+
+
+@needs_engines
 def test_the_command_line_writes_and_refuses(tmp_path, capsys):
     folder = write_run(tmp_path / "run")
 
@@ -131,6 +140,8 @@ def test_the_command_line_writes_and_refuses(tmp_path, capsys):
         ((tmp_path / "a.onnx", "--format", "onnx", "--version", "2"), "--version is for"),
         ((tmp_path / "a.onnx", "--format", "onnx", "--calibration", "digits"), "int8"),
         ((tmp_path / "a.onnx", "--format", "onnx", "--batching"), "--batching is for a SavedModel"),
+        ((tmp_path / "a", "--tpr", "0.9"), "--tpr is for --scores"),
+        ((tmp_path / "a", "--data_dir", "b"), "for an --engine of int8 and --scores"),
         ((tmp_path / "a", "--scores", "vim"), "Scores must be of max_softmax, energy, knn"),
         (("--format", "onnx"), "one file to write to"),
     ]

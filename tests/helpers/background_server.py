@@ -32,15 +32,19 @@ def running(
     grpc_port=0,
     poll_seconds=0.1,
     host="127.0.0.1",
+    drain_seconds=5,
 ):
-    """Serve a folder; yields url, grpc (host:port or None), service, and `stop` to end it."""
+    """Serve a folder; yields url, grpc (host:port or None), service, and `stop` to end it.
+
+    After the end, `cut` is the number of requests without an answer.
+    """
     service = Service(Repository(folder, load), limits or Limits())
     options = Options(
         host=host,
         rest_port=rest_port,
         grpc_port=grpc_port if grpc else None,
         poll_seconds=poll_seconds,
-        drain_seconds=5,
+        drain_seconds=drain_seconds,
     )
     ready, result = threading.Event(), SimpleNamespace(service=service, error=None)
 
@@ -53,7 +57,7 @@ def running(
             result.grpc = ports.grpc and f"{options.shown_host}:{ports.grpc}"
             ready.set()
 
-        await serve(service, options, stop, started)
+        result.cut = await serve(service, options, stop, started)
 
     def work():
         try:

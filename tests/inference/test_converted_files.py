@@ -178,6 +178,13 @@ def test_a_keras_file_of_anybody(tmp_path, pixels):
         read_description(tmp_path / "d.keras")
 
 
+def test_a_pooled_network_without_a_classifier_says_so(tmp_path, checkpoint):
+    found = convert_checkpoint(checkpoint, include_top=False, pooling="avg")
+    found.save(tmp_path / "a.weights.h5")
+    with pytest.raises(InputError, match="no classifier: it was converted with include_top=False"):
+        load_file(tmp_path / "a.weights.h5")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": 3}', '{"name": "a", "network": {}}'])
 def test_a_damaged_description_is_a_sentence(tmp_path, text, checkpoint):
     convert_checkpoint(checkpoint).save(tmp_path / "c.weights.h5")

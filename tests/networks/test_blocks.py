@@ -18,6 +18,8 @@ from keras_wrn import Conventions, InputError, WideResNet
         ({"strided_padding": (1, 1, 1)}, r"two whole numbers.*Received: .*\(1, 1, 1\)"),
         ({"strided_padding": (0, -1)}, "two whole numbers"),
         ({"strided_padding": 1}, "two whole numbers"),
+        ({"bn_epsilon": "1e-5"}, r"`bn_epsilon` must be in .0, 1.. Received: bn_epsilon='1e-5'"),
+        ({"bn_momentum": 1.0}, "`bn_momentum` must be in"),
     ],
 )
 def test_conventions_that_nobody_has_are_refused(arguments, sentence):
@@ -28,5 +30,7 @@ def test_conventions_that_nobody_has_are_refused(arguments, sentence):
 def test_leaky_relu_needs_a_slope_and_a_stride_needs_a_convolution():
     with pytest.raises(InputError, match="needs `negative_slope`: 0.1 in FixMatch, 0.01 in Py"):
         WideResNet(10, 1, conventions=Conventions(activation="leaky_relu"))
+    with pytest.raises(InputError, match="name of a Keras activation.* Received: .*'rleu'"):
+        WideResNet(10, 1, conventions=Conventions(activation="rleu"))
     with pytest.raises(InputError, match="one of the 2 convolutions of B\\(3,3\\). Received: stri"):
         WideResNet(10, 1, conventions=Conventions(strided_conv=3))

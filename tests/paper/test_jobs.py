@@ -2,6 +2,7 @@
 
 import csv
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -83,6 +84,11 @@ def test_progress_is_read_from_the_folders(planned):
     assert jobs._progress(planned[1])[0] == "stopped"
 
 
+def test_an_interruption_travels_between_processes():
+    copy = pickle.loads(pickle.dumps(Interrupted(15, 3)))
+    assert (copy.signal, copy.step, str(copy)) == (15, 3, "stopped by signal 15 after step 3")
+
+
 needs_affinity = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes"
 )
@@ -96,6 +102,17 @@ def test_processes_have_their_own_processors_and_gpus(planned, tmp_path, monkeyp
     assert sorted(file.read_text() for file in tmp_path.glob("*.gpus")) == ["0,2", "1,3"]
     assert [(tmp_path / "logs" / f"job{i}.log").read_text() for i in (1, 2)] == ["hello\n"] * 2
     assert "| table2/b33-cifar10, seed 1 | waiting | 0 of 200 |" in capfd.readouterr().err
+
+
+@needs_affinity
+def test_all_gpus_are_divided_where_none_are_named(planned, tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n'\n")
+    (tmp_path / "nvidia-smi").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    command = [sys.executable, "-c", WORKER, str(tmp_path), "short"]
+    assert jobs.train_in_processes(planned, command, 2, tmp_path / "logs") == []
+    assert sorted(file.read_text() for file in tmp_path.glob("*.gpus")) == ["0,2", "1"]
 
 
 @needs_affinity

@@ -57,6 +57,7 @@ def test_the_program_refuses_in_a_sentence(arguments, sentence):
         (["--table", "--runs", "3"], "--table only prints existing runs. Leave --runs away"),
         (["--time", "--runs", "3", "--data_dir", "d"], "Leave --runs, --data_dir away"),
         (["--dry_run", "--json", "a.json"], "--dry_run only builds and counts networks. Leave"),
+        (["--dry_run", "--runs=2"], "--dry_run only builds and counts networks. Leave --runs"),
         (["--time_batch", "8"], "--time_batch is for --time"),
         (["figure4", "--time"], "Figure 4 is timed without this flag. Leave --time away"),
         (["--gpus_per_run", "2"], "--gpus_per_run is for --ray"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import io
 import json
 import re
 import shutil
@@ -13,12 +14,16 @@ from pathlib import Path
 
 import pytest
 from background_server import Doubler, encoded, running, write_version
+from PIL import Image
+from quick_weights import give_random_weights
 from tiny_run import DIGITS, random_images, write_run
 
 import keras_wrn
 from keras_wrn.errors import InputError
+from keras_wrn.images.preprocessing import Preprocessing
 from keras_wrn.inference.classifier import class_probabilities
 from keras_wrn.inference.trained import Trained, load_trained
+from keras_wrn.serving import check
 from keras_wrn.serving.check import check_server
 from keras_wrn.serving.grpc_services import missing_packages
 
@@ -123,10 +128,37 @@ def test_check_says_what_it_cannot_ask(server, digits, files, tmp_path):
         check_server(server.url, same, files, name="other")
     with pytest.raises(InputError, match="cannot be asked"):
         check_server("http://127.0.0.1:9", same, files, name="digits")
+    for url in ("http://[::1:8501", "http://"):
+        with pytest.raises(InputError, match="must be a URL"):
+            check_server(url, same, files, name="digits")
+    with pytest.raises(InputError, match="cannot be asked"):
+        check_server("http://127.0.0.1:85O1", same, files, name="digits")
+    with pytest.raises(InputError, match="names the model digits, and --name another: other"):
+        check_server(f"{server.url}/v1/models/digits", same, files, name="other")
+    if server.grpc is not None:
+        with pytest.raises(InputError, match="cannot be asked"):
+            check_server(f"http://{server.grpc}", same, files, name="digits")
     write_version(tmp_path / "wrn", 1)
     without = pytest.raises(InputError, match="no signature with an output `probabilities`")
     with running(tmp_path / "wrn", load=Doubler, grpc=False) as doubler, without:
         check_server(doubler.url, same, files)
+
+
+def test_a_check_of_large_photos_has_several_requests():
+    rows = [{"b64": "A" * size} for size in (10, 10, 9_000_000, 10, 10)]
+    assert [len(batch) for batch in check._batches(rows)] == [2, 1, 2]
+    assert [len(batch) for batch in check._batches(rows[:1] * 20)] == [8, 8, 4]
+
+
+def test_grey_images_are_checked(tmp_path):
+    statistics = Preprocessing((128.0,), (64.0,), 16, tuple("0123456789"))
+    model = keras_wrn.WideResNet(10, 1, input_shape=(16, 16, 1))
+    give_random_weights(model)
+    grey = Trained(model, {"name": "WRN-10-1", "dataset": "grey"}, statistics, tmp_path)
+    Image.fromarray(random_images(1)[0]).save(tmp_path / "a.png")
+    images, _ = check._images(grey, [str(tmp_path / "a.png")])
+    assert images.shape == (1, 16, 16, 1)
+    assert Image.open(io.BytesIO(check._png(images[0]))).mode == "L"
 
 
 @pytest.mark.parametrize("port", ["rest", "grpc"])

@@ -1,6 +1,7 @@
 """Malformed requests: each has its own answer, and the server lives."""
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
@@ -11,6 +12,7 @@ import zlib
 import numpy as np
 import pytest
 from background_server import Doubler, encoded, running, write_version
+from PIL import Image
 from tiny_run import random_images
 
 from keras_wrn.serving import rest
@@ -78,7 +80,7 @@ def test_noise_in_json_and_base64(ask):
         status, answer = ask(random.bytes(300))
         assert status == 400
         assert "JSON" in answer["error"]
-    for text in ("*", "AAA", "====", "é", "A" * 5):
+    for text in ("*", "====", "é", "A" * 5):
         values = [{"image_bytes": {"b64": text}}]
         body = json.dumps({"signature_name": "serving_bytes", "instances": values})
         status, answer = ask(body)
@@ -118,6 +120,38 @@ def test_images_that_are_none_or_claim_a_large_size(ask, content, status, senten
     received, answer = ask(sent(content))
     assert received == status
     assert sentence in answer["error"]
+
+
+def test_base64_with_white_space_and_without_padding(ask):
+    content = encoded(IMAGE)
+    for text in (base64.encodebytes(content), base64.b64encode(content).rstrip(b"=")):
+        values = [{"b64": text.decode()}]
+        body = json.dumps({"signature_name": "serving_bytes", "instances": values})
+        assert ask(body)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("frames", "status"),
+    [
+        ([(32, 32), (20, 30)], 200),
+        ([(8, 8), (5001, 5000)], 413),
+        ([(8, 8), (60000, 1), (1, 60000)], 413),
+        ([(3000, 3000)] * 3, 413),
+    ],
+    ids=["small", "a large second frame", "a large canvas", "many frames"],
+)
+def test_the_frames_of_a_gif_count(ask, frames, status):
+    first = Image.fromarray(IMAGE[: frames[0][1], : frames[0][0]])
+    gif = encoded(np.asarray(first), "GIF")[:-1]
+    for width, height in frames[1:]:
+        # An extension, a frame with a table of two colours, and two blocks of data.
+        gif += b"!\xf9\4" + bytes(4) + b"\0,"
+        gif += struct.pack("<HHHHB", 0, 0, width, height, 0x80) + bytes(6) + b"\2\1\4\1\1\0"
+    if frames[0] == (3000, 3000):
+        gif = gif.replace(struct.pack("<HH", 32, 32), struct.pack("<HH", 3000, 3000))
+    received, answer = ask(sent(gif + b";"))
+    assert received == status, answer
+    assert status == 200 or "pixels. The server takes 25,000,000" in answer["error"]
 
 
 def test_the_rest_of_a_body_is_awaited_only_where_there_is_one(ask, server, monkeypatch):
@@ -207,6 +241,39 @@ def test_requests_above_the_limit_are_refused_at_once(tmp_path):
         for thread in threads:
             thread.join()
         assert waiting == [(200, b'{"predictions":[[2.0,4.0]]}')] * 2
+    assert server.cut == 0
+
+
+def test_requests_without_an_answer_are_counted(tmp_path):
+    write_version(tmp_path / "wrn", 1)
+    going, go_on = threading.Event(), threading.Event()
+
+    class Waiting(Doubler):
+        asked = 0
+
+        def run(self, signature_name, arrays):
+            Waiting.asked += 1
+            if Waiting.asked > 1:
+                going.set()
+                assert go_on.wait(30)
+            return super().run(signature_name, arrays)
+
+    def post(url):
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+        with contextlib.suppress(ConnectionError, http.client.HTTPException):
+            connection.request("POST", "/v1/models/wrn:predict", b'{"instances": [[1, 2]]}')
+            answers.append(connection.getresponse().status)
+        connection.close()
+
+    answers = []
+    with running(tmp_path / "wrn", load=Waiting, grpc=False, drain_seconds=0) as server:
+        thread = threading.Thread(target=post, args=(server.url,))
+        thread.start()
+        assert going.wait(30)
+        server.stop()
+        thread.join()
+        go_on.set()
+    assert (server.cut, 200 in answers) == (1, False)
 
 
 def test_a_body_that_does_not_come_is_given_up(tmp_path):

@@ -32,6 +32,8 @@ def test_one_model_has_the_name_of_its_folder_or_its_own(folder):
     assert opened(folder, name="net").names() == ["net"]
     with pytest.raises(InputError, match="holds models with names: wrn"):
         Repository(folder.parent, Doubler, name="net")
+    with pytest.raises(InputError, match="`name` is for one model"):
+        Repository(folder.parent, Doubler, name="wrn")
 
 
 def test_a_folder_of_models_is_watched_for_further_ones(folder):
@@ -73,6 +75,8 @@ def test_several_versions_and_labels(folder):
         repository.find("wrn", label="canary")
     with pytest.raises(InputError, match="label stable is for a model other; .* has wrn"):
         Repository(folder, Doubler, labels={("other", "stable"): 1})
+    with pytest.raises(InputError, match="for version 9 of wrn, which has 1, 2, 3, 4"):
+        Repository(folder, Doubler, labels={("wrn", "stable"): 9})
     with pytest.raises(InputError, match="Received: 0"):
         Repository(folder, Doubler, keep=0)
 
@@ -92,6 +96,20 @@ def test_a_broken_version_is_named_and_the_old_one_goes_on(folder, caplog):
     (folder / "2" / "saved_model.pb").write_text("3")
     repository.refresh()
     assert repository.available("wrn") == [2]
+
+
+def test_a_folder_that_cannot_be_read_leaves_the_others(folder, monkeypatch):
+    (folder.parent / "lost+found").mkdir()
+    (folder / "1" / "link").symlink_to("nothing")
+    entries = type(folder).iterdir
+
+    def refuse(path):
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return entries(path)
+
+    monkeypatch.setattr(type(folder), "iterdir", refuse)
+    assert opened(folder.parent).available("wrn") == [1]
 
 
 def test_a_version_that_cannot_run_is_broken(folder):

@@ -42,6 +42,18 @@ def test_it_moves_every_ten_steps_and_forgets_the_start(network, decay):
         assert weight[0] == pytest.approx(expected(decay, 205), rel=1e-5)
 
 
+def test_the_last_steps_are_in_it_too(network):
+    average = WeightAverage(network, 0.9)
+    run(average, network, range(1, 4))
+    average.finish(network)
+    kept = min(0.9**3, 1.3 / 10.3)
+    assert average.weights[0][0] == pytest.approx((1 - kept) * 3, rel=1e-5)
+    run(average, network, range(4, 11))
+    before = average.weights
+    average.finish(network)
+    assert average.weights is before
+
+
 def test_it_goes_on_where_it_was_saved(network):
     uninterrupted = WeightAverage(network, 0.95)
     run(uninterrupted, network, range(1, 206))

@@ -212,6 +212,14 @@ def test_every_ingredient_of_our_own_recipe_goes_on_exactly_too(tmp_path, monkey
         np.testing.assert_allclose(array, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+@slow_to_compile
+def test_a_callback_that_stops_the_run_is_in_the_card(tmp_path):
+    stop = keras.callbacks.EarlyStopping("learning_rate", patience=0, mode="max")
+    card = training.train(SMALL, tmp_path / "run", callbacks=[stop])
+    assert (card["epochs"], card["steps"], len(_history(tmp_path / "run"))) == (2, 16, 2)
+    assert card["chosen_by"] == "a callback, before the 3 epochs of the recipe"
+
+
 def test_a_full_disk_is_an_os_error_and_leaves_no_half_file(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")

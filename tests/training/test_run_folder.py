@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from absl import logging
 
 from keras_wrn.errors import InputError
-from keras_wrn.system import machine
+from keras_wrn.system import locks, machine
 from keras_wrn.system.files import write_whole
 from keras_wrn.training import run_folder, run_lock
 
@@ -279,3 +280,15 @@ def test_one_process_trains_in_a_folder_and_a_killed_one_leaves_no_lock(tmp_path
     assert (tmp_path / ".lock").exists()
     open_run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.json"]
+
+
+def test_a_look_at_a_lock_keeps_no_run_from_starting(tmp_path):
+    if locks.fcntl is None:
+        pytest.skip("this system has no flock")
+    path = tmp_path / run_lock.LOCK_FILE
+    path.touch()  # a killed process has left it
+    with path.open() as looked_at:
+        assert locks.take(looked_at)
+        threading.Timer(0.02, looked_at.close).start()
+        with run_lock.locked(tmp_path):
+            pass

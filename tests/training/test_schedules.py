@@ -21,6 +21,12 @@ def test_drops_at_the_start_of_one_epoch_are_all_made(warmup):
             assert _rate(schedule, step) == pytest.approx(rate, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["cosine", "one_cycle", "steps", "constant"])
+def test_a_warmup_is_shorter_than_the_run(name):
+    recipe = Recipe(epochs=1, drop_epochs=(), schedule=name, warmup_epochs=0.999)
+    assert _rate(learning_rate(recipe, STEPS), STEPS - 1) == pytest.approx(0.1, rel=1e-3)
+
+
 def test_warmup_rises_and_the_drops_follow():
     schedule = learning_rate(Recipe(warmup_epochs=5), STEPS)
     assert _rate(schedule, 0) == 0

@@ -1,11 +1,12 @@
 """Distillation: the loss is Hinton's, the teacher never changes, and wrong teachers are refused."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
 import pytest
-from tiny_run import DIGITS, write_run
+from tiny_run import DIGITS, change_card, write_run
 
 from keras_wrn.errors import InputError
 from keras_wrn.inference.trained import load_trained
@@ -62,6 +63,20 @@ def test_the_teacher_gives_its_runs_logits(tmp_path):
         atol=1e-5,
     )
     assert not teacher.trainable_variables
+
+
+def test_a_teacher_never_draws(tmp_path):
+    folder = write_run(tmp_path / "teacher")
+    network = json.loads((folder / "card.json").read_text())["network"]
+    change_card(folder, network=network | {"dropout": 0.5, "stochastic_depth": 0.5})
+    recipe = dataclasses.replace(TINY, teacher=str(folder))
+    training_model = build(recipe, DIGITS, (32, 32, 3), steps_per_epoch=2)
+    images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype("float32")
+    expected = training_model.teacher.predict(images, verbose=0)
+    start = training_model.teacher.input
+    both = keras.Model(start, training_model._logits(start))
+    logits = keras.ops.convert_to_numpy(both(images, training=True))
+    np.testing.assert_allclose(logits[:, 10:], expected, atol=1e-5)
 
 
 @pytest.mark.skipif(
