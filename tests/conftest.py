@@ -96,6 +96,12 @@ def fresh_keras():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(autouse=True)
+def no_release_address(monkeypatch):
+    """Ask nobody for weights, whatever address a release has."""
+    monkeypatch.setattr("keras_wrn.weights.published.RELEASE_URL", "")
+
+
 @pytest.fixture
 def bench(monkeypatch):
     """Import a file of benchmarks/ as its neighbours do."""

@@ -119,15 +119,16 @@ def _data_sets() -> dict[str, str]:
 
 
 def _weights() -> dict[str, str]:
+    from keras_wrn.weights.card import WEIGHTS_FILE
     from keras_wrn.weights.finding import local
     from keras_wrn.weights.published import addresses, cache
 
     try:
-        names = [published.folder.name for published in local()]
+        there = [one.folder for one in local() if (one.folder / WEIGHTS_FILE).is_file()]
     except InputError as error:
         return {WRONG: str(error)}
     return {
-        "there": ", ".join(names) or "none",
+        "there": ", ".join(dict.fromkeys(folder.name for folder in there)) or "none",
         "cache": str(cache()),
         "addresses": ", ".join(addresses()) or "none",
     }
