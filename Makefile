@@ -70,6 +70,7 @@ clean:
 
 .venv/bench: .venv/light
 	$(BIN)/pip install $(QUIET) --editable ".[bench,engines,serve]"
+	$(BIN)/pip install $(QUIET) --no-deps tensorflow-serving-api
 	touch $@
 
 .venv-jax/installed: setup.py

@@ -51,6 +51,10 @@ def measure(folders: list[str]) -> None:
     network = options.predict and parse_network(options.predict)
     budgets = budgets_of(options.pflop)
     rows = measured(folders)
+    if network and len({(row["recipe"]["dataset"], row["measured_on"]) for row in rows}) > 1:
+        raise InputError("--predict is for runs of one data set, measured on the same images.")
+    if options.mirror and any(row["measured_on"] != TEST_SET for row in rows):
+        raise InputError("--mirror is for runs that were measured on the test set.")
     for row in rows if options.mirror else ():
         row["mirrored"] = [mirrored_error(folder) for folder in row["folders"]]
     lines = [
@@ -217,6 +221,7 @@ def measured(folders: list[str]) -> list[dict]:
             rows[recipe] = {
                 "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"
                 + ("" if measured_on == TEST_SET else f", error of {measured_on}"),
+                "measured_on": measured_on,
                 "folders": [],
                 "errors": [],
                 "hours": [],

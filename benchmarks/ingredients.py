@@ -13,7 +13,7 @@ import statistics
 from pathlib import Path
 
 from absl import flags
-from interleaved import run
+from interleaved import run, write
 
 from keras_wrn.errors import InputError
 from keras_wrn.system import markdown
@@ -79,13 +79,18 @@ def train_all(workdir: Path, seeds: list[int], names: list[str]) -> None:
             print(f"{name}, seed {seed}: error {card['metrics']['error']:.2%}", flush=True)
 
 
-def table(workdir: Path) -> str:
-    """A Markdown table of the finished runs."""
+def measured(workdir: Path) -> dict[str, list[float]]:
+    """The errors in percent of the finished runs, by ingredient."""
     errors: dict[str, list[float]] = {}
     for name in INGREDIENTS:
         cards = sorted(workdir.glob(f"{name.replace(' ', '-')}-[0-9]*/card.json"))
         found = [json.loads(path.read_text(encoding="utf-8")) for path in cards]
         errors[name] = [100 * card["metrics"]["error"] for card in found]
+    return errors
+
+
+def table(errors: dict[str, list[float]]) -> str:
+    """A Markdown table of what `measured` found."""
     base = statistics.mean(errors["base"]) if errors["base"] else float("nan")
     rows = []
     for name, values in errors.items():
@@ -109,7 +114,9 @@ def measure() -> None:
         raise InputError(f"Seeds are whole numbers. Received: {', '.join(flags.FLAGS.seeds)}.")
     if not flags.FLAGS.table:
         train_all(workdir, [int(seed) for seed in flags.FLAGS.seeds], names)
-    print(table(workdir))
+    errors = measured(workdir)
+    print(table(errors))
+    write({"errors": errors})
 
 
 if __name__ == "__main__":

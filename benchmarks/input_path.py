@@ -33,9 +33,11 @@ AT_ONCE = 10  # batches per call, because a training step has no separate call o
 def measure() -> None:
     """Time the ways in turn and print a table."""
     options = flags.FLAGS
-    if options.images % options.batch_size:
+    least = (STEPS + 1) * options.batch_size
+    if options.images % options.batch_size or options.images < least:
         raise InputError(
-            f"--images must be whole batches of {options.batch_size}. Received: {options.images}."
+            f"--images must be whole batches of {options.batch_size}, {least} at least. "
+            f"Received: {options.images}."
         )
     import tensorflow as tf
 

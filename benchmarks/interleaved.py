@@ -204,9 +204,9 @@ def in_a_fresh_process(
 
 
 def parse_sizes(texts: list[str]) -> list[int]:
-    """Batch sizes of a flag; raises InputError for what is no whole number from 1."""
+    """Whole numbers from 1 of a flag; raises InputError for others."""
     if not texts or not all(text.isdigit() and int(text) for text in texts):
-        raise InputError(f"Batch sizes are whole numbers. Received: {', '.join(texts)}.")
+        raise InputError(f"Whole numbers from 1 are taken. Received: {', '.join(texts)}.")
     return [int(text) for text in texts]
 
 

@@ -14,9 +14,8 @@ import math
 from dataclasses import dataclass
 
 from absl import flags
-from interleaved import write
+from interleaved import parse_sizes, run, write
 
-from keras_wrn.cli import program
 from keras_wrn.errors import InputError
 from keras_wrn.paper.tables import ROWS, Row
 from keras_wrn.system import markdown
@@ -99,7 +98,7 @@ def row_named(name: str) -> Row:
     raise InputError(f"--networks must be of the paper's tables, such as 28-10. Received: {name}.")
 
 
-def main(_: list[str]) -> None:
+def measure() -> None:
     """Print a table for each network."""
     options, report = flags.FLAGS, []
     for name in options.networks:
@@ -107,7 +106,7 @@ def main(_: list[str]) -> None:
         operations = 2 * TRAINING * row.multiply_adds * 1e6
         speed = options.images_per_second or options.tflops * 1e12 * options.share / operations
         lines = []
-        for gpus in map(int, options.gpus):
+        for gpus in parse_sizes(options.gpus):
             batch, left_over = options.batch, 0
             if options.total_batch:
                 batch, left_over = divmod(options.total_batch, gpus)
@@ -140,13 +139,15 @@ def main(_: list[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_list("networks", ["28-10", "50-2"], "of the paper's tables")
     flags.DEFINE_list("gpus", ["1", "8", "64", "512"], "their numbers")
-    flags.DEFINE_float("images_per_second", None, "measured on one GPU; default --tflops * --share")
-    flags.DEFINE_float("tflops", 312.0, "the GPU's peak in bfloat16: an A100's")
-    flags.DEFINE_float("share", 0.35, "of the peak that training reaches")
+    least = {"lower_bound": 1e-6}
+    speed = "measured on one GPU; default --tflops * --share"
+    flags.DEFINE_float("images_per_second", None, speed, **least)
+    flags.DEFINE_float("tflops", 312.0, "the GPU's peak in bfloat16: an A100's", **least)
+    flags.DEFINE_float("share", 0.35, "of the peak that training reaches", **least)
     flags.DEFINE_integer("batch", 128, "images a step of one GPU", 1)
     flags.DEFINE_integer("total_batch", None, "images a step of all GPUs, in place of --batch", 1)
     flags.DEFINE_integer("per_node", 8, "GPUs in a machine", 1)
-    flags.DEFINE_float("inside", 240.0, "GB/s between the GPUs of a machine")
-    flags.DEFINE_float("between", 25.0, "GB/s of a machine's network")
+    flags.DEFINE_float("inside", 240.0, "GB/s between the GPUs of a machine", **least)
+    flags.DEFINE_float("between", 25.0, "GB/s of a machine's network", **least)
     flags.DEFINE_integer("gradient_bytes", 4, "of one parameter: float32", 1)
-    program.run(main)
+    run(measure)

@@ -92,10 +92,8 @@ def _malformed(server: Server, grpc_port: int) -> dict[str, object]:
                 most = max(most, server.megabytes())
         connection.close()
         for kind, port, content in broken_connections(server.port, grpc_port):
-            with (
-                contextlib.suppress(ConnectionError),
-                socket.create_connection(("127.0.0.1", port), timeout=30) as raw,
-            ):
+            raw = socket.create_connection(("127.0.0.1", port), timeout=30)
+            with raw, contextlib.suppress(ConnectionError):  # the server may close it at once
                 raw.sendall(content)
             answers[f"{kind}: no answer is owed"] += 1
     for line in wrong[:20]:

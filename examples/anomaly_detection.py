@@ -109,6 +109,12 @@ def main(arguments: argparse.Namespace) -> str:
     good = sorted(path for path in Path(arguments.good).iterdir() if path.is_file())
     if not good:
         raise keras_wrn.InputError(f"{arguments.good} must hold pictures. Received: no files.")
+    pictures = [Path(arguments.save or "", f"{Path(name).stem}.png") for name in arguments.images]
+    if arguments.save and (taken := [p for p in pictures if p.exists() or pictures.count(p) > 1]):
+        raise keras_wrn.InputError(
+            "--save needs pictures of different names, and a folder that has none of these. "
+            f"Received: {taken[0]} twice."
+        )
     size = arguments.size
     model = keras_wrn.WideResNet50_2(
         weights=arguments.weights, include_top=False, input_shape=(size, size, 3)
@@ -120,21 +126,21 @@ def main(arguments: argparse.Namespace) -> str:
     heat = score(extract, images, memory)
     scores = heat.max(axis=(1, 2))
     if arguments.save:
-        save(Path(arguments.save), arguments.images, images, heat)
+        save(pictures, images, heat)
     order = np.argsort(scores)
     return "\n".join(f"{scores[i]:8.3f}  {arguments.images[i]}" for i in order)
 
 
-def save(folder: Path, names: list[str], images: np.ndarray, heat: np.ndarray) -> None:
+def save(pictures: list[Path], images: np.ndarray, heat: np.ndarray) -> None:
     """Write each picture with its unusual parts in red, all on one scale."""
     from PIL import Image
 
-    folder.mkdir(parents=True, exist_ok=True)
+    pictures[0].parent.mkdir(parents=True, exist_ok=True)
     low, high = heat.min(), heat.max()
-    for name, image, own in zip(names, images, heat, strict=True):
+    for path, image, own in zip(pictures, images, heat, strict=True):
         scaled = (own - low) / max(high - low, 1e-12)
         drawn = keras_wrn.draw_grad_cam(image, scaled, maximum=1.0)
-        Image.fromarray(drawn).save(folder / f"{Path(name).stem}.png")
+        Image.fromarray(drawn).save(path)
 
 
 def parse(words: list[str]) -> argparse.Namespace:

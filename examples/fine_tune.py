@@ -11,6 +11,7 @@ statistics. (Calling the body with training=False does not do that: in Keras 3, 
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -71,6 +72,8 @@ def fine_tune(
 
 def main(arguments: argparse.Namespace) -> str:
     """Fine-tune on a folder; return the errors on its test images."""
+    if arguments.save and Path(arguments.save).suffix != ".keras":
+        raise keras_wrn.InputError(f"--save must end in .keras. Received: {arguments.save}.")
     data = keras_wrn.datasets.load(arguments.folder, size=32)
     (images, labels), test = data.train, data.test
     build_body = {

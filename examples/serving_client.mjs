@@ -18,7 +18,8 @@ export async function classify(bytes, model, url = "http://localhost:8501") {
   });
   const content = await reply.json();
   if (!reply.ok) throw new Error(`${reply.status}: ${content.error}`);
-  const [{ top5_labels: labels, top5_scores: scores }] = content.predictions;
+  const [{ valid, top5_labels: labels, top5_scores: scores }] = content.predictions;
+  if (!valid) throw new Error("The file is no readable image.");
   return labels.map((label, rank) => ({ label, score: scores[rank] }));
 }
 

@@ -16,8 +16,8 @@ from pathlib import Path
 SIGNATURE = "serving_bytes"  # takes encoded images; serving_default takes pixels
 
 
-def over_rest(url: str, model: str, images: list[bytes]) -> list[tuple[str, float]]:
-    """Return the best class of each image and its probability.
+def over_rest(url: str, model: str, images: list[bytes]) -> list[tuple[str, float] | None]:
+    """Return the best class of each image and its probability; None for what is no image.
 
     Args:
         url: of the server, http://localhost:8501.
@@ -35,10 +35,13 @@ def over_rest(url: str, model: str, images: list[bytes]) -> list[tuple[str, floa
     if not reply.ok:
         raise SystemExit(f"{reply.status_code}: {reply.json()['error']}")
     predictions = reply.json()["predictions"]
-    return [(row["top5_labels"][0], row["top5_scores"][0]) for row in predictions]
+    return [
+        (row["top5_labels"][0], row["top5_scores"][0]) if row["valid"] else None
+        for row in predictions
+    ]
 
 
-def over_grpc(address: str, model: str, images: list[bytes]) -> list[tuple[str, float]]:
+def over_grpc(address: str, model: str, images: list[bytes]) -> list[tuple[str, float] | None]:
     """Return what `over_rest` does, over gRPC; the address is localhost:8500."""
     import grpc
     import tensorflow as tf
@@ -56,7 +59,11 @@ def over_grpc(address: str, model: str, images: list[bytes]) -> list[tuple[str, 
             raise SystemExit(f"{error.code().name}: {error.details()}") from error
     labels = tf.make_ndarray(outputs["top5_labels"])[:, 0]
     scores = tf.make_ndarray(outputs["top5_scores"])[:, 0]
-    return [(label.decode(), float(score)) for label, score in zip(labels, scores, strict=True)]
+    valid = tf.make_ndarray(outputs["valid"])
+    return [
+        (label.decode(), float(score)) if good else None
+        for label, score, good in zip(labels, scores, valid, strict=True)
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -72,8 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
         found = over_grpc(chosen.grpc, chosen.model, images)
     else:
         found = over_rest(chosen.url, chosen.model, images)
-    for file, (label, score) in zip(chosen.files, found, strict=True):
-        print(f"{file}: {label} {score:.1%}")
+    for file, answer in zip(chosen.files, found, strict=True):
+        print(f"{file}: {answer[0]} {answer[1]:.1%}" if answer else f"{file} is no readable image.")
 
 
 if __name__ == "__main__":

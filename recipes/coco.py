@@ -30,9 +30,11 @@ def main(words: list[str]) -> str:
     if flags.FLAGS.export:
         training.export(Path(workdir), Path(flags.FLAGS.export))
     metrics = card["metrics"]
+    precision = metrics["pycocotools"]["mAP"]
+    found = "not measured, as no photo has a box" if precision is None else f"{precision:.3f}"
     return (
-        f"{card['name']}: mAP {metrics['pycocotools']['mAP']:.3f} on {metrics['n']:,} photos "
-        f"({metrics['photos']}). Everything about it is in {workdir}."
+        f"{card['name']}: mAP {found} on {metrics['n']:,} photos ({metrics['photos']}). "
+        f"Everything about it is in {workdir}."
     )
 
 

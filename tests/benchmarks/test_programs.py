@@ -134,7 +134,7 @@ def test_the_table_of_ingredients_has_a_row_for_each(tmp_path, bench):
         (tmp_path / name).mkdir()
         card = {"metrics": {"error": error}}
         (tmp_path / name / "card.json").write_text(json.dumps(card))
-    lines = ingredients.table(tmp_path).splitlines()
+    lines = ingredients.table(ingredients.measured(tmp_path)).splitlines()
     assert len(lines) == 2 + len(ingredients.INGREDIENTS)
     assert "| base | 25.00 (20.00, 30.00) | +0.00 | 2 |" in lines[2]
     assert any(line.startswith("| cutout 8 | 26.00 (26.00) | +1.00 | 1 |") for line in lines)

@@ -1,5 +1,8 @@
 """What the benchmarks report: each ratio is to the right peer, in the same rounds."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -271,3 +274,22 @@ def test_more_gpus_wait_for_the_network_when_their_share_is_small(bench):
     assert one.hours == pytest.approx(49 * 200 * 1024 / 3000 / 3600)
     with pytest.raises(InputError, match="--networks must be of the paper's tables"):
         scale_out.row_named("29-10")
+
+
+def test_the_program_of_more_gpus_writes_its_figures(tmp_path):
+    program = [sys.executable, str(FOLDER / "scale_out.py"), "--networks=28-10"]
+    figures = tmp_path / "plans.json"
+    subprocess.run([*program, "--gpus=1,8", f"--json={figures}"], check=True, capture_output=True)
+    assert [plan["gpus"] for plan in json.loads(figures.read_text())["plans"]] == [1, 8]
+    done = subprocess.run([*program, "--gpus=0"], check=False, capture_output=True, text=True)
+    assert done.returncode == 2 and "Whole numbers from 1 are taken" in done.stderr
+
+
+def test_runs_of_two_data_sets_have_no_curve_in_common(tmp_path, bench, monkeypatch):
+    folders = [
+        _card(tmp_path / name, {"dataset": name, "seed": 1}, 0.1) for name in ("cifar10", "svhn")
+    ]
+    flags_of = SimpleNamespace(predict="28-10", pflop=["30"], mirror=False)
+    monkeypatch.setattr(bench("accuracy_per_flop").flags, "FLAGS", flags_of)
+    with pytest.raises(InputError, match="--predict is for runs of one data set"):
+        bench("accuracy_per_flop").measure(folders)

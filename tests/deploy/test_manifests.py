@@ -24,6 +24,9 @@ def test_every_object_fits_kubernetes_own_schemas():
     validate = pytest.importorskip("kubernetes_validate", reason="100 MB of schemas, never needed")
     for document in objects().values():
         validate.validate(document, "1.30", strict=True)
+    patched = objects()["HorizontalPodAutoscaler"]
+    patched["spec"] |= yaml.safe_load((FOLDER / "requests_per_second.yaml").read_text())["spec"]
+    validate.validate(patched, "1.30", strict=True)
 
 
 def test_servers_read_the_files_that_there_are():
@@ -52,10 +55,11 @@ def test_a_pod_is_ready_when_the_configured_model_is():
 
 def test_the_autoscaler_asks_for_the_metric_that_the_adapter_makes():
     (rule,) = yaml.safe_load((FOLDER / "prometheus_adapter.yaml").read_text())["rules"]["custom"]
-    metrics = objects()["HorizontalPodAutoscaler"]["spec"]["metrics"]
-    assert rule["name"]["as"] in [
-        metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"
-    ]
+    scaler = objects()["HorizontalPodAutoscaler"]["spec"]
+    patch = yaml.safe_load((FOLDER / "requests_per_second.yaml").read_text())["spec"]
+    *alone, added = patch["metrics"]
+    assert alone == scaler["metrics"]  # without the adapter no metric may be missing
+    assert rule["name"]["as"] == added["pods"]["metric"]["name"]
     assert objects()["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == "wrn"
     for kind in ("Service", "PodDisruptionBudget"):
         assert "wrn" in str(objects()[kind]["spec"]["selector"])

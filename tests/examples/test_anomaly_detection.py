@@ -108,6 +108,11 @@ def test_the_program_ranks_pictures_and_draws_them(example, network, tmp_path, m
     assert [line.split()[1] for line in lines] == files
     drawn = np.asarray(Image.open(tmp_path / "drawn" / "spot.png"))
     assert drawn.shape == (64, 64, 3)
+    with pytest.raises(keras_wrn.InputError, match="pictures of different names"):
+        example.main(example.parse(words))  # they are there
+    twice = [words[0], files[0], str(tmp_path / "good" / "fine.png"), "--save", str(tmp_path / "a")]
+    with pytest.raises(keras_wrn.InputError, match="pictures of different names"):
+        example.main(example.parse(twice))
     (tmp_path / "empty").mkdir()
     with pytest.raises(keras_wrn.InputError, match="must hold pictures"):
         example.main(example.parse([str(tmp_path / "empty"), files[0]]))

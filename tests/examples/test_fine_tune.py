@@ -59,5 +59,7 @@ def test_five_classes_of_a_folder(example, tmp_path):
     error = float(said.split(": ")[1].partition("%")[0]) / 100
     assert "of 40 test images are wrong" in said
     assert error < 0.35  # chance is 0.8; the classifier alone reaches about 0.43
+    with pytest.raises(keras_wrn.InputError, match=r"--save must end in .keras"):
+        example.main(example.parse([*words, "--save", str(tmp_path / "tuned")]))
     again = keras.saving.load_model(tmp_path / "tuned.keras")
     assert again.output_shape == (None, 5)

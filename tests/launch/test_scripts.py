@@ -53,6 +53,8 @@ def test_tasks_of_an_array_become_parts(tmp_path):
     environment = dict(zip(names, ("7", "4", "8"), strict=True))
     done = start("slurm_array.sh", tmp_path, environment, "table4", "--runs", "2")
     assert done.stdout == "|recipes/reproduce.py table4 --runs 2 --part 4/8\n"
+    script = (ROOT / "launch" / "slurm_array.sh").read_text()
+    assert "--signal=B:TERM@120" in script and "exec python" in script
 
 
 def test_the_pods_of_a_job_are_its_parts():
