@@ -1,6 +1,7 @@
 """The part that recipe scripts share: a flag for each field of `Recipe`, training, a summary."""
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -51,6 +52,8 @@ def run(recipe: Recipe, finish: Callable[[str], None] | None = None) -> None:
         "workdir", None, "run folder; default runs/DATASET-NETWORK-SEED. A stopped run goes on"
     )
     flags.DEFINE_string("data_dir", None, "folder of the data set; default ~/.keras/datasets")
+    show_in_help("workdir")
+    show_in_help("data_dir")
 
     def main(words: list[str]) -> str:
         program.refuse_words(words)
@@ -72,6 +75,12 @@ def define(defaults: Any) -> None:
             DEFINE[kind](field.name, value, text)
         else:
             flags.DEFINE_list(field.name, [str(item) for item in value], text)
+        show_in_help(field.name)
+
+
+def show_in_help(name: str) -> None:
+    """Show a flag by --help, which else shows only those that the script itself defines."""
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
 
 def values(dataclass: type) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The command line of the recipes: what they parse, and that mistakes are sentences."""
 
+import dataclasses
 import os
 import runpy
 import signal
@@ -68,6 +69,13 @@ def test_every_field_is_a_flag(parsed):
     line = ["--dataset=svhn", "--extra", "--width=1.5", "--blocks_per_group=3", "--drop_epochs=2,5"]
     expected = Recipe(dataset="svhn", extra=True, width=1.5, blocks_per_group=3, drop_epochs=(2, 5))
     assert parsed(Recipe(), *line) == expected
+
+
+def test_the_help_of_a_program_shows_every_flag(parsed):
+    parsed(Recipe())
+    shown = flags.FLAGS.main_module_help()
+    names = [*(field.name for field in dataclasses.fields(Recipe)), "workdir", "data_dir"]
+    assert [name for name in names if f"--{name}:" not in shown.replace("[no]", "")] == []
 
 
 def test_without_flags_it_is_the_recipe_itself(parsed):
