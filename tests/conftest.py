@@ -66,7 +66,24 @@ def pytest_configure(config):
         config.option.loadscopereorder = False
 
 
-def pytest_collection_modifyitems(items):
+# Text, files and counts, which no backend changes.
+ONCE = (
+    "tests/applications/test_named.py",
+    "tests/benchmarks/",
+    "tests/paper/",
+    "tests/release/test_complete_folder.py",
+    "tests/release/test_publishing.py",
+    "tests/training/test_pictures.py",
+    "tests/weights/test_owners.py",
+)
+NOT_ONCE = "loads_by_name_and_by_plain_keras"
+
+
+def pytest_collection_modifyitems(config, items):
+    if keras.config.backend() != "tensorflow":
+        once = [i for i in items if i.nodeid.startswith(ONCE) and NOT_ONCE not in i.nodeid]
+        config.hook.pytest_deselected(items=once)
+        items[:] = [item for item in items if item not in set(once)]
     ranks = {name: rank for rank, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), len(SLOWEST)))
 

@@ -5,12 +5,14 @@ import sys
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from keras_wrn.cli import program
 from keras_wrn.errors import InputError
+from keras_wrn.training import run_folder
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.weights.card import TEST_SET
 
@@ -136,6 +138,8 @@ def _train(recipe: Recipe, finish: Callable[[str], None] | None) -> str:
     chosen = from_flags(recipe)
     data = chosen.dataset.rstrip("/").rsplit("/", 1)[-1]
     workdir = flags.FLAGS.workdir or f"runs/{data}-{chosen.network_name}-{chosen.seed}"
+    # Before the seconds that a backend takes to start.
+    run_folder.check_run(Path(workdir), chosen.to_dict(), Recipe().to_dict())
     program.start_keras()
     from keras_wrn.training.run import train
 

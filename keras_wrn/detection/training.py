@@ -19,7 +19,6 @@ from keras_wrn.system import machine
 from keras_wrn.system.files import read_json, write_json, write_whole
 from keras_wrn.training import run_folder
 from keras_wrn.training.recipe import option
-from keras_wrn.training.workers import cluster
 from keras_wrn.weights.card import CARD_FILE
 
 COLUMNS = ("epoch", "step", "loss", "box_loss", "classification_loss", "mAP", "mAP50", "seconds")
@@ -91,6 +90,7 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     import keras
 
     from keras_wrn.detection import retinanet
+    from keras_wrn.training.workers import cluster
 
     if cluster() is not None:
         raise InputError("A detector trains on one machine. Run it without TF_CONFIG.")

@@ -119,16 +119,17 @@ def test_predict_prints_files_with_classes(run, image, capsys):
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModel needs TensorFlow")
-def test_export_as_a_process_of_its_own(run, tmp_path, capsys):
+def test_export_as_a_process_of_its_own(run, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "served"
     done = process("export", run, folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"WRN-10-1 written to {folder / '1'}\n"
     assert re.fullmatch(r"Largest difference of a probability from Keras: \S+\n", done.stderr)
+    assert (folder / "1" / "saved_model.pb").is_file()
+    monkeypatch.setattr("keras_wrn.deploy.saved_model.export", lambda *_, **__: folder / "2")
     assert call("export", run, folder, "--json") == 0
     expected = {"name": "WRN-10-1", "format": "saved_model", "path": str(folder / "2")}
     assert json.loads(capsys.readouterr().out) == expected
-    assert (folder / "1" / "saved_model.pb").is_file()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -16,7 +15,6 @@ from absl import app, flags, logging
 from keras_wrn.cli import program, recipe_flags
 from keras_wrn.errors import InputError, Interrupted
 from keras_wrn.training import run as training
-from keras_wrn.training import run_folder
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.weights.card import HELD_OUT
 
@@ -264,19 +262,3 @@ def test_a_mistake_on_the_command_line_is_a_sentence_and_exit_2(tmp_path):
     assert process.returncode == 2, errors
     assert "`depth` must be 6*N + 4 for B(3,3). Received: depth=27" in errors
     assert "Traceback" not in errors and not (tmp_path / "run").exists()
-
-
-@on_tensorflow
-def test_sigterm_saves_the_state_and_says_how_to_go_on(tmp_path):
-    folder = tmp_path / "run"
-    small = ["--depth=10", "--width=1", "--epochs=200", "--batch_size=32", "--train_images=64"]
-    process = start(*small, f"--workdir={folder}")
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (folder / "history.csv").exists():
-        time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM, errors
-    assert "the same command goes on from there" in errors
-    arrays, facts = run_folder.load_state(folder)
-    assert facts["step"] >= 2 and len(arrays) > 10

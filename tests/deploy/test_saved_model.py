@@ -322,7 +322,7 @@ def test_maps_come_on_request_and_the_temperature_divides_the_logits(batched, mo
 
 
 @needs_tensorflow
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_logits_are_exported_as_probabilities_whatever_the_precision(policy, tmp_path):
     import tensorflow as tf
 

@@ -105,6 +105,12 @@ def run(rectangles, interrupted):
     return workdir, training.train(settings_of(rectangles), workdir)
 
 
+@pytest.fixture(scope="module")
+def detector(run):
+    """The stored detector."""
+    return retinanet.load_detector(run[0] / "detector.keras")
+
+
 def history(workdir):
     with (workdir / "history.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -130,14 +136,13 @@ def test_it_learns_rectangles(run):
 
 
 @pytest.mark.slow
-def test_the_run_folder_is_whole(run):
+def test_the_run_folder_is_whole(run, detector):
     workdir, card = run
     names = {"card.json", "detections.png", "detector.keras", "history.csv", "recipe.json"}
     assert set(os.listdir(workdir)) == names
     assert json.loads((workdir / "card.json").read_text()) == card
     assert {"hardware", "versions", "category_ids", "class_names"} <= set(card)
     # Without batch normalisation's moving statistics, as everywhere.
-    detector = retinanet.load_detector(workdir / "detector.keras")
     trainable = sum(int(np.prod(v.shape)) for v in detector.trainable_variables)
     assert card["parameters"] == trainable < detector.count_params()
     lines = (workdir / "history.csv").read_text().splitlines()
@@ -156,11 +161,10 @@ def test_a_finished_run_is_left_alone_and_another_is_refused(run, rectangles):
 
 
 @pytest.mark.slow
-def test_what_is_stored_and_exported_finds_the_same(run, rectangles, tmp_path):
+def test_what_is_stored_and_exported_finds_the_same(run, detector, rectangles, tmp_path):
     workdir, card = run
     photos = coco.read(rectangles / "a.json", rectangles)
     images = next(iter(images_of(photos, SIZE, 3))).numpy()
-    detector = retinanet.load_detector(workdir / "detector.keras")
     found = detector.predict(images, verbose=0)
     training.export(workdir, tmp_path / "served")
     assert os.listdir(tmp_path / "served") == ["1"]

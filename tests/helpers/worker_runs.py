@@ -1,8 +1,8 @@
 """Train a small network as one of several workers on this machine; a program of its own.
 
 python worker_runs.py INDEX PORTS FOLDER TASK[,TASK]: PORTS with commas between; one port is one
-process. `sam` and `whole` run undisturbed; `stop` sends SIGTERM to worker 1 in step 15, `kill`
-SIGKILL to worker 1 there; `finish` goes on with a stopped or killed run.
+process. `sam` and `whole` run undisturbed; `stop` sends SIGTERM to worker 1 in step 15, `kill` goes
+on and sends it SIGKILL in step 21; `finish` goes on with a killed run.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from absl import logging
 from alike_recipe import ALIKE
 
 from keras_wrn.cli.program import status_of
+from keras_wrn.errors import Interrupted
 from keras_wrn.training import pictures, workers
 from keras_wrn.training import run as training
 from keras_wrn.training.run_keeper import RunKeeper
@@ -35,17 +36,29 @@ RECIPES = {"sam": dataclasses.replace(ALIKE, sam=0.05)}
 count_step = RunKeeper.on_train_batch_end
 
 
-def disturbed(self, batch, logs=None):
-    if INDEX == 1 and self.step + 1 == 15:
-        os.kill(os.getpid(), signal.SIGTERM if "stop" in TASKS else signal.SIGKILL)
-    count_step(self, batch, logs)
+DISTURBED = {"stop": (15, signal.SIGTERM), "kill": (21, signal.SIGKILL)}
+
+
+def disturbed(step, number):
+    def count_or_signal(self, batch, logs=None):
+        if INDEX == 1 and self.step + 1 == step:
+            os.kill(os.getpid(), number)
+        count_step(self, batch, logs)
+
+    return count_or_signal
 
 
 def train():
     for task in TASKS:
+        RunKeeper.on_train_batch_end = (
+            disturbed(*DISTURBED[task]) if task in DISTURBED else count_step
+        )
         name = "disturbed" if task in ("stop", "kill", "finish") else task
         save_every = 0 if task == "kill" else 1e6
-        training.train(RECIPES.get(task, WHOLE), FOLDER / name, save_every=save_every)
+        try:
+            training.train(RECIPES.get(task, WHOLE), FOLDER / name, save_every=save_every)
+        except Interrupted as stop:
+            print(stop, flush=True)
 
 
 def show_matrix(counts, names):
@@ -58,8 +71,6 @@ if __name__ == "__main__":
     training._draw = lambda *_: None
     pictures.confusion_matrix = show_matrix
     workers.START_SECONDS = float(os.environ.get("START_SECONDS", "60"))
-    if {"stop", "kill"} & set(TASKS):
-        RunKeeper.on_train_batch_end = disturbed
     status = status_of(train, "train")
     sys.stdout.flush()
     # TensorFlow's threads wait for a worker that is lost.

@@ -68,8 +68,8 @@ def several(request, tmp_path_factory):
         killed = run(count, folder, "kill")
         assert killed.returncode == -9, killed.stderr
         assert (folder / "killed" / "state.npz").exists()
-        tasks = ["finish"]
-    program = run(count, folder, *tasks, "whole", compared(count))
+        tasks = ["finish", "whole"]
+    program = run(count, folder, *tasks, compared(count))
     assert program.returncode == 0, program.stderr
     assert f"training on {count} devices" in program.stderr
     assert ("resuming after step 7" in program.stderr) == (count == KILLED)
@@ -135,6 +135,7 @@ def test_several_devices_count_every_image_once(one, several):
     assert np.abs(ours - theirs).sum() <= 4
 
 
+@pytest.mark.parametrize("several", [KILLED], indirect=True)
 def test_the_card_says_whose_statistics_are_kept(several):
     count, folder, _ = several
     kept = json.loads((folder / "whole" / "card.json").read_text(encoding="utf-8"))["kept"]
@@ -145,6 +146,7 @@ def test_the_card_says_whose_statistics_are_kept(several):
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX draws for the whole batch at once")
+@pytest.mark.parametrize("several", [KILLED], indirect=True)
 def test_each_device_draws_for_itself(several):
     count, _, printed = several
     seeds = json.loads(next(line for line in printed.splitlines() if "seeds" in line))["seeds"]

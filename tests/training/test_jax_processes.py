@@ -44,7 +44,8 @@ def run(program, count, folder, devices=1):
 def test_two_processes_have_the_losses_of_one(tmp_path):
     [text] = re.findall("```python\n(.*?)```", PAGE, re.DOTALL)
     program = tmp_path / "program.py"
-    program.write_text(text)
+    assert text.count("WideResNet(10, 1,") == 1
+    program.write_text(text.replace("WideResNet(10, 1,", "WideResNet(10, 0.25,"))
     first, second = run(program, 2, tmp_path / "two")
     [alone] = run(program, 1, tmp_path / "one", devices=2)
     assert len(alone) == 2 and first == second
