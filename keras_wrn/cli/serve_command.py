@@ -75,9 +75,13 @@ def _serve(arguments: argparse.Namespace) -> str:
         raise InputError("--json is for --check; a server answers in JSON itself.")
     for name in ("poll_seconds", "max_megabytes", "max_megapixels", "max_requests"):
         if not 0 < getattr(arguments, name) < math.inf:
-            raise InputError(f"--{name} must be above 0. Received: {getattr(arguments, name)}.")
+            raise InputError(
+                f"--{name} must be a number above 0. Received: {getattr(arguments, name)}."
+            )
     if not 0 <= arguments.drain_seconds < math.inf:
-        raise InputError(f"--drain_seconds must be from 0. Received: {arguments.drain_seconds}.")
+        raise InputError(
+            f"--drain_seconds must be a number from 0. Received: {arguments.drain_seconds}."
+        )
     require_packages(PACKAGES, "Serving")
     start_keras()
     from absl import logging
