@@ -113,25 +113,19 @@ def export_file(
 
 def check(path: Path, file_format: str, quantize: str | None) -> None:
     """Raise InputError if `export_file` cannot write this file."""
-    check_format(file_format, quantize)
+    _check_known(file_format, quantize)
     if path.suffix != (suffix := FORMATS[file_format][0]):
         raise InputError(f"A file of {file_format} must end in {suffix}. Received: {path}.")
     files = [path, path.with_suffix(".bin")] if file_format == "openvino" else [path]
     if existing := [file for file in files if file.exists()]:
         raise InputError(f"{existing[0]} exists. Give a new name, or delete it.")
+    check_format(file_format, quantize)
 
 
 def check_format(file_format: str, quantize: str | None) -> None:
     """Raise InputError if there is no such format, or a package to write it is missing."""
-    if file_format not in FORMATS:
-        raise InputError(
-            f"The format must be one of {', '.join(FORMATS)}. Received: {file_format!r}."
-        )
-    _, levels, packages = FORMATS[file_format]
-    if quantize is not None and quantize not in levels:
-        raise InputError(
-            f"{file_format} can be quantised to {' or '.join(levels)}. Received: {quantize!r}."
-        )
+    _check_known(file_format, quantize)
+    packages = FORMATS[file_format][2]
     if quantize == "int8" and file_format != "litert":
         packages = (*packages, "onnxruntime", "tf2onnx", "onnx")
     missing = sorted({name for name in packages if importlib.util.find_spec(name) is None})
@@ -141,6 +135,18 @@ def check_format(file_format: str, quantize: str | None) -> None:
             'pip install "keras-wide-resnet[tf-cpu,engines]"'
         )
     require_tensorflow(f"A file of {file_format}")
+
+
+def _check_known(file_format: str, quantize: str | None) -> None:
+    if file_format not in FORMATS:
+        raise InputError(
+            f"The format must be one of {', '.join(FORMATS)}. Received: {file_format!r}."
+        )
+    levels = FORMATS[file_format][1]
+    if quantize is not None and quantize not in levels:
+        raise InputError(
+            f"{file_format} can be quantised to {' or '.join(levels)}. Received: {quantize!r}."
+        )
 
 
 def _classifier(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
