@@ -209,7 +209,7 @@ def summary(errors: list[float]) -> str:
 
 def measured(folders: list[str]) -> list[dict]:
     """A row for the runs of each recipe, in the order of their FLOP."""
-    rows: dict[Recipe, dict] = {}
+    rows: dict[tuple[Recipe, int], dict] = {}
     for folder in folders:
         card = read_card(Path(folder)).to_dict()
         recipe = _recipe_of(card, folder)
@@ -217,8 +217,9 @@ def measured(folders: list[str]) -> list[dict]:
         if flop is None:
             raise InputError(f"{folder} does not say how many steps it was trained for.")
         measured_on = card.get("metrics_of", TEST_SET)
-        if recipe not in rows:
-            rows[recipe] = {
+        key = recipe, card["epochs"]  # fewer than the recipe's in a run that was ended early
+        if key not in rows:
+            rows[key] = {
                 "name": f"{card['name']}, {card['epochs']} epochs, {card['dataset']}"
                 + ("" if measured_on == TEST_SET else f", error of {measured_on}"),
                 "measured_on": measured_on,
@@ -230,7 +231,7 @@ def measured(folders: list[str]) -> list[dict]:
                 "hardware": card["hardware"],
                 "recipe": card["recipe"],
             }
-        row = rows[recipe]
+        row = rows[key]
         row["folders"].append(folder)
         row["errors"].append(100 * card["metrics"]["error"])
         row["hours"].append(card["hours"])

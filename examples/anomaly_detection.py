@@ -113,7 +113,7 @@ def main(arguments: argparse.Namespace) -> str:
     if arguments.save and (taken := [p for p in pictures if p.exists() or pictures.count(p) > 1]):
         raise keras_wrn.InputError(
             "--save needs pictures of different names, and a folder that has none of these. "
-            f"Received: {taken[0]} twice."
+            f"Received: {taken[0]}, which exists or is asked for twice."
         )
     size = arguments.size
     model = keras_wrn.WideResNet50_2(

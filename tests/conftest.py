@@ -81,9 +81,9 @@ NOT_ONCE = "loads_by_name_and_by_plain_keras"
 
 def pytest_collection_modifyitems(config, items):
     if keras.config.backend() != "tensorflow":
-        once = [i for i in items if i.nodeid.startswith(ONCE) and NOT_ONCE not in i.nodeid]
-        config.hook.pytest_deselected(items=once)
-        items[:] = [item for item in items if item not in set(once)]
+        once = {i for i in items if i.nodeid.startswith(ONCE) and NOT_ONCE not in i.nodeid}
+        config.hook.pytest_deselected(items=list(once))
+        items[:] = [item for item in items if item not in once]
     ranks = {name: rank for rank, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), len(SLOWEST)))
 

@@ -36,7 +36,7 @@ def refuse_words(words: list[str]) -> None:
     """Raise InputError if there are arguments that are not flags, which would be ignored."""
     if words:
         raise InputError(
-            "Only flags are taken: --epochs=3, and --flip or --noflip for what is on or off. "
+            "Only flags are taken: --name=value, and --name or --noname for what is on or off. "
             f"Received: {' '.join(words)}."
         )
 

@@ -128,7 +128,7 @@ def _serve(arguments: argparse.Namespace) -> str:
         print("\n".join(lines), file=sys.stderr, flush=True)
 
     if cut := run(service, options, started):
-        return f"Stopped; {cut} requests had no answer after {arguments.drain_seconds:g} seconds."
+        return f"Stopped. Without an answer after {arguments.drain_seconds:g} s: requests, {cut}."
     return "Stopped; every request that came was answered."
 
 

@@ -168,9 +168,8 @@ class TfdsSource:
         # Records are in random order: the first ones are of all classes.
         self._train = splits["train" if most is None or most >= count else f"train[:{most}]"]
         self._decoders = {"image": tfds.decode.SkipDecoding()}
-        self._test = splits[
-            next((test for test in tests if self._has_labels(splits[test])), tests[0])
-        ]
+        labelled = [test for test in tests if len(tests) == 1 or self._has_labels(splits[test])]
+        self._test = splits[(labelled or tests)[0]]
         self.images, self.test_images = self._train.num_examples, self._test.num_examples
 
     @property
@@ -193,8 +192,13 @@ class TfdsSource:
             )
 
     def _has_labels(self, split: Any) -> bool:
-        """Whether the records have labels; in the test sets of competitions, as ImageNet's, not."""
-        first = next(iter(self._records(*(part[0] for part in self._parts(split)))))
+        """Whether the records are there and have labels; competitions' test sets have none."""
+        import tensorflow as tf
+
+        try:
+            first = next(iter(self._records(*(part[0] for part in self._parts(split)))))
+        except (tf.errors.NotFoundError, StopIteration, IndexError):
+            return False
         return int(self.read(first)[1]) >= 0
 
     def epoch(self, seed: int, number: Any) -> Any:

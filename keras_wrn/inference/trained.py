@@ -184,14 +184,14 @@ def load_file(
         raise InputError(f"`weights` must be a file that exists. Received: {file}.")
     refuse_pointer(file)
     described = read_description(file)
+    if described and not described["network"].get("include_top", True):
+        raise InputError(f"{file} has no classifier: it was converted with include_top=False.")
     if file.suffix == KERAS_FILE:
         model = _read_keras(file)
         network = described["network"] if described else {"input_shape": model.input_shape[1:]}
         title = described["name"] if described else architecture(model)
     elif described:
         network, title = described["network"], described["name"]
-        if not network["include_top"]:
-            raise InputError(f"{file} has no classifier: it was converted with include_top=False.")
         model = _build(network, f"The description in {file}")
         load_exactly(model, file)
     else:

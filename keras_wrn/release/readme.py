@@ -118,7 +118,9 @@ def _training(card: Card) -> str:
         "hardware": card.hardware,
         "versions": ", ".join(f"{k} {v}" for k, v in (card.versions or {}).items()),
     }
-    facts |= card.recipe if isinstance(card.recipe, dict) else {"recipe": card.recipe}
+    recipe = card.recipe if isinstance(card.recipe, dict) else {"recipe": card.recipe}
+    # A run that was ended early has fewer epochs than its recipe.
+    facts |= {key: value for key, value in recipe.items() if facts.get(key) is None}
     shown = {k.replace("_", " "): v for k, v in facts.items() if v not in (None, "", [], {})}
     return markdown.table(("", ""), shown.items())
 

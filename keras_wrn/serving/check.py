@@ -140,8 +140,9 @@ def _model_url(url: str, name: str | None) -> str:
     base, found, rest = url.rstrip("/").partition("/v1/models/")
     rest = rest.partition(":")[0]
     if found and rest:
-        if name not in (None, urllib.parse.unquote(rest)):
-            raise InputError(f"--check names the model {rest}, and --name another: {name}.")
+        own = urllib.parse.unquote(rest.partition("/")[0])
+        if name not in (None, own):
+            raise InputError(f"--check names the model {own}, and --name another: {name}.")
         return f"{base}/v1/models/{rest}"
     if name is None:
         try:

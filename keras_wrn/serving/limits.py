@@ -95,14 +95,20 @@ class Limits:
                 )
             if frames > self.pixels:
                 raise Refusal(
-                    f"{which} is a GIF whose frames have {frames:,} pixels. The server takes "
-                    f"{self.pixels:,}.",
+                    f"{which} is a GIF whose frames take as much memory as {frames:,} pixels. The "
+                    f"server takes {self.pixels:,}.",
                     status=413,
                 )
 
 
 def _pixels_of_gif(content: bytes) -> int:
-    """Pixels that TensorFlow holds of a GIF: of all frames, or of the widest by the highest."""
+    """Pixels whose memory TensorFlow needs for a GIF, of 3 bytes each as in other images.
+
+    It holds a byte for each pixel of all frames, and a picture of the widest by the highest.
+
+    Raises:
+        ValueError: an extension without data, behind which readers go on in different ways.
+    """
     place, total, widest, highest = 13 + _colour_table(content[10]), 0, 0, 0
     with contextlib.suppress(IndexError, struct.error):  # it is cut
         while (kind := content[place]) in (_FRAME, _EXTENSION):
@@ -111,11 +117,13 @@ def _pixels_of_gif(content: bytes) -> int:
                 total += width * height
                 widest, highest = max(widest, width), max(highest, height)
                 place += _colour_table(content[place + 9]) + 9
+            elif content[place + 2] == 0:
+                raise ValueError("an extension without data")
             place += 2
             while content[place]:  # blocks of data, each behind its length
                 place += content[place] + 1
             place += 1
-    return max(total, widest * highest)
+    return max(total // 3, widest * highest)
 
 
 def _colour_table(flags: int) -> int:

@@ -83,9 +83,9 @@ class Repository:
                     f"The label {label} is for a model {model}; {folder} has {', '.join(found)}."
                 )
             if number not in found[model]:
-                raise InputError(
-                    f"The label {label} is for version {number} of {model}, which has "
-                    f"{', '.join(map(str, sorted(found[model])))}."
+                has = ", ".join(map(str, sorted(found[model])))
+                logging.warning(
+                    "The label %s: %s has no version %d, but %s", label, model, number, has
                 )
 
     def refresh(self) -> None:
@@ -208,16 +208,20 @@ def _versions(folder: Path) -> dict[int, Path]:
     """The versions in the folder of a model."""
     if not folder.is_dir():
         return {}
+    found: dict[int, Path] = {}
+    with contextlib.suppress(PermissionError):  # such as a disk's lost+found
+        for entry in folder.iterdir():
+            if entry.name.isascii() and entry.name.isdecimal() and _has_model(entry):
+                found[int(entry.name)] = entry
+    return found
+
+
+def _has_model(folder: Path) -> bool:
     try:
-        return {
-            int(entry.name): entry
-            for entry in folder.iterdir()
-            if entry.name.isascii()
-            and entry.name.isdecimal()
-            and (entry / "saved_model.pb").is_file()
-        }
-    except PermissionError:  # such as a disk's lost+found
-        return {}
+        return (folder / "saved_model.pb").is_file()
+    except PermissionError:
+        logging.warning("%s cannot be read by this user: it is not served", folder)
+        return False
 
 
 def _fingerprint(folder: Path) -> Fingerprint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ async def serve(
         access_log=False,
         server_header=False,
         lifespan="off",
-        timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
+        timeout_graceful_shutdown=math.ceil(options.drain_seconds),
     )
     rest = _uvicorn_server(uvicorn, config)
     grpc = healthy = grpc_port = None

@@ -95,7 +95,7 @@ class WeightAverage(keras.callbacks.Callback):
     def _update(self, model: keras.Model, steps: int) -> None:
         settle(model)
         updates = self.step / EVERY
-        kept = min(self.decay**steps, (1 + updates) / (10 + updates))
+        kept = min(self.decay**EVERY, (1 + updates) / (10 + updates)) ** (steps / EVERY)
         self.weights = [
             average + (1 - kept) * (to_numpy(variable) - average)
             for average, variable in zip(self.weights, self.network.weights, strict=True)

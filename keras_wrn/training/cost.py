@@ -58,7 +58,7 @@ def training_flop(card: dict[str, Any]) -> float | None:
     twice. A teacher and batch normalisation do not count.
 
     Args:
-        card: the run's card; "recipe", "steps" and "network" are read.
+        card: the run's card; "recipe", "epochs", "steps" and "network" are read.
 
     Returns:
         The operations, or None if the card does not say how the network was trained.
@@ -69,9 +69,10 @@ def training_flop(card: dict[str, Any]) -> float | None:
     """
     try:
         recipe = Recipe.from_dict(card["recipe"])
-        images = card["steps"] / recipe.epochs * recipe.batch_size
+        epochs = card.get("epochs") or recipe.epochs
+        images = card["steps"] / epochs * recipe.batch_size
     except (KeyError, TypeError, InputError):
         return None
-    sizes = [recipe.size_in(epoch) for epoch in range(recipe.epochs)]
+    sizes = [recipe.size_in(epoch) for epoch in range(epochs)]
     a_pass = sum(multiply_adds_of(card["network"], size) * sizes.count(size) for size in set(sizes))
     return float(FLOP_OF_TRAINING * a_pass * images * (2 if recipe.sam else 1))

@@ -154,6 +154,8 @@ def _fit(
         if keeper.unvalidated:
             _validate(training_model, *keeper.unvalidated, watchers, feed.validation(replicas))
         for first, last, steps in keeper.stretches(recipe.size_epochs):
+            if training_model.model.stop_training:  # a callback of the caller has set it
+                break
             training_model.compile_at(training_model.size_in(first))
             training_model.model.fit(
                 _batches(feed, keeper.step, recipe),
@@ -166,8 +168,6 @@ def _fit(
                 callbacks=watchers,
                 verbose="auto" if sys.stdout.isatty() else 2,
             )
-            if training_model.model.stop_training:  # a callback of the caller has set it
-                break
     finally:
         keeper.release_signals()
         # TensorFlow's reader threads of the endless streams must end with the run.

@@ -112,6 +112,9 @@ def test_parameters_of_table_4_and_beside_it(depth, width):
     assert model.output_shape == (None, 10)
     if hundred is not None:
         assert hundred - ten == 90 * (64 * width + 1)  # the classifier's
+        if depth == 16:
+            del model
+            assert count(built(build, *arguments, classes=100)) == hundred
 
 
 @pytest.mark.parametrize("block", TABLE_2)

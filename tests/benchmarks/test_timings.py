@@ -94,7 +94,7 @@ def test_smaller_batches_make_more_steps(bench):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["16-4"], "Only flags are taken: "),
+        (["16-4"], "for what is on or off. Received: 16-4."),
         (["--json", "/dev/null/figures.json"], "--json cannot be written"),
         (["--json", str(FOLDER)], "--json must be a file, not a folder"),
     ],

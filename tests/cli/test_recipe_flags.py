@@ -180,7 +180,7 @@ def test_words_that_are_no_flags_are_refused(command_line, capsys):
     statuses = command_line("--flip", "false", "epochs=3")
     recipe_flags.run(Recipe())
     assert statuses == [2]
-    assert "--flip or --noflip for what is on or off. Received: false epochs=3" in (
+    assert "--name or --noname for what is on or off. Received: false epochs=3." in (
         capsys.readouterr().err
     )
 

@@ -106,6 +106,8 @@ def test_check_finds_the_same_model_and_another(server, digits, files, tmp_path)
     assert [name for name, _ in found] == ["serving_bytes", "serving_default"]
     assert all(float(difference) < 1e-6 for _, difference in found)
     assert check_server(f"{server.url}/v1/models/digits", same, files) == checked
+    version = f"{server.url}/v1/models/digits/versions/1"
+    assert check_server(version, same, files, name="digits").signatures == checked.signatures
     values = json.loads(json.dumps(dataclasses.asdict(checked)))
     assert (values["version"], values["n"]) == ("1", 2)
     assert values["signatures"][0]["agreement"] == 1.0

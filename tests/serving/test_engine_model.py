@@ -24,16 +24,9 @@ PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "tensorflow
 
 @pytest.fixture(scope="module")
 def folder(digits, tmp_path_factory):
-    """The folder of a version, with the file of an engine."""
-    pytest.importorskip("openvino")
-    return keras_wrn.export(
-        digits,
-        tmp_path_factory.mktemp("engine"),
-        "digits",
-        temperature=TEMPERATURE,
-        engine="openvino-int8",
-        calibration=random_images(64),
-    )
+    """The folder of a version without an engine's file."""
+    parent = tmp_path_factory.mktemp("engine")
+    return keras_wrn.export(digits, parent, "digits", temperature=TEMPERATURE)
 
 
 @pytest.fixture(scope="module", params=["openvino-int8", "openvino", "onnx", "litert"])
@@ -41,8 +34,10 @@ def exported(request, folder, digits):
     """(engine, folder of the version)."""
     engine = request.param
     pytest.importorskip(PACKAGES[engine.partition("-")[0]])
-    if engine != "openvino-int8":
-        export_beside(folder, digits, DIGITS, engine, None, TEMPERATURE)
+    if engine == "openvino-int8":  # as a user exports it
+        options = {"engine": engine, "calibration": random_images(64), "temperature": TEMPERATURE}
+        return engine, keras_wrn.export(digits, folder.parent, "digits", version=2, **options)
+    export_beside(folder, digits, DIGITS, engine, None, TEMPERATURE)
     return engine, folder
 
 

@@ -136,7 +136,7 @@ def test_base64_with_white_space_and_without_padding(ask):
         ([(32, 32), (20, 30)], 200),
         ([(8, 8), (5001, 5000)], 413),
         ([(8, 8), (60000, 1), (1, 60000)], 413),
-        ([(3000, 3000)] * 3, 413),
+        ([(3000, 3000)] * 9, 413),
     ],
     ids=["small", "a large second frame", "a large canvas", "many frames"],
 )
@@ -152,6 +152,11 @@ def test_the_frames_of_a_gif_count(ask, frames, status):
     received, answer = ask(sent(gif + b";"))
     assert received == status, answer
     assert status == 200 or "pixels. The server takes 25,000,000" in answer["error"]
+
+
+def test_an_extension_of_a_gif_has_data(ask):
+    gif = encoded(IMAGE, "GIF")[:-1] + b"!\xfe\0;"
+    assert "its header cannot be read" in ask(sent(gif))[1]["error"]
 
 
 def test_the_rest_of_a_body_is_awaited_only_where_there_is_one(ask, server, monkeypatch):

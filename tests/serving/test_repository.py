@@ -64,7 +64,7 @@ def test_the_newest_version_is_served_by_number_not_by_name(folder):
     assert (caught.value.code, caught.value.status) == ("NOT_FOUND", 404)
 
 
-def test_several_versions_and_labels(folder):
+def test_several_versions_and_labels(folder, caplog):
     for number in (2, 3, 4):
         write_version(folder, number)
     repository = opened(folder, keep=2, labels={("wrn", "stable"): 1})
@@ -75,8 +75,11 @@ def test_several_versions_and_labels(folder):
         repository.find("wrn", label="canary")
     with pytest.raises(InputError, match="label stable is for a model other; .* has wrn"):
         Repository(folder, Doubler, labels={("other", "stable"): 1})
-    with pytest.raises(InputError, match="for version 9 of wrn, which has 1, 2, 3, 4"):
-        Repository(folder, Doubler, labels={("wrn", "stable"): 9})
+    later = opened(folder, labels={("wrn", "stable"): 9})
+    assert "The label stable: wrn has no version 9, but 1, 2, 3, 4" in caplog.text
+    write_version(folder, 9)
+    later.refresh()
+    assert later.find("wrn", label="stable")[0] == 9
     with pytest.raises(InputError, match="Received: 0"):
         Repository(folder, Doubler, keep=0)
 
@@ -98,18 +101,22 @@ def test_a_broken_version_is_named_and_the_old_one_goes_on(folder, caplog):
     assert repository.available("wrn") == [2]
 
 
-def test_a_folder_that_cannot_be_read_leaves_the_others(folder, monkeypatch):
+def test_what_cannot_be_read_leaves_the_others(folder, monkeypatch, caplog):
     (folder.parent / "lost+found").mkdir()
     (folder / "1" / "link").symlink_to("nothing")
-    entries = type(folder).iterdir
+    write_version(folder, 2)
+    refused = {"iterdir": folder.parent / "lost+found", "is_file": folder / "2" / "saved_model.pb"}
+    for name, place in refused.items():
+        function = getattr(type(folder), name)
 
-    def refuse(path):
-        if path.name == "lost+found":
-            raise PermissionError(13, "Permission denied", str(path))
-        return entries(path)
+        def refuse(path, function=function, place=place):
+            if path == place:
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(path)
 
-    monkeypatch.setattr(type(folder), "iterdir", refuse)
+        monkeypatch.setattr(type(folder), name, refuse)
     assert opened(folder.parent).available("wrn") == [1]
+    assert f"{folder / '2'} cannot be read by this user" in caplog.text
 
 
 def test_a_version_that_cannot_run_is_broken(folder):
