@@ -96,6 +96,8 @@ def start_keras() -> None:
 
 
 def _print(answer: str) -> None:
+    if hasattr(sys.stdout, "reconfigure"):  # a name of a file may hold what cannot be shown
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         print(answer, flush=True)
     except BrokenPipeError:

@@ -66,7 +66,9 @@ def read(
 def with_labels(per_class: PerClass) -> tuple[list[Path], np.ndarray]:
     """List the files of all classes, in the order of the classes, with labels, int64 (n,)."""
     files = [file for class_files in per_class for file in class_files]
-    return files, np.repeat(np.arange(len(per_class)), [len(files) for files in per_class])
+    return files, np.repeat(
+        np.arange(len(per_class), dtype=np.int64), [len(files) for files in per_class]
+    )
 
 
 def scan(folder: Path, *, hold_out: bool = True) -> tuple[tuple[str, ...], PerClass, PerClass]:
@@ -174,12 +176,11 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _files(class_folder: Path, passed_over: list[Path]) -> list[Path]:
-    # Tiny ImageNet has a text file with boxes beside images/, so only images/ is read.
-    images = class_folder / "images"
     others: list[Path] = []
-    found = image_files(images if images.is_dir() else class_folder, others)
+    found = image_files(class_folder, others)
     if not found:
         names = f" Found: {', '.join(sorted(file.name for file in others)[:3])}." if others else ""
         raise InputError(f"The class folder {class_folder} has no images.{names}")
-    passed_over += others
+    # Tiny ImageNet has a text file with boxes beside the images of each class.
+    passed_over += [file for file in others if not file.name.endswith("_boxes.txt")]
     return found

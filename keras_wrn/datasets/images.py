@@ -22,7 +22,7 @@ def spread(count: int, most: int | None) -> np.ndarray:
         [0, 2, 5, 7]
     """
     chosen = count if most is None else min(most, count)
-    return np.arange(chosen) * count // max(chosen, 1)
+    return np.arange(chosen, dtype=np.int64) * count // max(chosen, 1)
 
 
 def at_most(data: Images, most: int | None) -> Images:

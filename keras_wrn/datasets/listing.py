@@ -46,9 +46,18 @@ def image_files(folder: Path, passed_over: list[Path]) -> list[Path]:
     Args:
         folder: where to look.
         passed_over: gets the files that are no images; hidden ones, which systems write, too.
+
+    Raises:
+        OSError: a sub-folder cannot be read.
     """
     found: list[Path] = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        state = Path(parent).stat()
+        if (place := (state.st_dev, state.st_ino)) in seen:  # a link to a folder above or beside
+            folders.clear()
+            continue
+        seen.add(place)
         folders[:] = [name for name in folders if not _is_other(name)]
         for name in files:
             (found if is_image(name) else passed_over).append(Path(parent, name))
@@ -62,6 +71,10 @@ def say_passed_over(folder: Path, files: list[Path]) -> None:
         shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         what = f"{len(files):,} files that are no images are" if len(files) > 1 else "1 file is"
         note(f"{folder}: {what} passed over because of the name: {shown}.")
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_other(name: str) -> bool:

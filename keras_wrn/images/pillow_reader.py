@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     AnyImage = str | os.PathLike[str] | Image | np.ndarray
 Size = int | tuple[int, int]  # both sides, or height and width
+_SUBFILE_TYPE, _BITS, _DNG_VERSION = 254, 258, 50706  # tags of TIFF
 MOST_PROPORTION = 10  # of the sides; the middle is cut out of what is longer
 _TURNS = (
     "FLIP_LEFT_RIGHT",
@@ -148,6 +149,12 @@ def _rgb(image: Image, name: str) -> Image:
         image.load()
     except Exception as error:
         raise _unreadable(name, error) from error
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    if tags.get(_SUBFILE_TYPE, 0) & 1 or _DNG_VERSION in tags:
+        raise InputError(
+            f"{name} begins with a small preview, as raw files of cameras do. Convert it to JPEG, "
+            "PNG or a plain TIFF."
+        )
     is_png_or_pgm = image.format in ("PNG", "PPM")
     if image.mode == "F" or (image.mode == "I" and not is_png_or_pgm):
         kind = "floating-point" if image.mode == "F" else "32-bit"
@@ -158,7 +165,8 @@ def _rgb(image: Image, name: str) -> Image:
     if image.mode.startswith("I"):
         # The higher byte, as Pillow and TensorFlow take it of 16-bit colours. Pillow's own
         # conversion of grey turns all values above 255 into white.
-        levels = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255)
+        bits = tags.get(_BITS, (16,))[0]  # 12 in some microscopes' files
+        levels = np.clip(np.asarray(image).astype(np.int64) >> (bits - 8), 0, 255)
         image = Image.fromarray(levels.astype(np.uint8))
     try:
         image = image.convert("RGB")

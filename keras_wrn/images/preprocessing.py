@@ -51,6 +51,14 @@ class Preprocessing:
     interpolation: str = "bilinear"
     whitening: Whitening | None = None
 
+    def __post_init__(self) -> None:
+        """Check what would give black borders."""
+        if self.resize is not None and self.resize < self.size:
+            raise InputError(
+                "`resize` must be None or at least `size`, which is cut out of the resized image. "
+                f"Received: resize={self.resize!r}, size={self.size!r}."
+            )
+
     def to_card(self, folder: Path | None = None) -> dict[str, Any]:
         """Return plain values for card.json; write a whitening into the card's folder."""
         values = dict(vars(self))
@@ -141,6 +149,8 @@ def from_card(card: Mapping[str, Any], folder: Path | None = None) -> Preprocess
             resize=None if resize is None else int(resize),
             interpolation=interpolation,
         )
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         place = f" of {folder}" if folder else ""
         raise InputError(f"The preprocessing in the card{place} is damaged: {error!r}.") from error

@@ -69,21 +69,25 @@ def images_of(
         interpolation=preprocessing.interpolation,
         split=split,
         most=most,
-        hold_out=dataset is None or Path(dataset).name == Path(own_dataset(trained.card)).name,
+        hold_out=Path(name).name == Path(_known_dataset(trained.card) or "").name,
     )
     return _in_order(data, preprocessing.class_names)
 
 
 def own_dataset(card: dict[str, Any]) -> str:
     """The data set that a network was trained on: a name or a folder."""
-    recipe = card.get("recipe")
-    given = recipe.get("dataset") if isinstance(recipe, dict) else None
-    if not (name := given or card["dataset"]):
+    if not (name := _known_dataset(card)):
         raise InputError(
             "It is not known on which data set this network was trained. Name a test set, or a "
             "folder of class sub-folders: --dataset."
         )
     return name
+
+
+def _known_dataset(card: dict[str, Any]) -> str | None:
+    recipe = card.get("recipe")
+    given = recipe.get("dataset") if isinstance(recipe, dict) else None
+    return given or card["dataset"]
 
 
 def _in_order(data: loading.Dataset, names: tuple[str, ...]) -> loading.Dataset:

@@ -131,7 +131,8 @@ def _sources(paths: AnyImage | Iterable[AnyImage]) -> list[AnyImage]:
         return [paths]  # type: ignore[list-item]
     if hasattr(paths, "shape"):
         array = np.asarray(paths)
-        return list(array) if array.ndim == 4 else [array]
+        are_names = array.ndim == 1 and array.dtype.kind in "OU"  # such as a column of a table
+        return list(array) if array.ndim == 4 or are_names else [array]
     if not isinstance(paths, Iterable):
         raise InputError(
             "`paths` must be image files, Pillow images or uint8 arrays. "

@@ -59,9 +59,8 @@ def say(text: str) -> None:
 
     That is standard output, or the log after `keras.config.disable_interactive_logging()`.
     """
-    import keras
-
-    if keras.config.is_interactive_logging_enabled():
+    keras = sys.modules.get("keras")  # nothing else is worth starting it
+    if keras is None or keras.config.is_interactive_logging_enabled():
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     else:

@@ -79,15 +79,16 @@ def _sync(path: Path, mode: int) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON, whole or not at all."""
+    """Write indented JSON, whole or not at all; names of files may hold any bytes."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    content_of_file = text.encode("utf-8", "surrogateescape")
+    write_whole(path, lambda part: part.write_bytes(content_of_file))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raises InputError where the file holds something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
     except ValueError as error:
         raise InputError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):

@@ -30,7 +30,7 @@ def read_weights(path: Path) -> Layers:
             layer/variable).
 
     Returns:
-        Layer -> tensors, float16 to float64; bfloat16 becomes float32.
+        Layer -> tensors, numbers; bfloat16 becomes float32.
 
     Raises:
         InputError: there is no such file, it has another format, or it is damaged.
@@ -46,9 +46,9 @@ def read_weights(path: Path) -> Layers:
     layers = _read_h5(path) if path.suffix == ".h5" else _read_safetensors(path)
     for layer, tensors in layers.items():
         for name, values in tensors.items():
-            if values.dtype.kind != "f":
+            if values.dtype.kind not in "fiu":
                 raise InputError(
-                    f"{path} must hold floats. Received: {values.dtype} in {layer} {name}."
+                    f"{path} must hold numbers. Received: {values.dtype} in {layer} {name}."
                 )
     return layers
 

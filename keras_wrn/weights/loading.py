@@ -170,7 +170,13 @@ def _match(
         theirs = {key: tensor.shape for key, tensor in stored[name].items()}
         if ours == theirs:
             loaded.append(name)
-            pairs += [(v, stored[name][key]) for key, v in zip(keys, variables, strict=True)]
+            for key, variable in zip(keys, variables, strict=True):
+                tensor = stored[name][key]
+                if "float" in variable.dtype and tensor.dtype.kind != "f":
+                    raise InputError(
+                        f"{path} must hold floats. Received: {tensor.dtype} in {name} {key}."
+                    )
+                pairs.append((variable, tensor))
         elif name == HEAD and _without_classes(ours) == _without_classes(theirs):
             missing.append(name)
         else:

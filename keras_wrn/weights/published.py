@@ -81,6 +81,8 @@ class Published:
                 raise
             aside.unlink(missing_ok=True)
             self._check(path)
+        if not (self.folder / CARD_FILE).is_file():  # a download was ended before its last file
+            write_json(self.folder / CARD_FILE, self.card.to_dict())
         return path
 
     def _check(self, path: Path) -> None:

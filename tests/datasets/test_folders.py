@@ -1,5 +1,6 @@
 """A folder of class sub-folders as a data set: layouts, split, and files that are no images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,30 @@ def test_sizes_of_two_sides_and_grey(classes):
         datasets.load(classes, channels=2)
     with pytest.raises(InputError, match="whole number of pixels, or height and width"):
         datasets.load(classes, size=(8, 0))
+
+
+def test_images_beside_a_folder_of_images_are_taken(tmp_path):
+    for name in ("cat", "dog"):
+        write_image(tmp_path / name / "images" / "1.png", (9, 9, 9))
+        write_image(tmp_path / name / "2.png", (9, 9, 9))
+        (tmp_path / name / f"{name}_boxes.txt").write_text("0 0 62 62")
+    assert len(datasets.load(tmp_path, hold_out=False).test.labels) == 4
+
+
+def test_a_link_in_a_circle_is_followed_once(classes):
+    (classes / "red" / "again").symlink_to(".", target_is_directory=True)
+    assert len(datasets.load(classes, hold_out=False).test.labels) == 15
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(classes, monkeypatch):
+    (classes / "red" / "secret").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        datasets.load(classes)

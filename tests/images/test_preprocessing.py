@@ -130,6 +130,11 @@ def test_measure_refuses_what_has_no_statistics():
         measure_preprocessing(np.zeros((2, 4, 4, 3), "uint8"), ())
 
 
+def test_a_resize_below_the_size_is_refused():
+    with pytest.raises(InputError, match="`resize` must be None or at least `size`.*resize=28"):
+        Preprocessing((0.0,), (1.0,), 32, ("a", "b"), resize=28)
+
+
 def test_row_survives_json():
     row = PREPROCESSING["cifar10"]
     again = Preprocessing(**json.loads(json.dumps(vars(row))))

@@ -162,3 +162,11 @@ def test_another_flat_folder_is_evaluated_as_a_whole_in_the_networks_order(run, 
     # A folder of the name of the training set is split as it was for training.
     (tmp_path / "mine").rename(tmp_path / "insects")
     assert len(images_of(trained, "test", dataset=str(tmp_path / "insects")).test.labels) == 2
+
+
+def test_a_file_of_its_own_statistics_is_evaluated_on_a_folder(run, photos):
+    trained = load_trained(run)
+    unknown = dataclasses.replace(trained, card=trained.card | {"dataset": None, "recipe": None})
+    assert len(images_of(unknown, "test", dataset=str(photos)).test.labels) == 8
+    with pytest.raises(InputError, match="not known on which data set"):
+        images_of(unknown, "test")

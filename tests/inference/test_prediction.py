@@ -1,4 +1,5 @@
 import json
+import struct
 from dataclasses import replace
 
 import keras
@@ -147,6 +148,36 @@ def test_other_kinds_of_image_become_rgb(tmp_path):
     paths = [save(tmp_path / "grey.png", grey), save(tmp_path / "rgba.png", see_through)]
     for found in read_images([*paths, palette, sixteen_bit], 32):
         np.testing.assert_array_equal(found, as_rgb)
+
+
+def test_a_tiff_of_12_bits_is_as_bright_as_one_of_8(tmp_path):
+    grey = random_images(1)[0, ..., 0]
+    values = grey.astype(np.uint16).ravel() << 4
+    pairs = values.reshape(-1, 2)
+    packed = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1]])
+    pixels = packed.T.astype(np.uint8).tobytes()
+    tags = {256: 32, 257: 32, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 32, 279: len(pixels)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    tiff = head + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+    (tmp_path / "deep.tif").write_bytes(tiff)
+    found = read_images([tmp_path / "deep.tif"], 32)[0, ..., 0]
+    np.testing.assert_array_equal(found, grey)
+
+
+@pytest.mark.parametrize("tag", [{254: 1}, {50706: b"\1\4\0\0"}], ids=["preview", "DNG"])
+def test_a_preview_of_a_raw_file_is_not_taken_for_the_photo(tmp_path, tag):
+    image = Image.fromarray(random_images(1)[0])
+    image.save(tmp_path / "a.nef", "TIFF", tiffinfo=tag)
+    with pytest.raises(InputError, match="begins with a small preview, as raw files"):
+        read_images([tmp_path / "a.nef"], 32)
+
+
+def test_a_column_of_names_is_a_list_of_files(model, tmp_path):
+    paths = [str(save(tmp_path / f"{i}.png", image)) for i, image in enumerate(random_images(2))]
+    expected = keras_wrn.predict(model, paths, DIGITS)
+    for names in (np.array(paths), np.array([tmp_path / "0.png", tmp_path / "1.png"], object)):
+        assert keras_wrn.predict(model, names, DIGITS) == expected
 
 
 def test_what_is_no_image_is_refused_by_name(model, tmp_path):

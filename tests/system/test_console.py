@@ -89,3 +89,26 @@ def test_a_bar_is_seen_while_other_output_is_held_back():
     os.close(ours)
     assert done.returncode == 0
     assert b"Exporting" in shown and b"C++" not in shown
+
+
+def test_a_message_does_not_start_keras():
+    code = "import sys; from keras_wrn.system import console; console.say('a'); "
+    code += "print('keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "a\nFalse\n"
+
+
+def test_names_of_any_bytes_are_printed_and_stored(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from keras_wrn.cli.program import status_of\n"
+        "from keras_wrn.system.files import read_json, write_json\n"
+        "name = b'caf\\xe9'.decode('utf-8', 'surrogateescape')\n"
+        "file = Path(sys.argv[1]); write_json(file, {name: 1})\n"
+        "assert read_json(file) == {name: 1}\n"
+        "sys.exit(status_of(lambda: name, 'a'))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.json")]
+    done = subprocess.run(
+        command, capture_output=True, check=True, env=os.environ | {"PYTHONUTF8": "1"}
+    )
+    assert done.stdout == b"caf\\udce9\n"

@@ -111,12 +111,6 @@ def link_outside(path):
         )
 
 
-def store_integers(path):
-    with h5py.File(path, "r+") as stored:
-        del stored["layers/batch_normalization/vars/0"]
-        stored["layers/batch_normalization/vars/0"] = np.zeros(16, "int64")
-
-
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -127,7 +121,6 @@ def store_integers(path):
         (rename_layer, "two layers that are named head_bn"),
         (forget_names, "stores no layer names"),
         (point_outside, "would be read from another file"),
-        (store_integers, "must hold floats. Received: int64 in group1_block1_bn1 0"),
     ],
 )
 def test_a_damaged_file_is_refused(file, tmp_path, damage, sentence):
@@ -150,7 +143,6 @@ def test_links_out_of_a_file_are_not_followed(file, tmp_path):
     [
         (lambda of: safetensors(of)[:-9], "damaged"),
         (lambda of: b"{}", "damaged"),
-        (lambda of: safetensors({"a/b": np.zeros(3, "int64")}), "must hold floats"),
     ],
 )
 def test_damaged_safetensors_are_refused(trained, tmp_path, content, sentence):

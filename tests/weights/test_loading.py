@@ -171,6 +171,20 @@ def test_a_model_around_a_network_and_an_optimizer_in_the_file(trained, file, tm
         assert list(stored) == ["layers"]
 
 
+def test_a_layer_that_counts_is_no_obstacle(trained, tmp_path):
+    layers = [
+        keras.layers.Normalization(),
+        keras.layers.Rescaling(2.0),
+        keras_wrn.WideResNet(10, 1),
+    ]
+    model = keras.Sequential(layers)
+    model.build((None, 32, 32, 3))
+    layers[0].adapt(np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32"))
+    path = save(model, tmp_path / "adapted.weights.h5")
+    assert load_weights(model, path).missing == ()
+    assert load_weights(keras_wrn.WideResNet(10, 1), path, strict=False).missing == ()
+
+
 def test_variables_keep_their_precision(file):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = keras_wrn.WideResNet(10, 1, weights=file)
@@ -212,7 +226,13 @@ def test_a_damaged_file_changes_nothing(file, tmp_path):
         part["layers/conv2d/vars/0"] = "text"
     model = keras_wrn.WideResNet(10, 1)
     before = values(model)
-    with pytest.raises(InputError, match="must hold floats"):
+    with pytest.raises(InputError, match="must hold numbers"):
+        load_weights(model, path)
+    with h5py.File(file) as whole, h5py.File(path, "w") as part:
+        whole.copy("layers", part)
+        del part["layers/batch_normalization/vars/0"]
+        part["layers/batch_normalization/vars/0"] = np.zeros(16, "int64")
+    with pytest.raises(InputError, match="must hold floats. Received: int64 in group1_block1_bn1"):
         load_weights(model, path)
     equal(values(model), before)
 

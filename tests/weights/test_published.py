@@ -111,6 +111,10 @@ def test_a_card_may_come_without_weights_that_are_too_large_to_ship(saved_models
         keras_wrn.WideResNet(10, 1, weights="digits")
         keras_wrn.WideResNet(10, 1, weights="digits")
         assert asked == [f"/{NAME}/model.weights.h5"]
+    # A download that ended before its card was written.
+    (published.cache() / NAME / "card.json").unlink()
+    keras_wrn.WideResNet(10, 1, weights="digits")
+    assert (published.cache() / NAME / "card.json").is_file()
     # The hash that counts is the one that was shipped.
     other = published.cache() / NAME / "model.weights.h5"
     other.write_bytes(b"other")
