@@ -129,7 +129,8 @@ def write(
 
     The requests are left out, with a message, where tensorflow-serving-api is not installed.
     """
-    (folder / LABELS_FILE).write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
+    text = "".join(f"{label}\n" for label in labels)  # names of folders may hold any bytes
+    (folder / LABELS_FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
     (folder / GUIDE_FILE).write_text(
         _guide(signatures, temperature=temperature, batching=batching, scores=scores),
         encoding="utf-8",

@@ -102,6 +102,7 @@ def archive_of(
         images, valid = tf.map_fn(read, image_bytes, fn_output_signature=pixels)
         answers, known = _any_count(answer, images), valid[:, None] > 0
         probabilities = tf.where(known, answers["probabilities"], 1 / len(labels))
+        names = tf.constant([label.encode("utf-8", "surrogateescape") for label in labels])
         best, indices = tf.math.top_k(probabilities, k=min(TOP, len(labels)))
         marked = {} if scores is None else _unknown_where_damaged(answers, valid)
         return {
@@ -111,7 +112,7 @@ def archive_of(
             "valid": valid,
             "top5_scores": best,
             "top5_classes": tf.cast(indices, tf.int64),
-            "top5_labels": tf.gather(tf.constant(labels), indices),
+            "top5_labels": tf.gather(names, indices),
         }
 
     images = tf.TensorSpec((None, *shape), tf.uint8, name="images")

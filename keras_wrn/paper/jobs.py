@@ -141,19 +141,21 @@ def train_in_processes(
     logs.mkdir(parents=True, exist_ok=True)
     files = [logs / f"job{number}.log" for number in range(1, jobs + 1)]
     with noted_signals() as caught:
-        workers = [_start(command, file, number, jobs) for number, file in enumerate(files)]
+        workers: list[Any] = []
         shown, next_table = "", 0.0
-        while any(worker.poll() is None for worker in workers):
-            if caught:
-                for worker in workers:
-                    worker.terminate()
-                for worker in workers:
-                    worker.wait()
-                break
-            if time.monotonic() >= next_table:
-                shown = show_progress(planned, shown)
-                next_table = time.monotonic() + SHOWN_EVERY
-            time.sleep(0.2)
+        try:
+            for number, file in enumerate(files):
+                workers.append(_start(command, file, number, jobs))
+            while not caught and any(worker.poll() is None for worker in workers):
+                if time.monotonic() >= next_table:
+                    shown = show_progress(planned, shown)
+                    next_table = time.monotonic() + SHOWN_EVERY
+                time.sleep(0.2)
+        finally:  # after a signal, or a table that nobody can read any more
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.wait()
     show_progress(planned, shown)
     if caught:
         raise Interrupted(caught[0], None)
@@ -166,9 +168,10 @@ def train_in_processes(
 
 @contextlib.contextmanager
 def noted_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of ending; yields their numbers."""
+    """Collect SIGTERM, SIGINT and a closed terminal's SIGHUP; yields their numbers."""
     caught: list[int] = []
-    kinds = (signal.SIGTERM, signal.SIGINT)
+    names = ("SIGTERM", "SIGINT", "SIGHUP")  # Windows has no SIGHUP
+    kinds = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {kind: signal.signal(kind, lambda number, _: caught.append(number)) for kind in kinds}
     try:
         yield caught
@@ -182,6 +185,9 @@ def _start(command: Sequence[str], file: Path, number: int, jobs: int) -> Any:
     environment = dict(os.environ)
     if gpus := _gpus():
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[number % len(gpus) :: jobs])
+        if jobs > len(gpus):  # several on one GPU, where none may take all of its memory
+            environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+            environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     with file.open("ab") as log:
         # In a session of its own, Ctrl-C reaches it as one signal, from here.
         worker = subprocess.Popen(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,12 +33,14 @@ class Request:
         rows: whether it has "instances", not "inputs".
         values: what stands there.
         booleans: whether true or false may be among them: NumPy would take them for 1 and 0.
+        texts: whether strings may be among them: NumPy would make all numbers as long as these.
     """
 
     signature_name: str
     rows: bool
     values: Any
     booleans: bool = False
+    texts: bool = True
 
 
 def parse(body: bytes) -> Request:
@@ -66,7 +69,9 @@ def parse(body: bytes) -> Request:
     if len(forms) == 2:
         raise Refusal("A request has 'instances' or 'inputs'. Received: both.")
     booleans = b"true" in body or b"false" in body
-    return Request(name, forms == ["instances"], content[forms[0]], booleans)
+    # The quotes of two keys and of the signature's name; what has more is looked through.
+    texts = body.count(b'"') > 6
+    return Request(name, forms == ["instances"], content[forms[0]], booleans, texts)
 
 
 def arrays_of(request: Request, signature: Signature) -> dict[str, np.ndarray]:
@@ -83,8 +88,7 @@ def arrays_of(request: Request, signature: Signature) -> dict[str, np.ndarray]:
     check_names(signature, named)
     try:
         arrays = {
-            key: _array(key, named[key], info, request.booleans)
-            for key, info in signature.inputs.items()
+            key: _array(key, named[key], info, request) for key, info in signature.inputs.items()
         }
     except RecursionError as error:
         raise Refusal(_TOO_DEEP) from error
@@ -132,7 +136,7 @@ def _columns(instances: Any, signature: Signature) -> Any:
     return {name: [row[name] for row in instances] for name in signature.inputs}
 
 
-def _array(name: str, value: Any, info: TensorInfo, booleans: bool) -> np.ndarray:
+def _array(name: str, value: Any, info: TensorInfo, request: Request) -> np.ndarray:
     if info.dtype == "DT_STRING":
         shape = _shape(name, value)
         if len(shape) > _MOST_DIMENSIONS:
@@ -141,11 +145,13 @@ def _array(name: str, value: Any, info: TensorInfo, booleans: bool) -> np.ndarra
         array[:] = _leaves(value, lambda leaf: _bytes(name, leaf))
         return array.reshape(shape)
     dtype = np.dtype(DTYPES[info.dtype])
+    if request.texts and _has_text(value):
+        raise Refusal(f"`{name}` must hold {_numbers(dtype)} ({info.dtype}). Received: a string.")
     try:
         array = np.array(value)
     except (ValueError, OverflowError) as error:
         raise Refusal(f"`{name}` must be lists of equal lengths.") from error
-    if booleans and dtype.kind != "b" and bool in _leaves(value, type):
+    if request.booleans and dtype.kind != "b" and bool in _leaves(value, type):
         raise Refusal(f"`{name}` must hold {_numbers(dtype)} ({info.dtype}). Received: a boolean.")
     kinds = {"f": "iuf", "b": "b"}.get(dtype.kind, "iu")
     if array.size and array.dtype.kind not in kinds:
@@ -167,6 +173,17 @@ def _numbers(dtype: np.dtype) -> str:
     if dtype.kind == "f":
         return "numbers"
     return f"whole numbers from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}"
+
+
+def _has_text(value: Any) -> bool:
+    """Whether there is a string in nested lists."""
+    level = [value]
+    while level:
+        kinds = set(map(type, level))
+        if str in kinds or list not in kinds:
+            return str in kinds
+        level = list(itertools.chain.from_iterable(x for x in level if isinstance(x, list)))
+    return False
 
 
 def _leaf_kind(value: Any) -> str:

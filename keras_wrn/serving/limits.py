@@ -67,6 +67,16 @@ class Limits:
                 413,
             )
 
+    def check_decoded(self, name: str, images: int, image_bytes: int) -> None:
+        """Raise Refusal if encoded images have more bytes once decoded than a request may have."""
+        if images * image_bytes > self.request_bytes:
+            raise Refusal(
+                f"`{name}` has {images:,} images, which the network takes as {image_bytes:,} bytes "
+                f"each. All may take {self.request_bytes:,}: send fewer at a time.",
+                "RESOURCE_EXHAUSTED",
+                413,
+            )
+
     def check_images(self, name: str, encoded: np.ndarray) -> None:
         """Raise Refusal if one of the encoded images is empty, no image, or too large.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
+import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from absl import logging
@@ -67,6 +68,7 @@ class Repository:
         self._folder, self._load, self._keep = folder.resolve(), load, keep
         self._name, self._labels = name, dict(labels or {})
         self._models: dict[str, dict[int, Version]] = {}
+        self._leaving: list[weakref.ref[Servable]] = []
         found = self._found()
         if not found:
             raise InputError(
@@ -93,13 +95,18 @@ class Repository:
         found, before = self._found(), self._models
         for name in sorted({*found, *self._models}):
             self._refresh(name, found.get(name, {}))
-        if self._models != before:
-            del before  # it holds the models that go
+        gone = _servables(before) - _servables(self._models)
+        self._leaving += [weakref.ref(servable) for servable in gone]
+        in_use = [reference for reference in self._leaving if reference() is not None]
+        if self._models != before or in_use:
+            del before, gone  # they hold the models that go
             # Python's garbage collector stops all requests while it walks over what the libraries
             # and models hold, 0.1 s and more. It walks here, and then leaves all that alone.
             gc.unfreeze()
             gc.collect()
             gc.freeze()
+            # A request may still be in a model: it is looked for at the next refresh.
+            self._leaving = [one for one in self._leaving if one() is not None]
 
     def names(self) -> list[str]:
         """The names of the models, served or broken."""
@@ -184,9 +191,7 @@ class Repository:
                 logging.info("%s version %d unloaded", name, number)
 
     def _version(self, name: str, number: int, folder: Path, old: Version | None) -> Version:
-        """The version as it was loaded before, or loaded now."""
-        if old is not None and old.servable is not None:
-            return old
+        """The version as it was loaded before, or loaded now, if its files are new or others."""
         files = _fingerprint(folder)
         if old is not None and old.files == files:
             return old
@@ -198,10 +203,17 @@ class Repository:
             goes_on = self.available(name)
             rest = f"version {max(goes_on)} goes on" if goes_on else "no version is served"
             logging.error("%s version %d is broken, %s: %s", name, number, rest, first_line(error))
+            if old is not None and old.servable is not None:
+                return replace(old, files=files)  # its files have changed, and are no model
             return Version(number, None, first_line(error), files)
         seconds = time.monotonic() - start
         logging.info("%s version %d loaded in %.1f s", name, number, seconds)
         return Version(number, servable, "", files)
+
+
+def _servables(models: Mapping[str, Mapping[int, Version]]) -> set[Servable]:
+    versions = [version for each in models.values() for version in each.values()]
+    return {version.servable for version in versions if version.servable is not None}
 
 
 def _versions(folder: Path) -> dict[int, Path]:

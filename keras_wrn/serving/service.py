@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,7 @@ class Service:
         arrays = read(signature)
         for name, array in arrays.items():
             if name == IMAGE_INPUT:
+                self.limits.check_decoded(name, array.size, _image_bytes(servable.signatures))
                 self.limits.check_images(name, array)
         start = time.perf_counter()
         outputs = servable.run(signature_name, arrays)
@@ -110,6 +112,16 @@ class Service:
     def close(self) -> None:
         """Wait for the threads."""
         self._threads.shutdown()
+
+
+def _image_bytes(signatures: dict[str, Signature]) -> int:
+    """Bytes of an image as the network takes it; 0 where no signature takes pixels."""
+    for signature in signatures.values():
+        for info in signature.inputs.values():
+            sizes = (info.shape or ())[1:]
+            if info.dtype == "DT_UINT8" and len(sizes) == 3 and None not in sizes:
+                return math.prod(size or 0 for size in sizes)
+    return 0
 
 
 def refusal_for(error: Exception) -> Refusal:

@@ -262,7 +262,12 @@ def _curve(axes: Axes, epochs: np.ndarray, values: np.ndarray, label: str, color
 
 
 def _short(name: str, length: int = 14) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"
+    return _drawable(name if len(name) <= length else name[: length - 1] + "…")
+
+
+def _drawable(text: str) -> str:
+    """Text without what matplotlib cannot draw: bytes that are no letters, and mathematics."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
@@ -277,7 +282,7 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     # pyplot would touch the caller's window system and global state.
     figure = Figure(figsize=(width, height), layout="constrained")
     if title:
-        figure.suptitle(title, fontsize=14, fontweight="bold")
+        figure.suptitle(_drawable(title), fontsize=14, fontweight="bold")
     return figure
 
 

@@ -13,7 +13,7 @@ from tiny_run import DIGITS, random_images, write_run
 
 import keras_wrn
 from keras_wrn.cli import main
-from keras_wrn.deploy import engines, serving_files
+from keras_wrn.deploy import checking, engines, serving_files
 from keras_wrn.errors import InputError
 from keras_wrn.inference.classifier import class_probabilities
 from keras_wrn.inference.trained import load_trained
@@ -211,6 +211,13 @@ def test_a_file_that_answers_otherwise_never_appears(
     with pytest.raises(InputError, match="was not written: its (probabilities differ|engine does)"):
         engines.export_file(trained.model, path, DIGITS, file_format=file_format)
     assert not list(tmp_path.iterdir())
+
+
+def test_wrong_answers_in_8_bits_are_noticed_among_many_classes(monkeypatch):
+    expected = np.eye(100, dtype=np.float32)[:4]
+    monkeypatch.setattr(checking, "open_engine", lambda *_: lambda _: np.roll(expected, 1, axis=1))
+    with pytest.raises(InputError, match="differ from Keras' by 2 in sum, on average; at most 1"):
+        checking.check_file(Path("a.onnx"), "onnx", random_images(4), expected, eight_bits=True)
 
 
 def test_a_name_is_no_pattern(tmp_path, monkeypatch):

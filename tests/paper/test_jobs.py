@@ -84,14 +84,30 @@ def test_progress_is_read_from_the_folders(planned):
     assert jobs._progress(planned[1])[0] == "stopped"
 
 
-def test_an_interruption_travels_between_processes():
-    copy = pickle.loads(pickle.dumps(Interrupted(15, 3)))
-    assert (copy.signal, copy.step, str(copy)) == (15, 3, "stopped by signal 15 after step 3")
-
-
 needs_affinity = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes"
 )
+
+
+@needs_affinity
+def test_no_process_outlives_a_parent_that_fails(planned, tmp_path, monkeypatch):
+    started, start = [], jobs._start
+
+    def keep(*words):
+        started.append(start(*words))
+        return started[-1]
+
+    monkeypatch.setattr(jobs, "_start", keep)
+    monkeypatch.setattr(jobs, "show_progress", lambda *_: 1 / 0)
+    command = [sys.executable, "-c", WORKER, str(tmp_path), "long"]
+    with pytest.raises(ZeroDivisionError):
+        jobs.train_in_processes(planned, command, 2, tmp_path / "logs")
+    assert len(started) == 2 and all(worker.returncode is not None for worker in started)
+
+
+def test_an_interruption_travels_between_processes():
+    copy = pickle.loads(pickle.dumps(Interrupted(15, 3)))
+    assert (copy.signal, copy.step, str(copy)) == (15, 3, "stopped by signal 15 after step 3")
 
 
 @needs_affinity

@@ -122,6 +122,26 @@ def test_images_that_are_none_or_claim_a_large_size(ask, content, status, senten
     assert sentence in answer["error"]
 
 
+def test_a_long_string_among_numbers_takes_no_memory(ask):
+    values = ["a" * 50_000] + [1] * 20_000  # 4 GB, if each were as long
+    status, answer = ask(json.dumps({"instances": values}).encode())
+    assert status == 400
+    assert (
+        "must hold whole numbers from 0 to 255 (DT_UINT8). Received: a string." in answer["error"]
+    )
+
+
+def test_tiny_files_are_limited_by_what_the_network_takes_them_as(ask, server, monkeypatch):
+    monkeypatch.setattr(server.service.limits, "request_bytes", 10 * 32 * 32 * 3)
+    tiny = encoded(IMAGE[:1, :1], "PNG")
+    assert ask(sent(*[tiny] * 10))[0] == 200
+    status, answer = ask(sent(*[tiny] * 11))
+    assert (status, "11 images, which the network takes as 3,072 bytes" in answer["error"]) == (
+        413,
+        True,
+    )
+
+
 def test_base64_with_white_space_and_without_padding(ask):
     content = encoded(IMAGE)
     for text in (base64.encodebytes(content), base64.b64encode(content).rstrip(b"=")):

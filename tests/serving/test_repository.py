@@ -143,6 +143,33 @@ def test_a_version_taken_back_makes_way_for_the_one_before(folder):
     assert repository.available("wrn") == [1]
 
 
+def test_a_version_that_is_written_again_is_loaded_again(folder, caplog):
+    repository = opened(folder)
+    shutil.rmtree(folder / "1")
+    write_version(folder, 1, "5")
+    repository.refresh()
+    assert repository.find("wrn")[1].factor == 5
+    (folder / "1" / "saved_model.pb").write_text("broken")
+    for _ in range(2):
+        repository.refresh()
+    assert repository.find("wrn")[1].factor == 5
+    assert caplog.text.count("version 1 is broken, version 1 goes on") == 1
+
+
+def test_a_model_that_was_in_use_when_it_went_is_let_go_later(folder):
+    repository = opened(folder)
+    in_use = repository.find("wrn")[1]
+    in_use.circle = in_use  # as TensorFlow's models, it waits for the garbage collector
+    gone = weakref.ref(in_use)
+    write_version(folder, 2)
+    repository.refresh()
+    assert gone() is not None
+    del in_use
+    repository.refresh()
+    assert gone() is None
+    gc.unfreeze()
+
+
 def test_memory_serves_what_the_disk_has_lost(folder):
     repository = opened(folder)
     shutil.rmtree(folder / "1")

@@ -153,6 +153,12 @@ def test_the_picture_says_what_was_mistaken_most(drawn):
     assert red.mean(axis=(1, 3)).argmax() == 1  # row cat, column dog
 
 
+def test_names_that_matplotlib_cannot_read_are_drawn():
+    pytest.importorskip("matplotlib")
+    names = ("$5_$10", b"caf\xe9".decode("utf-8", "surrogateescape"))
+    assert pictures.confusion_matrix(np.eye(2, dtype=int), names).shape == (480, 480, 3)
+
+
 def test_without_tensorboard_there_are_no_logs(tmp_path, monkeypatch):
     monkeypatch.setattr(board, "_installed", lambda: False)
     assert board.open_board(None, None, None) == []
