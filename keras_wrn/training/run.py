@@ -59,7 +59,9 @@ def train(
         save_every: seconds between saved states.
         callbacks: your own, called after the package's in each step and epoch, such as those of
             Weights & Biases. What they keep is not part of a saved state. One that sets
-            `model.stop_training` ends the run, and the card says so.
+            `model.stop_training` ends the run, and the card says so. `fit` is called for each
+            image size and again after a stop, so training may begin and end for them several
+            times: EarlyStopping then restores its best weights each time, if it is asked to.
 
     Returns:
         The card: network, recipe, versions, and the metrics of the stored weights on the whole
