@@ -72,23 +72,22 @@ def _backend() -> dict[str, str]:
     from keras_wrn.cli.program import start_keras
     from keras_wrn.system import machine
 
-    asked = os.environ.get("KERAS_BACKEND")
+    found = {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND") or "not set"}
     try:
         start_keras()
         import keras
 
-        return {
-            "KERAS_BACKEND": asked or "not set",
+        return found | {
             "used": keras.config.backend(),
             "hardware": machine.hardware(),
             "image_data_format": keras.config.image_data_format(),
             "dtype_policy": keras.config.dtype_policy().name,
         }
     except ImportError as error:
-        return {"KERAS_BACKEND": asked or "not set", WRONG: str(error)}
+        return found | {WRONG: str(error)}
     except Exception as error:  # packages that do not fit each other can raise any exception
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-        return {"KERAS_BACKEND": asked or "not set", WRONG: reason}
+        reason = str(error).strip().partition("\n")[0]
+        return found | {WRONG: f"{type(error).__name__}: {reason}"}
 
 
 def _extras() -> dict[str, str]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from keras_wrn.inference.trained import Trained
 
 REFERENCE_IMAGES = 10_000  # training images that the score knn looks among
-TPR = 0.95  # share of test images above a threshold
 CALIBRATION_IMAGES = 512  # training images that int8 activations are measured on
 
 
@@ -46,7 +45,7 @@ def add_export(commands: Any) -> None:
         "energy, knn; thresholds on the model's own test images",
     )
     parser.add_argument(
-        "--tpr", type=float, help=f"of --scores: share of test images above a threshold ({TPR})"
+        "--tpr", type=float, help="of --scores: share of test images above a threshold (0.95)"
     )
     parser.add_argument(
         "--engine",
@@ -142,8 +141,8 @@ def _scores(arguments: argparse.Namespace, trained: Trained) -> ExportedScores:
     if "knn" in names:
         most = {"most": REFERENCE_IMAGES, "data_dir": arguments.data_dir}
         reference = images_of(trained, "train", **most).train.images
-    tpr = TPR if arguments.tpr is None else arguments.tpr
-    return fit_scores(trained.model, trained.preprocessing, names, images, reference, tpr=tpr)
+    options = {} if arguments.tpr is None else {"tpr": arguments.tpr}
+    return fit_scores(trained.model, trained.preprocessing, names, images, reference, **options)
 
 
 def _needs_calibration(arguments: argparse.Namespace) -> bool:

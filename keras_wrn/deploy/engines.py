@@ -119,12 +119,16 @@ def check(path: Path, file_format: str, quantize: str | None) -> None:
     files = [path, path.with_suffix(".bin")] if file_format == "openvino" else [path]
     if existing := [file for file in files if file.exists()]:
         raise InputError(f"{existing[0]} exists. Give a new name, or delete it.")
-    check_format(file_format, quantize)
+    _check_packages(file_format, quantize)
 
 
 def check_format(file_format: str, quantize: str | None) -> None:
     """Raise InputError if there is no such format, or a package to write it is missing."""
     _check_known(file_format, quantize)
+    _check_packages(file_format, quantize)
+
+
+def _check_packages(file_format: str, quantize: str | None) -> None:
     packages = FORMATS[file_format][2]
     if quantize == "int8" and file_format != "litert":
         packages = (*packages, "onnxruntime", "tf2onnx", "onnx")

@@ -97,8 +97,7 @@ class Repository:
             self._refresh(name, found.get(name, {}))
         gone = _servables(before) - _servables(self._models)
         self._leaving += [weakref.ref(servable) for servable in gone]
-        in_use = [reference for reference in self._leaving if reference() is not None]
-        if self._models != before or in_use:
+        if self._models != before or self._leaving:
             del before, gone  # they hold the models that go
             # Python's garbage collector stops all requests while it walks over what the libraries
             # and models hold, 0.1 s and more. It walks here, and then leaves all that alone.
