@@ -7,9 +7,12 @@ categories.
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +74,23 @@ class Photos:
             boxes[i, :count] = self.boxes[i] * scale
             classes[i, :count] = self.classes[i]
         return {"boxes": boxes, "classes": classes}
+
+    def fingerprint(self) -> dict[str, dict[str, Any]]:
+        """Describe the photos, so that a run does not go on with others.
+
+        For each class the number of "images" that show it and, as "content", a hash of their names
+        and of its boxes on them.
+        """
+        counts = [0] * len(self.class_names)
+        hashes = [hashlib.sha256() for _ in self.class_names]
+        for path, boxes, classes in zip(self.paths, self.boxes, self.classes, strict=True):
+            for label in np.unique(classes):
+                counts[label] += 1
+                hashes[label].update(os.fsencode(path.name) + boxes[classes == label].tobytes())
+        return {
+            name: {"images": count, "content": digest.hexdigest()[:16]}
+            for name, count, digest in zip(self.class_names, counts, hashes, strict=True)
+        }
 
 
 def read(

@@ -84,7 +84,7 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
         The card, as in card.json.
 
     Raises:
-        InputError: the data cannot be read, or the folder holds another run.
+        InputError: the data cannot be read, or the folder holds another run or one on other data.
         Interrupted: SIGTERM or Ctrl-C came; the state is saved.
     """
     import keras
@@ -114,7 +114,8 @@ def train(settings: Settings, workdir: Path) -> dict[str, Any]:
     rates = [settings.learning_rate * factor for factor in (1, 0.1, 0.01)]
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     retinanet.compile_detector(detector, schedule)
-    with run_folder.open_run(workdir, ours, defaults), broken_images_named():
+    data = {"train": photos.fingerprint(), "test": held_out.fingerprint()}
+    with run_folder.open_run(workdir, ours, defaults, data), broken_images_named():
         keeper = _fit(detector, settings, workdir, photos, held_out, steps)
         return _finish(detector, settings, keeper, photos, held_out)
 

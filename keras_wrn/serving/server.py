@@ -120,11 +120,21 @@ async def serve(
         watching.cancel()
         if healthy is not None:
             await healthy.enter_graceful_shutdown()
-        await asyncio.gather(answering, *([grpc.stop(options.drain_seconds)] if grpc else []))
+        stops = [_stop_grpc(grpc, service, options.drain_seconds)] if grpc else []
+        await asyncio.gather(answering, *stops)
         return service.limits.cut - cut
     finally:
         bound.close()
         await asyncio.to_thread(service.close)
+
+
+async def _stop_grpc(grpc: Any, service: Service, seconds: float) -> None:
+    """Take no further calls, and end when no request runs or after so many seconds."""
+    stopping = asyncio.create_task(grpc.stop(seconds))
+    while service.limits.running and not stopping.done():
+        await asyncio.sleep(0.05)
+    await grpc.stop(min(1.0, seconds))  # a client that watches the health never ends by itself
+    await stopping
 
 
 async def load(service: Service) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from keras_wrn.datasets.images import Images, spread
 
 SIZES = 10_000  # files of a split whose sizes are read: a network drive takes a millisecond each
+TEACHER = "teacher"
 Split = dict[str, dict[str, Any]]
 
 
@@ -61,23 +62,26 @@ def _split(class_names: Sequence[str], labels: np.ndarray, hashes: list[Any]) ->
     }
 
 
-def changes(before: dict[str, Split], now: dict[str, Split]) -> list[str]:
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Say what differs between two fingerprints.
 
     Args:
-        before: the stored fingerprint: the splits "train" and "test".
+        before: the stored fingerprint: the splits "train" and "test", and for distillation
+            "teacher", the hash of its weights. What it does not have is not compared.
         now: that of the data as they are.
 
     Returns:
-        A clause for each class that differs; empty if nothing does.
+        A clause for each class that differs, and for the teacher; empty if nothing does.
 
     Example:
         >>> changes({"train": {"cat": {"images": 4}}}, {"train": {"cat": {"images": 5}}})
         ["train class 'cat' had 4 images and has 5"]
     """
     found = []
-    for split in sorted({*before, *now}, reverse=True):
-        ours, theirs = now.get(split, {}), before.get(split, {})
+    if before.get(TEACHER) not in (None, now.get(TEACHER)):
+        found.append("the teacher has other weights")
+    for split in sorted({*before} - {TEACHER}, reverse=True):
+        ours, theirs = now.get(split, {}), before[split]
         for name in sorted({*ours, *theirs}):
             one, other = theirs.get(name), ours.get(name)
             if one == other:

@@ -23,6 +23,7 @@ from keras_wrn.training.batches import untuned
 from keras_wrn.training.board import log_result, open_board
 from keras_wrn.training.devices import FirstStatistics, device_scope, draw_apart
 from keras_wrn.training.feeds import Feed, open_feed
+from keras_wrn.training.fingerprint import TEACHER
 from keras_wrn.training.model import TrainingModel, build, network_card
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.weights.card import (
@@ -32,6 +33,7 @@ from keras_wrn.weights.card import (
     TEST_SET,
     WEIGHTS_FILE,
     Card,
+    read_card,
 )
 
 SAMPLE_IMAGES = 16  # augmented images shown in TensorBoard
@@ -131,8 +133,11 @@ def _train(
 def _open_folder(opened: contextlib.ExitStack, workdir: Path, recipe: Recipe, feed: Feed) -> None:
     """Make the run's folder or resume in it, and lock it; of several workers, the chief does."""
     if workers.is_chief():
+        data: dict[str, Any] = feed.fingerprint
+        if recipe.teacher:
+            data = {**data, TEACHER: read_card(Path(recipe.teacher)).weights_sha256}
         opened.enter_context(
-            run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict(), feed.fingerprint)
+            run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict(), data)
         )
     if (all_workers := workers.cluster()) is not None:
         all_workers.require_same_folder(workdir)

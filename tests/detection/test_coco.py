@@ -16,6 +16,7 @@ from keras_wrn.detection import coco
 from keras_wrn.detection.photos import images_of, training_batches
 from keras_wrn.errors import InputError
 from keras_wrn.images.tensorflow_reader import broken_images_named
+from keras_wrn.training.fingerprint import changes
 
 ROOT = str(pathlib.Path(keras_wrn.__file__).parents[1])
 RECIPE = f"{ROOT}/recipes/coco.py"
@@ -89,6 +90,27 @@ def test_targets_are_scaled_and_padded(files):
     assert targets["boxes"][0].tolist() == [[4, 8, 20, 16], [40, 4, 32, 32]]
     assert targets["boxes"][1].tolist() == [[10, 20, 20, 40], [-1, -1, -1, -1]]
     assert targets["classes"].tolist() == [[2, 0], [1, -1], [-1, -1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda data: data["annotations"].append(
+                {"image_id": 8, "category_id": 3, "bbox": [1, 1, 5, 5]}
+            ),
+            "had 1 images and has 2",
+        ),
+        (lambda data: data["annotations"][3].update(bbox=[5, 10, 10, 19]), "has other content"),
+        (lambda data: data["images"][1].update(file_name="8.png"), "has other content"),
+    ],
+)
+def test_other_annotations_change_the_fingerprint_of_their_class(files, change, said):
+    before, data = coco.read(*files).fingerprint(), content()
+    change(data)
+    files[0].write_text(json.dumps(data))
+    now = coco.read(*files).fingerprint()
+    assert changes({"train": before}, {"train": now}) == [f"train class 'b' {said}"]
 
 
 def broken(change):

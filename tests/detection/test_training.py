@@ -93,6 +93,15 @@ def interrupted(rectangles, tmp_path_factory):
         with pytest.raises(KeyboardInterrupt):
             training.train(settings_of(rectangles), workdir)
     assert not (workdir / "card.json").exists()
+    content = (rectangles / "a.json").read_text()
+    fewer = json.loads(content)
+    fewer["annotations"].pop()  # a green one
+    (rectangles / "a.json").write_text(json.dumps(fewer))
+    with pytest.raises(
+        InputError, match="have changed .*test class 'green' had 3 images and has 2"
+    ):
+        training.train(settings_of(rectangles), workdir)
+    (rectangles / "a.json").write_text(content)
     rows = history(workdir)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     return workdir, rows[1]
@@ -138,8 +147,8 @@ def test_it_learns_rectangles(run):
 @pytest.mark.slow
 def test_the_run_folder_is_whole(run, detector):
     workdir, card = run
-    names = {"card.json", "detections.png", "detector.keras", "history.csv", "recipe.json"}
-    assert set(os.listdir(workdir)) == names
+    names = {"card.json", "data.json", "detections.png", "detector.keras", "history.csv"}
+    assert set(os.listdir(workdir)) == names | {"recipe.json"}
     assert json.loads((workdir / "card.json").read_text()) == card
     assert {"hardware", "versions", "category_ids", "class_names"} <= set(card)
     # Without batch normalisation's moving statistics, as everywhere.

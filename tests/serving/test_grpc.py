@@ -1,14 +1,17 @@
 """TF Serving's gRPC services and gRPC's health service."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import keras
 import numpy as np
 import pytest
-from background_server import encoded
+from background_server import Doubler, encoded, running, write_version
 from tiny_run import DIGITS, random_images
 
 from keras_wrn.inference.classifier import class_probabilities
@@ -162,6 +165,37 @@ def test_status_and_health(channel):
     assert refused(models.GetModelStatus, request)[0] == "NOT_FOUND"
     health = health_pb2_grpc.HealthStub(channel)
     assert health.Check(health_pb2.HealthCheckRequest(), timeout=30).status == 1
+
+
+def test_a_client_that_watches_the_health_does_not_hold_a_stop(tmp_path):
+    write_version(tmp_path / "wrn", 1)
+    begun, go_on = threading.Event(), threading.Event()
+    go_on.set()  # for the request with which a model is tried
+
+    class Waiting(Doubler):
+        def run(self, signature_name, arrays):
+            begun.set()
+            assert go_on.wait(30)
+            return super().run(signature_name, arrays)
+
+    with (
+        contextlib.ExitStack() as opened,  # the channel outlives the server
+        running(tmp_path / "wrn", load=Waiting, drain_seconds=40) as server,
+    ):
+        channel = opened.enter_context(grpc.insecure_channel(server.grpc))
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        states = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(states).status == 1
+        begun.clear()
+        go_on.clear()
+        answer = stub.Predict.future(asking(name="wrn", x=np.ones((1, 2), "float32")), timeout=60)
+        assert begun.wait(30)
+        server.stop()
+        assert next(states).status == 2  # not serving: it is told, and its call is still open
+        go_on.set()
+        assert tf.make_ndarray(answer.result().outputs["doubled"]).tolist() == [[2, 2]]
+        stopped = time.monotonic()
+    assert time.monotonic() - stopped < 20
 
 
 def test_what_is_not_served_says_so(predictions):

@@ -68,6 +68,13 @@ def test_a_class_or_an_image_more_or_less_is_named():
     ]
 
 
+def test_another_teacher_is_named():
+    before, now = {"teacher": "a", "train": {}}, {"teacher": "b", "train": {}}
+    assert fingerprints.changes(before, now) == ["the teacher has other weights"]
+    assert fingerprints.changes(before, before) == []
+    assert fingerprints.changes({"train": {}}, now) == []  # a run of before
+
+
 @pytest.fixture
 def photos(tmp_path):
     """Three images for training and two to test on, of each of two classes."""

@@ -88,6 +88,8 @@ def test_the_card_is_of_the_student_alone(tmp_path):
     # Teacher and student of one architecture: names must not meet.
     card = train(dataclasses.replace(TINY, teacher=str(folder)), tmp_path / "student")
     assert card["recipe"]["teacher"] == str(folder)
+    data = json.loads((tmp_path / "student" / "data.json").read_text())
+    assert data["teacher"] == json.loads((folder / "card.json").read_text())["weights_sha256"]
     own = load_trained(tmp_path / "student").model.trainable_variables
     assert card["parameters"] == sum(int(np.prod(v.shape)) for v in own)
 
