@@ -78,8 +78,16 @@ def _export(arguments: argparse.Namespace) -> str:
         wanted = "file" if to_file else "folder"
         raise InputError(f"export needs one {wanted} to write to. Received: {received}.")
     if not to_file:
-        from keras_wrn.deploy.saved_model import export
+        from keras_wrn.deploy.checking import require_tensorflow
+        from keras_wrn.deploy.saved_model import export, version_folder
+        from keras_wrn.deploy.serving_files import check_engine
         from keras_wrn.inference.trained import temperature_of
+
+        # Before the minutes that thresholds and calibration images may take.
+        require_tensorflow("A SavedModel")
+        version_folder(Path(rest[0]), arguments.version)
+        if arguments.engine:
+            check_engine(arguments.engine)
 
         if "temperature" in trained.card and not calibrated:
             say("The card has a temperature. --calibrated divides the logits by it.")

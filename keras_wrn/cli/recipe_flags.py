@@ -13,7 +13,7 @@ from absl import flags
 from keras_wrn.cli import program
 from keras_wrn.errors import InputError
 from keras_wrn.training import run_folder
-from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.recipe import CONDITIONS, Recipe
 from keras_wrn.weights.card import TEST_SET
 
 DEFINE: dict[type, Callable[..., object]] = {
@@ -23,23 +23,6 @@ DEFINE: dict[type, Callable[..., object]] = {
     str: flags.DEFINE_string,
 }
 LISTS = ("drop_epochs", "train_sizes", "size_epochs")
-# Flags that other recipes ignore. A recipe script may have defaults for them all the same.
-# Flags, what gives them an effect, and whether a recipe has that. A script's defaults may be
-# without effect; flags that are given may not.
-CONDITIONS: tuple[tuple[tuple[str, ...], str, Callable[[Recipe], bool]], ...] = (
-    (
-        ("policy_operations", "policy_magnitude"),
-        "with policy=rand_augment",
-        lambda recipe: recipe.policy == "rand_augment",
-    ),
-    (("teacher_share", "temperature"), "with a teacher", lambda recipe: recipe.teacher != ""),
-    (
-        ("drop_epochs", "drop_factor", "reset_velocity"),
-        "with schedule=steps",
-        lambda recipe: recipe.schedule == "steps",
-    ),
-    (("pad",), "without random_resized_crop", lambda recipe: not recipe.random_resized_crop),
-)
 
 
 def run(recipe: Recipe, finish: Callable[[str], None] | None = None) -> None:
@@ -114,9 +97,10 @@ def from_flags(recipe: Recipe) -> Recipe:
     if not given["random_resized_crop"] and not flags.FLAGS["resize"].present:
         given["resize"] = 0
     chosen = Recipe(**given)
-    for names, condition, holds in CONDITIONS:
+    # A script's defaults may be without effect; flags that are given may not.
+    for names, condition, key, holds in CONDITIONS:
         for name in names:
-            if flags.FLAGS[name].present and not holds(chosen):
+            if flags.FLAGS[name].present and not holds(getattr(chosen, key)):
                 raise InputError(
                     f"`{name}` has an effect only {condition}. Leave it out. "
                     f"Received: {name}={getattr(chosen, name)!r}"

@@ -52,16 +52,18 @@ def _publish(arguments: argparse.Namespace) -> str:
     from keras_wrn.weights.card import read_card
 
     repository = arguments.to_hub
-    if arguments.folder is None and repository is None:
+    if repository == "":
+        raise InputError("--to-hub needs owner/name. Received: an empty name.")
+    if not arguments.folder and not repository:
         raise InputError("publish needs a folder to write to, or --to-hub owner/name.")
-    if arguments.private and repository is None:
+    if arguments.private and not repository:
         raise InputError("--private is for --to-hub; a folder is as private as its disk.")
     read_card(Path(arguments.run))
     start_keras()
     from keras_wrn.release import hub
     from keras_wrn.release.publishing import publish
 
-    api = hub.open_hub(repository) if repository else None
+    api = hub.open_hub(repository, private=arguments.private) if repository else None
     with tempfile.TemporaryDirectory(prefix="keras_wrn-") as temporary:
         folder = publish(
             arguments.run,
@@ -75,7 +77,15 @@ def _publish(arguments: argparse.Namespace) -> str:
         metrics = read_card(folder).metrics or {}
         places = {"folder": str(folder)} if arguments.folder else {}
         if repository:
-            places["url"] = hub.upload(api, folder, repository, private=arguments.private)
+            try:
+                places["url"] = hub.upload(api, folder, repository, private=arguments.private)
+            except InputError as error:
+                if not arguments.folder:
+                    raise
+                raise InputError(
+                    f"{error} {folder} is complete. To upload it later: keras-wrn publish "
+                    f"{folder} --to-hub {repository}"
+                ) from error
     if arguments.json:
         return json.dumps(places | {"metrics": metrics})
     figures = f"test error {metrics['error']:.2%} on {metrics['n']:,} images"

@@ -162,7 +162,8 @@ def _unknown(name: object) -> InputError:
 def default_dir() -> Path:
     """Return Keras' folder of data sets, without importing Keras."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
-    return Path(home).expanduser() / "datasets"
+    # Path.expanduser raises where the user has no home, as in some containers.
+    return Path(os.path.expanduser(home)) / "datasets"  # noqa: PTH111
 
 
 def find_folder(

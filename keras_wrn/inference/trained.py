@@ -72,7 +72,8 @@ def load_trained(path: str | os.PathLike[str], *, calibrated: bool = False) -> T
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise InputError(
-            f"{folder} has a {CARD_FILE} but no {WEIGHTS_FILE}: its weights are missing."
+            f"{folder} has a {CARD_FILE} but no {WEIGHTS_FILE}: its weights are missing. Weights "
+            "that do not come with keras_wrn are loaded by name, with --model and --weights."
         )
     check_sha256(weights, card["weights_sha256"], f"It is not the one of {CARD_FILE}.")
     preprocessing = from_card(card, folder)

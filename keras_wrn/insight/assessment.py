@@ -105,6 +105,8 @@ def assess(
     for file in (json, html):
         if file is not None and not Path(file).parent.is_dir():
             raise InputError(f"The folder of a file must exist. Received: {file}.")
+        if file is not None and Path(file).is_dir():
+            raise InputError(f"{file} is a folder. Give the path of a file in it.")
     _check_optional(corruptions, attacks, label_errors)
     network, statistics, own_name = _model_and_statistics(model, preprocessing)
     images, labels = _checked_data(data, network)

@@ -19,19 +19,21 @@ _TOKEN = (
 )
 
 
-def open_hub(repository: str) -> Any:
+def open_hub(repository: str, *, private: bool = False) -> Any:
     """Check, before the work, that the Hub knows the user; nothing is sent.
 
     The token is found as `huggingface_hub` finds it: HF_TOKEN, or what `hf auth login` stored.
 
     Args:
         repository: "owner/name".
+        private: refuse a repository that is public.
 
     Returns:
         The Hub's client, for `upload`.
 
     Raises:
-        InputError: the name is none, there is no token, the Hub refuses it, or does not answer.
+        InputError: the name is none, there is no token, the Hub refuses it, or does not answer;
+            or the repository is public.
     """
     utils = import_package("huggingface_hub.utils", "huggingface_hub", "Publishing to the Hub")
     import huggingface_hub as client
@@ -53,6 +55,8 @@ def open_hub(repository: str) -> Any:
     )
     with _sentences(f"{owner}/{name}"):
         api.whoami()
+        if private and api.repo_exists(repository):
+            _refuse_public(api, repository)
     return api
 
 
@@ -75,14 +79,19 @@ def upload(api: Any, folder: Path, repository: str, *, private: bool = False) ->
         if not api.repo_exists(repository):
             # Otherwise the owner's default decides.
             api.create_repo(repository, **({"private": True} if private else {}))
-        elif private and not api.model_info(repository).private:
-            raise InputError(
-                f"{repository} exists on the Hub and is public. Nothing was sent: make it private "
-                "in its settings, or choose another name."
-            )
+        elif private:
+            _refuse_public(api, repository)
         message = f"Upload {folder.name} with keras_wrn {keras_wrn.__version__}"
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
     return f"{api.endpoint}/{repository}"
+
+
+def _refuse_public(api: Any, repository: str) -> None:
+    if not api.model_info(repository).private:
+        raise InputError(
+            f"{repository} exists on the Hub and is public. Nothing was sent: make it private "
+            "in its settings, or choose another name."
+        )
 
 
 @contextlib.contextmanager

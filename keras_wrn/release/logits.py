@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keras_wrn.weights.card import Card
 
 LOGITS_FILE = "logits.npz"
-_TOLERANCE = 1e-3  # of the error: float16 and another backend turn a tie here and there
+_TOLERANCE = 1e-3  # of the error, or one image: float16 and another backend turn a tie
 
 
 class Outputs(NamedTuple):
@@ -95,7 +95,8 @@ def check_logits(outputs: Outputs, card: Card) -> None:
     error = float(np.mean(outputs.logits.argmax(axis=1) != outputs.labels))
     expected = metrics.get("error")
     same_count = len(outputs.labels) == metrics.get("n")
-    if not same_count or expected is None or abs(error - expected) > _TOLERANCE:
+    tolerance = max(_TOLERANCE, 1.5 / max(1, len(outputs.labels)))
+    if not same_count or expected is None or abs(error - expected) > tolerance:
         raise InputError(
             f"The logits must be those of the card's test set. Received: a test error of "
             f"{error:.2%} on {len(outputs.labels):,} images, and the card says n="

@@ -98,6 +98,11 @@ def publish(
         trained = load_trained(run)
     keyword = Path(before.keyword).name
     target = home / folder_name(architecture(trained.model), keyword)
+    if target.exists() and target.samefile(run):
+        raise InputError(
+            f"{run} is that folder already. To upload it: keras-wrn publish {run} --to-hub "
+            "owner/name. To complete it, write to another folder."
+        )
     if target.exists():
         raise InputError(
             f"{target} exists, and published weights are never overwritten. Remove it first."

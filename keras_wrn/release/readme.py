@@ -1,10 +1,12 @@
 """Generate the README.md of published weights from their card."""
 
+import re
 from typing import Any
 
 from keras_wrn.release.hub_metadata import front_matter
 from keras_wrn.release.logits import LOGITS_FILE
 from keras_wrn.system import markdown
+from keras_wrn.training.recipe import CONDITIONS
 from keras_wrn.weights.card import HISTORY_FILE, WEIGHTS_FILE, Card, call
 from keras_wrn.weights.published import folder_name
 
@@ -89,6 +91,12 @@ def _use(card: Card, repository: str | None) -> str:
     return "\n".join(lines)
 
 
+def repository_in(text: str) -> str | None:
+    """The repository on the Hub that a README of `readme` names in its example, if any."""
+    found = re.search(r'snapshot_download\("([^"]+)"\)', text)
+    return found and found[1]
+
+
 def _temperature(fitted: dict[str, Any]) -> str:
     nll, ece = fitted["nll"], fitted["ece"]
     return (
@@ -119,8 +127,15 @@ def _training(card: Card) -> str:
         "versions": ", ".join(f"{k} {v}" for k, v in (card.versions or {}).items()),
     }
     recipe = card.recipe if isinstance(card.recipe, dict) else {"recipe": card.recipe}
+    idle = {
+        name
+        for names, _, key, holds in CONDITIONS
+        if key in recipe and not holds(recipe[key])
+        for name in names
+    }
     # A run that was ended early has fewer epochs than its recipe.
-    facts |= {key: value for key, value in recipe.items() if facts.get(key) is None}
+    used = {key: value for key, value in recipe.items() if key not in idle}
+    facts |= {key: value for key, value in used.items() if facts.get(key) is None}
     shown = {k.replace("_", " "): v for k, v in facts.items() if v not in (None, "", [], {})}
     return markdown.table(("", ""), shown.items())
 

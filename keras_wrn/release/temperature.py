@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_wrn.errors import InputError
 from keras_wrn.inference.trained import Trained
-from keras_wrn.release.readme import README_FILE, readme
+from keras_wrn.release.readme import README_FILE, readme, repository_in
 from keras_wrn.system.files import write_json, write_whole
 from keras_wrn.training.recipe import Recipe
 from keras_wrn.training.run_folder import first_difference
@@ -58,7 +58,7 @@ def store_temperature(
 ) -> Path:
     """Write an assessment's temperature into a card, for `load_trained(calibrated=True)`.
 
-    A README.md beside the card is written again.
+    The README.md of published weights is written again.
 
     Args:
         figures: of `assess`, with a temperature fitted to held-out images.
@@ -96,7 +96,9 @@ def store_temperature(
     }
     card = dataclasses.replace(card, temperature=temperature)
     write_json(path / CARD_FILE, card.to_dict())
-    if (path / README_FILE).is_file():
-        text = readme(card, has_curves=(path / "curves.png").is_file())
-        write_whole(path / README_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+    page = path / README_FILE
+    if card.runs and page.is_file():  # of published weights; a run's README.md is its owner's
+        of_before = repository_in(page.read_text(encoding="utf-8"))
+        text = readme(card, has_curves=(path / "curves.png").is_file(), repository=of_before)
+        write_whole(page, lambda part: part.write_text(text, encoding="utf-8"))
     return path / CARD_FILE

@@ -1,6 +1,7 @@
 """`Recipe`: all options of a training run, each with its unit and its source."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,23 @@ POLICIES = ("none", "trivial_augment", "rand_augment")
 FORMS = ("cifar", "imagenet")
 PRECISIONS = ("float32", "mixed_bfloat16")
 _CHOICES = {"schedule": SCHEDULES, "precision": PRECISIONS, "policy": POLICIES, "form": FORMS}
+# Options, what gives them an effect in words, the option that does, and whether its value does.
+CONDITIONS: tuple[tuple[tuple[str, ...], str, str, Callable[[Any], bool]], ...] = (
+    (
+        ("policy_operations", "policy_magnitude"),
+        "with policy=rand_augment",
+        "policy",
+        lambda policy: policy == "rand_augment",
+    ),
+    (("teacher_share", "temperature"), "with a teacher", "teacher", bool),
+    (
+        ("drop_epochs", "drop_factor", "reset_velocity"),
+        "with schedule=steps",
+        "schedule",
+        lambda schedule: schedule == "steps",
+    ),
+    (("pad",), "without random_resized_crop", "random_resized_crop", lambda crops: not crops),
+)
 
 
 def option(default: Any, help_text: str) -> Any:

@@ -25,7 +25,9 @@ URL_VARIABLE = "KERAS_WRN_WEIGHTS_URL"  # an address that is asked before it; al
 
 def cache() -> Path:
     """The folder for downloaded and converted weights, in Keras' own folder."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras_wrn"
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
+    # Path.expanduser raises where the user has no home, as in some containers.
+    return Path(os.path.expanduser(home)) / "keras_wrn"  # noqa: PTH111
 
 
 def folder_name(architecture: str, keyword: str) -> str:
@@ -60,7 +62,8 @@ class Published:
             The file of weights.
 
         Raises:
-            InputError: the file cannot be fetched, or has another sha256.
+            InputError: the file cannot be fetched, or has another sha256; or the cache holds other
+                weights of this name, with a card of their own. Those are never replaced.
         """
         path = self.folder / WEIGHTS_FILE
         if not path.is_file():
@@ -70,7 +73,7 @@ class Published:
         except InputError as difference:
             if self.folder.parent != cache():
                 raise
-            # An earlier version of the package may have left its own file, or half a file.
+            self._refuse_a_set_of_its_own(path)
             aside = path.replace(path.with_name(f".old-{path.name}"))
             try:
                 self.fetch()
@@ -84,6 +87,16 @@ class Published:
         if not (self.folder / CARD_FILE).is_file():  # a download was ended before its last file
             write_json(self.folder / CARD_FILE, self.card.to_dict())
         return path
+
+    def _refuse_a_set_of_its_own(self, path: Path) -> None:
+        try:
+            check_sha256(path, str(read_card(self.folder).weights_sha256), "")
+        except InputError:  # a damaged file, or one of another card
+            return
+        raise InputError(
+            f"{self.folder} holds other weights of this name, with a card of their own. They stay. "
+            f"Load them by their path, {path}; or move the folder to get keras_wrn's."
+        )
 
     def _check(self, path: Path) -> None:
         # The card of an owner's weights has a hash only after their conversion.

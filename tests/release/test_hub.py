@@ -152,6 +152,13 @@ def test_the_hub_s_classes_accept_the_card(folder, dataset, tmp_path):
     assert client.eval_result_entries_to_yaml([entry]) == parsed
 
 
+@pytest.mark.parametrize("name", ["cifar10", "imagenet"])
+def test_a_folder_of_a_data_set_s_name_is_not_that_data_set(folder, name):
+    card = read_card(folder).to_dict() | {"dataset": name}  # 360 test images
+    card = type(read_card(folder)).from_dict(card, "card")
+    assert evaluation_results(card) is None and "datasets" not in front_matter(card)
+
+
 def test_a_data_set_that_the_hub_does_not_have_is_not_named(folder):
     data = client.ModelCard((folder / "README.md").read_text(encoding="utf-8")).data
     assert (data.datasets, data.eval_results, data.metrics) == (None, None, None)
@@ -188,6 +195,8 @@ def test_a_private_repository_stays_private(hub, run, tmp_path, capsys):
         (["--to-hub", "wrn"], "is named owner/name, with letters.*Received: wrn."),
         (["--to-hub", "a/b/c"], "is named owner/name.*Received: a/b/c."),
         (["--to-hub", "a/b c"], "is named owner/name.*Received: a/b c."),
+        (["--to-hub", ""], "--to-hub needs owner/name. Received: an empty name"),
+        ([""], "publish needs a folder to write to"),
         ([], "publish needs a folder to write to, or --to-hub owner/name."),
         (["published", "--private"], "--private is for --to-hub"),
         (["--to-hub", "others/wrn"], "may not write to others/wrn.*rights to create a model"),
@@ -226,6 +235,19 @@ def test_what_the_hub_refuses_is_a_sentence(hub, folder, path, status, sentence)
     with pytest.raises(InputError, match=sentence):
         uploading.upload(api, folder, NAME)
     assert hub.repositories[NAME].files == {}
+
+
+def test_after_a_refused_upload_the_folder_is_kept_and_named(hub, folder, tmp_path, capsys):
+    hub.refuse[r".*/commit/main"] = 500
+    assert call("publish", folder, tmp_path, "--to-hub", NAME) == 2
+    [later] = re.findall(
+        r"complete\. To upload it later: keras-wrn (.*)\n", capsys.readouterr().err
+    )
+    hub.refuse.clear()
+    assert call(*later.split()) == 0
+    assert (
+        contents(tmp_path / folder.name)["card.json"] == hub.repositories[NAME].files["card.json"]
+    )
 
 
 def test_without_a_network_it_is_a_sentence(hub, monkeypatch):

@@ -17,6 +17,7 @@ from keras_wrn.inference import trained
 from keras_wrn.release import publishing
 from keras_wrn.release.readme import readme
 from keras_wrn.system.files import sha256
+from keras_wrn.training.recipe import Recipe
 from keras_wrn.weights.card import Card, read_card
 
 NAME = "wrn-10-1-digits"
@@ -26,7 +27,7 @@ FACTS = {
     "epochs": 20,
     "hardware": "2 x a processor",
     "versions": {"keras": "3.15.1"},
-    "recipe": {"epochs": 20, "schedule": "cosine", "mixup": 0.0},
+    "recipe": Recipe(dataset="digits", epochs=20, schedule="cosine", cutout=8).to_dict(),
     "chosen_by": "the end of the run; the test set chose nothing",
 }
 
@@ -114,6 +115,7 @@ def test_the_readme_says_what_the_card_says(folder):
         f"`{card['weights_sha256']}`",
         "| hours | 1.5 |",
         "| schedule | cosine |",
+        "| cutout | 8 |",
         "Runs: 1, seed 3.",
         "the test set chose nothing",
         "![training curves](curves.png)",
@@ -121,6 +123,8 @@ def test_the_readme_says_what_the_card_says(folder):
         card["intended_use"],
     ):
         assert part in text
+    for name in ("temperature", "teacher share", "drop factor", "policy magnitude"):
+        assert f"| {name} |" not in text  # without effect in this recipe
     assert "curves.png" not in readme(Card.from_dict(card, folder), has_curves=False)
 
 
@@ -249,6 +253,8 @@ def test_what_cannot_be_published_leaves_nothing(tmp_path, damage, sentence):
 
 def test_nothing_is_overwritten(run, folder):
     before = (folder / "card.json").stat().st_mtime_ns
+    with pytest.raises(InputError, match=f"{NAME} is that folder already. To upload it: keras-wrn"):
+        publish(folder, folder.parent)
     with pytest.raises(InputError, match=f"{NAME} exists, and published weights are never"):
         publish(run, folder.parent)
     assert (folder / "card.json").stat().st_mtime_ns == before

@@ -74,6 +74,16 @@ def test_a_stored_temperature_divides_the_logits(run):
     assert np.abs(found - same).max() > 1e-3  # only on request
 
 
+def test_a_run_s_own_readme_stays_and_the_hub_s_example_too(run, tmp_path):
+    published = keras_wrn.publish(run, tmp_path / "home", repository="somebody/wrn")
+    (run / "README.md").write_text("My notes.")
+    store_temperature(FIGURES, keras_wrn.load_trained(run), run)
+    assert (run / "README.md").read_text() == "My notes."
+    store_temperature(FIGURES, keras_wrn.load_trained(published), published)
+    text = (published / "README.md").read_text(encoding="utf-8")
+    assert "## Temperature" in text and 'snapshot_download("somebody/wrn")' in text
+
+
 def test_a_temperature_of_the_reported_images_is_not_kept(run):
     trained = keras_wrn.load_trained(run)
     crossed = {"fitted_on": "cross-fitted halves of the reported images", "temperature": None}

@@ -19,7 +19,6 @@ from keras_wrn.cli import main
 from keras_wrn.images.preprocessing import PREPROCESSING
 from keras_wrn.inference import trained
 from keras_wrn.system import downloads
-from keras_wrn.system.files import sha256
 from keras_wrn.training import run_folder
 from keras_wrn.weights import finding, published
 from keras_wrn.weights.card import read_card
@@ -118,7 +117,6 @@ def test_a_card_may_come_without_weights_that_are_too_large_to_ship(saved_models
     # The hash that counts is the one that was shipped.
     other = published.cache() / NAME / "model.weights.h5"
     other.write_bytes(b"other")
-    change_card(other.parent, weights_sha256=sha256(other))
     with pytest.raises(InputError, match="damaged or another file.*could not be reached"):
         keras_wrn.WideResNet(10, 1, weights="digits")
     assert everything(other.parent) == ["card.json", "model.weights.h5"]
@@ -128,10 +126,25 @@ def test_a_card_may_come_without_weights_that_are_too_large_to_ship(saved_models
         assert asked == [f"/{NAME}/model.weights.h5"]
         # What is served is another file too: asked once, and refused.
         change_card(shipped, weights_sha256=64 * "0")
+        (other.parent / "card.json").unlink()
         with pytest.raises(InputError, match="model.weights.h5 is damaged or another"):
             keras_wrn.WideResNet(10, 1, weights="digits")
         assert len(asked) == 2
-    assert everything(other.parent) == ["card.json", "model.weights.h5"]
+    assert everything(other.parent) == ["model.weights.h5"]
+
+
+def test_a_users_own_weights_of_a_shipped_name_are_never_replaced(saved_models, original, mirror):
+    shipped, own = saved_models / NAME, write_run(published.cache() / NAME)
+    shipped.mkdir(parents=True)
+    (shipped / "card.json").write_bytes((original / "card.json").read_bytes())
+    change_card(shipped, weights_sha256=64 * "0")
+    before = {path: path.read_bytes() for path in own.iterdir()}
+    with serve(folder_files(original)) as (url, asked):
+        mirror(url)
+        with pytest.raises(InputError, match="holds other weights of this name.* They stay"):
+            keras_wrn.WideResNet(10, 1, weights="digits")
+        assert asked == []
+    assert {path: path.read_bytes() for path in own.iterdir()} == before
 
 
 def test_a_changed_file_is_refused_before_it_is_read(saved_models, monkeypatch):
