@@ -60,7 +60,7 @@ def add_assess(commands: Any) -> None:
         "--robustness_images",
         type=int,
         default=1000,
-        help="first images that are corrupted and attacked (1000)",
+        help="images that are corrupted and attacked: the first, of folders spread (1000)",
     )
     add("--label_errors", action="store_true", help="look for wrong labels, by cleanlab")
     add("--flip", action="store_true", help="average over mirror images")
@@ -85,9 +85,11 @@ def add_assess(commands: Any) -> None:
 
 def _assess(arguments: argparse.Namespace) -> str:
     trained, others = load(arguments, measures=True)
+    from keras_wrn.inference.classifier import shape_of
     from keras_wrn.inference.own_images import check_classes, images_of
     from keras_wrn.insight.assessment import assess
     from keras_wrn.insight.corruptions import CORRUPTIONS
+    from keras_wrn.insight.ensembles import ensemble
     from keras_wrn.insight.out_sets import load_out_sets
     from keras_wrn.release.temperature import card_for_temperature, store_temperature
 
@@ -100,17 +102,24 @@ def _assess(arguments: argparse.Namespace) -> str:
             )
         # Before minutes of measuring.
         card_for_temperature(trained, arguments.store_in)
+        if arguments.dataset:
+            raise InputError("--store_in reports on the run's own test set. Leave --dataset out.")
     prints, table = arguments.json == PRINT, arguments.json
     if table and Path(table).is_dir():
         raise InputError(
             f"--json takes a file, or nothing at the end of the line. Received: {table}."
         )
-    model, name = _ensemble(trained, others, arguments.calibrated)
+    if arguments.train_images and not arguments.out:
+        raise InputError("--train_images is for the scores of --out. Add --out, or leave it out.")
+    members = _members(trained, others, arguments.calibrated)
+    model = trained.model if not others else ensemble([member.model for member in members])
+    name = " + ".join(member.card["name"] for member in members)
     where = arguments.data_dir
     data = images_of(trained, "test", dataset=arguments.dataset, data_dir=where)
     check_classes(data, trained)
     sources = [source for source in arguments.out.split(",") if source]
-    out = load_out_sets(sources, trained.preprocessing, len(data.test.labels), where)
+    shape = shape_of(model, trained.preprocessing)
+    out = load_out_sets(sources, trained.preprocessing, len(data.test.labels), where, shape=shape)
     train = None
     if arguments.train_images:
         train = images_of(trained, "train", data_dir=where, most=arguments.train_images).train
@@ -119,7 +128,7 @@ def _assess(arguments: argparse.Namespace) -> str:
         data.test,
         trained.preprocessing,
         out=out,
-        held_out=_held_out(arguments, trained),
+        held_out=_held_out(arguments, members),
         train=train,
         corruptions=CORRUPTIONS if arguments.corruptions else (),
         attacks=("fgsm", "pgd-20") if arguments.attacks else (),
@@ -135,18 +144,22 @@ def _assess(arguments: argparse.Namespace) -> str:
     )
     written = [file for file in (None if prints else table, arguments.html) if file]
     if arguments.store_in:
-        written.append(str(store_temperature(assessment.figures, trained, arguments.store_in)))
+        fitted_to = None if arguments.held_out == OWN else arguments.held_out
+        written.append(
+            str(
+                store_temperature(
+                    assessment.figures, trained, arguments.store_in, fitted_to=fitted_to
+                )
+            )
+        )
     if prints:
         return json.dumps(assessment.figures, indent=2)
     return "\n".join([_summary(assessment), *(f"Written: {file}" for file in written)])
 
 
-def _ensemble(trained: Trained, others: list[str], calibrated: bool) -> tuple[Any, str]:
-    """The model of one run or of several, and its name."""
-    if not others:
-        return trained.model, trained.card["name"]
+def _members(trained: Trained, others: list[str], calibrated: bool) -> list[Trained]:
+    """The run, and the others of its ensemble."""
     from keras_wrn.inference.trained import load_trained
-    from keras_wrn.insight.ensembles import ensemble
 
     members = [trained, *(load_trained(path, calibrated=calibrated) for path in others)]
     for member in members:
@@ -155,12 +168,12 @@ def _ensemble(trained: Trained, others: list[str], calibrated: bool) -> tuple[An
                 "The networks of an ensemble must be trained with the same statistics and "
                 f"classes. Received: {member.path}, which differs from {trained.path}."
             )
-    names = [member.card["name"] for member in members]
-    return ensemble([member.model for member in members]), " + ".join(names)
+    return members
 
 
-def _held_out(arguments: argparse.Namespace, trained: Trained) -> Any:
-    """Images and labels that the network was not trained on, or None."""
+def _held_out(arguments: argparse.Namespace, members: list[Trained]) -> Any:
+    """Images and labels that no member was trained on, or None."""
+    trained = members[0]
     if arguments.held_out is None:
         return None
     from keras_wrn.inference.own_images import check_classes, images_of
@@ -169,17 +182,26 @@ def _held_out(arguments: argparse.Namespace, trained: Trained) -> Any:
         data = images_of(trained, "test", dataset=arguments.held_out, data_dir=arguments.data_dir)
         check_classes(data, trained)
         return data.test
-    recipe = trained.card.get("recipe")
-    recipe = recipe if isinstance(recipe, dict) else {}
-    count = recipe.get("held_out", 0)
-    if not count:
+    counts, sources = [], set()
+    for member in members:
+        recipe = member.card.get("recipe")
+        recipe = recipe if isinstance(recipe, dict) else {}
+        if not recipe.get("held_out", 0):
+            raise InputError(
+                f"--held_out own is for runs whose recipes held images out. {member.path} learnt "
+                "from all of its training images."
+            )
+        counts.append(recipe["held_out"])
+        sources.add((member.card["dataset"], bool(recipe.get("extra"))))
+    if len(sources) > 1:
         raise InputError(
-            f"--held_out own is for a run whose recipe held images out. {trained.path} learnt "
-            "from all of its training images."
+            "--held_out own is for runs on the same images. Received: "
+            f"{', '.join(sorted({name for name, _ in sources}))}, with and without extra images."
         )
     from keras_wrn.training.feeds import hold_out
 
-    extra = bool(recipe.get("extra"))  # the images are drawn from these too
+    extra = sources.pop()[1]  # the images are drawn from these too
+    count = min(counts)  # the larger of two sets of held-out images has all of the smaller
     data = images_of(trained, "train", data_dir=arguments.data_dir, extra=extra)
     return hold_out(data.train, count)[1]
 

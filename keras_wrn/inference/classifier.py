@@ -92,10 +92,13 @@ def file_shape(
             "`model` must take grey or RGB images, with 1 or 3 channels, so that image files "
             f"can be decoded for it. Received: {channels} channels."
         )
-    resize = (
-        preprocessing.resize and preprocessing.resize * min(height, width) // preprocessing.size
-    )
-    return (height, width, channels), resize
+    return (height, width, channels), resized_side(preprocessing, (height, width, channels))
+
+
+def resized_side(preprocessing: Preprocessing, shape: tuple[int, int, int]) -> int | None:
+    """The pixels of the shorter side of a file before the crop, in proportion; None: no crop."""
+    resize = preprocessing.resize
+    return resize and resize * min(shape[:2]) // preprocessing.size
 
 
 def class_probabilities(
@@ -141,6 +144,12 @@ def checked_images(
     return images
 
 
+def check_batch_size(batch_size: int) -> None:
+    """Raise InputError if a batch size is no whole number from 1."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
+
+
 def run_batches(
     model: keras.Model, images: np.ndarray, preprocessing: Preprocessing, batch_size: int = 250
 ) -> list[np.ndarray]:
@@ -160,8 +169,7 @@ def run_batches(
     """
     from keras_wrn.images.preprocessing import normalization
 
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"`batch_size` must be a whole number from 1. Received: {batch_size!r}.")
+    check_batch_size(batch_size)
     batch_size = min(batch_size, len(images))
     normalise, parts = normalization(preprocessing), []
     with progress("Images", len(images)) as advance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -11,14 +12,21 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_wrn.datasets.images import spread
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import AnyPreprocessing, Preprocessing, preprocessing_of
+from keras_wrn.inference.classifier import checked_images, shape_of
 from keras_wrn.inference.evaluation import checked_labels
 from keras_wrn.inference.trained import Trained
 from keras_wrn.insight import sections
 from keras_wrn.insight.attacks import ATTACKS, robust_error
 from keras_wrn.insight.calibration import calibration, reliability, softmax
-from keras_wrn.insight.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, corruption_figures
+from keras_wrn.insight.corruptions import (
+    CORRUPTIONS,
+    EXTRA_CORRUPTIONS,
+    corrupt,
+    corruption_figures,
+)
 from keras_wrn.insight.out_sets import load_out_sets
 from keras_wrn.insight.outputs import Outputs, Reader, open_reader, read
 from keras_wrn.insight.page import write_page
@@ -73,8 +81,9 @@ def assess(
         corruptions: names of `insight.corruptions.CORRUPTIONS`, each at 5 severities.
         attacks: names of `insight.attacks.ATTACKS`.
         epsilon: the largest change by an attack, in pixel values of 255 (L-infinity).
-        robustness_images: how many of the images are corrupted and attacked, the first. These are
-            read once each, without mirror images and dropout.
+        robustness_images: how many of the images are corrupted and attacked: the first, or spread
+            evenly where the images are in the order of their classes, as files are. These are read
+            once each, without mirror images and dropout.
         label_errors: look for wrong labels by cleanlab, which must be installed.
         flip: average over each image and its mirror image.
         dropout_passes: average over so many passes with dropout; 0: no dropout.
@@ -108,11 +117,16 @@ def assess(
         if file is not None and Path(file).is_dir():
             raise InputError(f"{file} is a folder. Give the path of a file in it.")
     _check_optional(corruptions, attacks, label_errors)
+    _check_numbers(epsilon, odin_epsilon, robustness_images)
+    if not out and (train is not None or odin_epsilon):
+        raise InputError("`train` and `odin_epsilon` are for other sets of images: give `out`.")
     network, statistics, own_name = _model_and_statistics(model, preprocessing)
     images, labels = _checked_data(data, network)
+    checked_images(images, network, statistics)
+    _check_data_for(images, labels, corruptions, label_errors)
     sets = out
     if not isinstance(sets, Mapping):
-        sets = load_out_sets(sets, statistics, len(labels))
+        sets = load_out_sets(sets, statistics, len(labels), shape=shape_of(network, statistics))
     reader = open_reader(
         network,
         statistics,
@@ -150,7 +164,9 @@ def assess(
             odin_epsilon=odin_epsilon,
             class_names=names,
         )
-    few = images[:robustness_images], labels[:robustness_images]
+    by_class = len(labels) > robustness_images and bool(np.all(np.diff(labels) >= 0))
+    chosen = spread(len(labels), robustness_images) if by_class else slice(robustness_images)
+    few = images[chosen], labels[chosen]
     if corruptions:
         figures["corruptions"] = corruption_figures(
             network, *few, statistics, corruptions, seed=seed, batch_size=batch_size
@@ -197,6 +213,30 @@ def _check_optional(corruptions: Sequence[str], attacks: Sequence[str], label_er
         import_package("scipy.ndimage", "scipy", "Corrupting images")
     if label_errors:
         import_package("cleanlab.filter", "cleanlab", "Looking for label errors")
+
+
+def _check_data_for(
+    images: np.ndarray, labels: np.ndarray, corruptions: Sequence[str], label_errors: bool
+) -> None:
+    if corruptions:
+        corrupt(images[:1], corruptions[0])
+    if label_errors and len(np.unique(labels)) < 2:
+        raise InputError("`label_errors` needs labels of two classes or more. Received: one.")
+
+
+def _check_numbers(epsilon: float, odin_epsilon: float, robustness_images: int) -> None:
+    for name, value, above in (("epsilon", epsilon, True), ("odin_epsilon", odin_epsilon, False)):
+        if not 0 <= value < math.inf or (above and value == 0):
+            least = "above 0" if above else "0 or above"
+            raise InputError(
+                f"`{name}` must be {least}, in pixel values of 255. Received: {name}={value!r}."
+            )
+    whole = isinstance(robustness_images, int) and not isinstance(robustness_images, bool)
+    if not whole or robustness_images < 1:
+        raise InputError(
+            "`robustness_images` must be a whole number from 1. "
+            f"Received: robustness_images={robustness_images!r}."
+        )
 
 
 def _model_and_statistics(

@@ -172,6 +172,12 @@ def _checked_data(
             "`images` must be on 0..255; multiply images in [0, 1] by 255. "
             f"Received: values from {images.min():g} to {images.max():g}."
         )
+    wanted = model.input_shape[1:]
+    if any(side not in (None, size) for side, size in zip(wanted, images.shape[1:], strict=True)):
+        raise InputError(
+            f"`images` must have the model's shape, (n, {str(tuple(wanted))[1:]}. Received: "
+            f"{images.shape}."
+        )
     return images, checked_labels(labels, len(images), model.output_shape[-1])
 
 

@@ -11,6 +11,14 @@ import numpy as np
 from keras_wrn.errors import InputError
 from keras_wrn.insight.graph import ENSEMBLE_MEAN, input_like, leaf_layers, walk
 
+_OTHER_DROPOUT = (
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+    keras.layers.GaussianDropout,
+    keras.layers.AlphaDropout,
+)
+
 
 def ensemble(models: Sequence[keras.Model], *, name: str = "ensemble") -> keras.Model:
     """Make one classifier of several, whose probabilities are the mean of theirs.
@@ -47,6 +55,11 @@ def ensemble(models: Sequence[keras.Model], *, name: str = "ensemble") -> keras.
         )
     last = [leaf_layers(model)[-1] for model in models]
     softmax = keras.activations.softmax
+    if nested := [model.name for model in models if model.layers[-1].name == ENSEMBLE_MEAN]:
+        raise InputError(
+            f"`models` must be single networks. Received: {nested[0]}, an ensemble: give its "
+            "members."
+        )
     if logits := [
         model.name
         for model, layer in zip(models, last, strict=True)
@@ -55,7 +68,7 @@ def ensemble(models: Sequence[keras.Model], *, name: str = "ensemble") -> keras.
     ]:
         raise InputError(
             '`models` must return probabilities: build them with classifier_activation="softmax". '
-            f"Received: {logits[0]}, which returns logits."
+            f"Received: {logits[0]}, which does not end in a softmax."
         )
     images = keras.Input(models[0].input_shape[1:], name="images")
     # Two networks of one builder have one name; layers of a model must have different ones.
@@ -85,7 +98,7 @@ def with_dropout(model: keras.Model, seed: int = 0) -> keras.Model:
         A model that shares the weights of `model`.
 
     Raises:
-        InputError: the model has no dropout.
+        InputError: the model has no dropout, or another kind of it.
 
     Example:
         >>> layers = [keras.Input((8,)), keras.layers.Dropout(0.5)]
@@ -105,6 +118,11 @@ def with_dropout(model: keras.Model, seed: int = 0) -> keras.Model:
     drawn: list[Any] = []
 
     def visit(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, _OTHER_DROPOUT) and layer.rate > 0:
+            raise InputError(
+                "Monte Carlo dropout is of keras.layers.Dropout. Received: "
+                f"{layer.name} ({type(layer).__name__})."
+            )
         if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
             rate, noise_shape, number = layer.rate, layer.noise_shape, seed + len(drawn)
             layer = AlwaysDropout(rate, noise_shape, seed=number, name=layer.name)

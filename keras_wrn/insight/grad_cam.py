@@ -136,8 +136,8 @@ def _checked(model: keras.Model, image: np.ndarray, class_index: int) -> Any:
 def _feature_layer(model: keras.Model, wanted: str | None) -> str:
     """The name of the layer whose feature maps are explained."""
     maps = [layer for layer in leaf_layers(model) if _is_map(layer)]
-    if wanted is None and maps:
-        return maps[-1].name
+    if wanted is None and (large := [m for m in maps if m.output.shape[1:3] != (1, 1)]):
+        return large[-1].name
     if wanted not in [layer.name for layer in maps]:
         names = ", ".join(layer.name for layer in maps[-5:]) or "none"
         raise InputError(

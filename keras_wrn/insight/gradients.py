@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_wrn.inference.classifier import check_batch_size
 from keras_wrn.system.console import progress
 
 Loss = Callable[..., Any]
@@ -56,10 +57,14 @@ def full_batches(n: int, size: int, task: str) -> Iterator[tuple[np.ndarray, sli
         The indices of a batch, of which the last one begins again at 0 to be full, and the slice
         of the images that it is for.
 
+    Raises:
+        InputError: the size is no whole number from 1.
+
     Example:
         >>> [(rows.tolist(), part) for rows, part in full_batches(3, 2, "Images")]
         [([0, 1], slice(0, 2, None)), ([2, 0], slice(2, 3, None))]
     """
+    check_batch_size(size)
     size = min(size, n)
     with progress(task, n) as advance:
         for start in range(0, n, size):

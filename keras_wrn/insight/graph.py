@@ -98,6 +98,15 @@ def single_input(model: keras.Model) -> Any:
     return inputs[0]
 
 
+def refuse_quantized(layer: Any) -> None:
+    """Raise InputError for a layer after `model.quantize`, whose kernel are numbers to scale."""
+    if getattr(layer, "quantization_mode", None):
+        raise InputError(
+            f"`model` must have float weights. Received: {layer.name} in "
+            f"{layer.quantization_mode}. Give the model as it was before `quantize`."
+        )
+
+
 def input_like(model: keras.Model) -> Any:
     """A new symbolic input, of the shape and dtype of a model's only one."""
     start = single_input(model)
@@ -138,6 +147,7 @@ def logits_function(
             f"{last.name!r} with activation {keras.activations.serialize(activation)!r}."
         )
     single_input(model)
+    refuse_quantized(last)
 
     def compute(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if layer is last and last.name == ENSEMBLE_MEAN:

@@ -84,11 +84,13 @@ def weight_decay(network: ResidualNetwork) -> Findings:
             "Noticeably higher error, by the README of google-research/sam.",
             "gamma_regularizer and beta_regularizer too, or keras_wrn.optimizers.TorchSGD",
         )
-    decay = getattr(network.optimizer, "weight_decay", None)
-    if decay and type(network.optimizer).__module__.startswith("keras."):
+    # In mixed_float16 Keras wraps the optimiser.
+    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)
+    decay = getattr(optimizer, "weight_decay", None)
+    if decay and type(optimizer).__module__.startswith("keras."):
         yield Finding(
             "decoupled_decay",
-            f"{type(network.optimizer).__name__}(weight_decay={decay:g})",
+            f"{type(optimizer).__name__}(weight_decay={decay:g})",
             f"weight decay of {wanted:g} added to the gradient, before momentum",
             source,
             "Keras subtracts learning_rate * decay * w beside the momentum: with 5e-4 and momentum "

@@ -12,6 +12,7 @@ from keras_wrn import datasets
 from keras_wrn.datasets.images import spread
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import PREPROCESSING, Preprocessing
+from keras_wrn.inference.classifier import resized_side
 from keras_wrn.system.backend import import_package
 
 NOISE = "noise"
@@ -26,6 +27,8 @@ def load_out_sets(
     preprocessing: Preprocessing,
     most: int,
     data_dir: str | os.PathLike[str] | None = None,
+    *,
+    shape: tuple[int, int, int] | None = None,
 ) -> dict[str, np.ndarray]:
     """Load sets of images, brought to the size of a network's.
 
@@ -36,9 +39,11 @@ def load_out_sets(
         preprocessing: of the network.
         most: maximum number of images of each set, spread evenly.
         data_dir: where the data sets are.
+        shape: (height, width, channels) of the network's images; default the square of
+            `preprocessing`.
 
     Returns:
-        uint8 images (n, size, size, channels), by name.
+        uint8 images (n, height, width, channels), by name.
 
     Raises:
         InputError: a set cannot be had or has other images.
@@ -47,16 +52,17 @@ def load_out_sets(
         >>> load_out_sets(["noise"], PREPROCESSING["cifar10"], 10)["noise"].shape
         (10, 32, 32, 3)
     """
+    if shape is None:
+        shape = (preprocessing.size, preprocessing.size, len(preprocessing.mean))
     found: dict[str, np.ndarray] = {}
     for source in sources:
         before, equals, after = source.partition("=")
         place = after if equals else source
         name = before if equals else Path(place).stem
-        images = _load(place, preprocessing, most, data_dir)
-        size, channels = preprocessing.size, len(preprocessing.mean)
-        if images.dtype != np.uint8 or images.shape[1:] != (size, size, channels):
+        images = _load(place, preprocessing, shape, most, data_dir)
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise InputError(
-                f"The images of {source} must be uint8 of shape (n, {size}, {size}, {channels}). "
+                f"The images of {source} must be uint8 of shape (n, {str(shape)[1:]}. "
                 f"Received: {images.dtype} of shape {images.shape}."
             )
         if name in found:
@@ -68,13 +74,13 @@ def load_out_sets(
 def _load(
     place: str,
     preprocessing: Preprocessing,
+    shape: tuple[int, int, int],
     most: int,
     data_dir: str | os.PathLike[str] | None,
 ) -> np.ndarray:
     if place == NOISE:
-        size, channels = preprocessing.size, len(preprocessing.mean)
-        shape = (min(most, NOISE_IMAGES), size, size, channels)
-        return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        count = min(most, NOISE_IMAGES)
+        return np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
     path = Path(place).expanduser()
     if path.suffix in (".npy", ".mat"):
         if not path.is_file():
@@ -84,8 +90,9 @@ def _load(
     data = datasets.load(
         place,
         data_dir,
-        size=preprocessing.size,
-        resize=preprocessing.resize,
+        size=shape[:2],
+        channels=shape[2],
+        resize=resized_side(preprocessing, shape),
         interpolation=preprocessing.interpolation,
         split="test",
         most=most,

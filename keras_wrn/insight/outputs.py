@@ -12,7 +12,7 @@ from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import Preprocessing
 from keras_wrn.inference.classifier import checked_images, run_batches
 from keras_wrn.insight.ensembles import combine_logits, members_of, with_dropout
-from keras_wrn.insight.graph import input_like, leaf_layers, walk
+from keras_wrn.insight.graph import input_like, leaf_layers, refuse_quantized, walk
 
 
 class Head(NamedTuple):
@@ -135,25 +135,25 @@ def read(reader: Reader, images: np.ndarray) -> Outputs:
 
 def read_pixels(reader: Reader, images: np.ndarray) -> Outputs:
     """Run a classifier as `read` does, over images that may be float, on 0..255."""
-    passes = [
-        run_batches(reader.features, view, reader.preprocessing, reader.batch_size)
-        for view in ([images, images[:, :, ::-1]] if reader.flip else [images])
-        for _ in range(max(1, reader.dropout_passes))
-    ]
-    found = [[features.astype(np.float32, copy=False) for features in each] for each in passes]
-    logits = np.stack(
-        [
+    views = [images, images[:, :, ::-1]] if reader.flip else [images]
+    passes = views * max(1, reader.dropout_passes)
+    total: list[Any] = [np.float32(0)] * len(reader.heads)  # of the features, pass by pass
+    each_logits = []
+    for view in passes:
+        found = run_batches(reader.features, view, reader.preprocessing, reader.batch_size)
+        found = [features.astype(np.float32, copy=False) for features in found]
+        total = [sum_ + features for sum_, features in zip(total, found, strict=True)]
+        each_logits += [
             features @ head.kernel + head.bias
-            for each in found
-            for features, head in zip(each, reader.heads, strict=True)
+            for features, head in zip(found, reader.heads, strict=True)
         ]
-    )
+    logits = np.stack(each_logits)
     if not np.isfinite(logits).all():
         raise InputError(
             "The model's output must be finite; a network that diverged in training cannot be "
             f"used. Received: NaN or infinity for some of {len(images)} images."
         )
-    features = np.concatenate([np.mean(member, axis=0) for member in zip(*found, strict=True)], 1)
+    features = np.concatenate([sum_ / np.float32(len(passes)) for sum_ in total], axis=1)
     return Outputs(logits[0] if len(logits) == 1 else combine_logits(logits), features)
 
 
@@ -171,6 +171,7 @@ def _linear_layer(member: keras.Model) -> Any:
             "`model` must end in a Dense layer with a softmax, or without an activation. "
             f"Received: {member.name}, which ends in {last.name} ({type(last).__name__})."
         )
+    refuse_quantized(last)
     return last
 
 

@@ -34,7 +34,7 @@ class Assessment:
         labels: their classes, int64 (n,).
         probabilities: float64 (n, classes).
         scores: the out-of-distribution scores by set and score; "" is the set that was assessed,
-            or its second half where the scores were fitted to the first.
+            or its first half where the scores were fitted to the second.
     """
 
     figures: dict[str, Any]

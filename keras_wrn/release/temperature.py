@@ -54,7 +54,11 @@ def card_for_temperature(trained: Trained, folder: str | os.PathLike[str]) -> Ca
 
 
 def store_temperature(
-    figures: Mapping[str, Any], trained: Trained, folder: str | os.PathLike[str]
+    figures: Mapping[str, Any],
+    trained: Trained,
+    folder: str | os.PathLike[str],
+    *,
+    fitted_to: str | None = None,
 ) -> Path:
     """Write an assessment's temperature into a card, for `load_trained(calibrated=True)`.
 
@@ -64,6 +68,7 @@ def store_temperature(
         figures: of `assess`, with a temperature fitted to held-out images.
         trained: the network that was assessed.
         folder: as `card_for_temperature` takes it.
+        fitted_to: whose the held-out images are; default the network's own.
 
     Returns:
         The path of the card. Its entry "temperature" has the "value", what it was "fitted_on",
@@ -89,7 +94,8 @@ def store_temperature(
     card, path, theirs = card_for_temperature(trained, folder), Path(folder), trained.card
     temperature = {
         "value": fitted["temperature"],
-        "fitted_on": f"{fitted['fitted_on']} of {theirs['name']} on {theirs['dataset']}",
+        "fitted_on": f"{fitted['fitted_on']} of "
+        + (fitted_to or f"{theirs['name']} on {theirs['dataset']}"),
         "run": {"folder": trained.path.name, "weights_sha256": theirs["weights_sha256"]},
         "measured_on": f"{figures['classification']['n']:,} other images, by that run",
         **{key: {"before": before[key], "after": fitted["after"][key]} for key in ("nll", "ece")},

@@ -91,6 +91,20 @@ def test_the_temperature_is_fitted_to_what_the_recipe_held_out(run, tmp_path, ca
     assert after["nll"] == pytest.approx(found["temperature"]["after"]["nll"], rel=1e-4)
 
 
+def test_no_member_of_an_ensemble_was_trained_on_what_is_held_out(run, tmp_path, capsys):
+    change_card(run, recipe={"dataset": "digits", "held_out": 25})
+    other, table = write_run(tmp_path / "other"), tmp_path / "found.json"
+    assert call("assess", run, other, "--held_out", "own") == 2
+    assert f"{other} learnt from all of its training images" in capsys.readouterr().err
+    change_card(other, recipe={"dataset": "digits", "held_out": 22})
+    assert call("assess", run, other, "--held_out", "own", "--json", table) == 0
+    found = json.loads(table.read_text(encoding="utf-8"))
+    assert found["conformal"]["calibrated_on"] == "22 held-out images"
+    change_card(other, recipe={"dataset": "digits", "held_out": 22, "extra": True})
+    assert call("assess", run, other, "--held_out", "own") == 2
+    assert "--held_out own is for runs on the same images" in capsys.readouterr().err
+
+
 def test_svhn_s_extra_images_are_held_out_too(run, tmp_path, monkeypatch, capsys):
     load, asked = datasets.load, []
 
@@ -118,6 +132,10 @@ def test_a_temperature_of_halves_is_not_stored(run, capsys):
 
 
 def test_a_mistake_is_a_sentence(run, capsys):
+    assert call("assess", run, "--train_images", 30) == 2
+    assert "--train_images is for the scores of --out" in capsys.readouterr().err
+    assert call("assess", run, "--held_out", "a", "--dataset", "b", "--store_in", run) == 2
+    assert "reports on the run's own test set" in capsys.readouterr().err
     assert call("assess", run, "--out", "absent.npy") == 2
     assert "`out` must name files that exist" in capsys.readouterr().err
     assert call("assess", run, "--dropout_passes", 3) == 2

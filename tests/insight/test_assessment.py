@@ -97,6 +97,20 @@ def test_corruptions_and_attacks_are_measured_on_the_first_images(model, found):
     assert "no AutoAttack" in figures["attacks"]["note"]
 
 
+def test_images_in_the_order_of_their_classes_are_spread(model, monkeypatch):
+    order = np.argsort(LABELS, kind="stable")
+    data = IMAGES[order], LABELS[order]
+    seen = {}
+    monkeypatch.setattr(
+        "keras_wrn.insight.assessment.robust_error", lambda _, *few, **__: seen.update(few=few)
+    )
+    keras_wrn.assess(model, data, DIGITS, attacks=["fgsm"], robustness_images=20)
+    images, labels = seen["few"][:2]
+    assert len(images) == 20 and set(labels) == set(LABELS)
+    keras_wrn.assess(model, data, DIGITS, attacks=["fgsm"], robustness_images=100)
+    np.testing.assert_array_equal(seen["few"][0], data[0])
+
+
 def test_the_page_needs_no_other_and_shows_what_was_measured(found):
     assessment, folder = found
     text = (folder / "found.html").read_text(encoding="utf-8")
@@ -173,6 +187,11 @@ def test_odin_steps_through_dropout():
     [
         ({"attacks": ["fgsm", "cw"]}, "`attacks` must be of fgsm, .* Received: cw"),
         ({"corruptions": ["rain"]}, "`corruptions` must be of gaussian_noise, .* Received: rain"),
+        ({"robustness_images": 0}, "`robustness_images` must be a whole number from 1"),
+        ({"epsilon": 0}, "`epsilon` must be above 0, in pixel values of 255"),
+        ({"odin_epsilon": -1}, "`odin_epsilon` must be 0 or above"),
+        ({"odin_epsilon": 0.3}, "are for other sets of images: give `out`"),
+        ({"html": "."}, ". is a folder. Give the path of a file in it"),
     ],
 )
 def test_what_comes_last_is_refused_first(model, monkeypatch, wrong, sentence):

@@ -101,6 +101,8 @@ def test_the_error_counts_what_is_wrong_already(network, images):
         ({"epsilon": 0}, "must be a positive number, in pixel values of 255. Received: epsilon=0"),
         ({"images": np.ones((5, 8, 8))}, "Received: float64 of shape"),
         ({"images": np.ones((5, 8, 8, 3))}, "multiply images in .0, 1. by 255"),
+        ({"images": np.full((5, 9, 8, 3), 7)}, r"the model's shape, \(n, 8, 8, 3\). Received: "),
+        ({"batch_size": -1}, "`batch_size` must be a whole number from 1. Received: -1"),
         ({"labels": np.array([0, 1, 2, 3, 10])}, "must lie between 0 and 9"),
     ],
 )

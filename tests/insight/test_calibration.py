@@ -41,6 +41,13 @@ def test_equal_mass_bins_by_hand():
     assert found == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_order_of_images_of_one_confidence_does_not_matter():
+    probabilities = np.tile([0.9, 0.1], (300, 1))
+    labels = np.zeros(300, int)
+    labels[:30] = 1
+    assert calibration.equal_mass_calibration_error(probabilities, labels) < 1e-12
+
+
 def test_smooth_error_is_the_fixed_point_of_its_definition(underconfident):
     logits, labels = (part[:300] for part in underconfident)
     probabilities = calibration.softmax(1.8 * logits)  # overconfident, not everywhere alike

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_run import DIGITS, random_images
 
 from keras_wrn.errors import InputError
@@ -12,6 +13,14 @@ def test_noise_is_the_same_each_time_and_fits_the_network():
     assert found.shape == (12, 32, 32, 3) and found.dtype == np.uint8
     np.testing.assert_array_equal(found, load_out_sets(["noise"], DIGITS, 12)["noise"])
     assert len(load_out_sets(["noise"], DIGITS, 5000)["noise"]) == 1000
+
+
+def test_sets_have_the_network_s_own_shape(tmp_path):
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.fromarray(random_images(1)[0]).save(tmp_path / "set" / name / "1.png")
+    found = load_out_sets(["noise", str(tmp_path / "set")], DIGITS, 2, shape=(16, 20, 1))
+    assert {images.shape for images in found.values()} == {(2, 16, 20, 1)}
 
 
 def test_data_sets_and_files_by_their_names(tmp_path):

@@ -100,8 +100,10 @@ def test_what_is_no_ensemble(model):
         keras_wrn.ensemble([model])
     with pytest.raises(InputError, match="the same number of classes"):
         keras_wrn.ensemble([model, network(classes=7)])
-    with pytest.raises(InputError, match="which returns logits"):
+    with pytest.raises(InputError, match="which does not end in a softmax"):
         keras_wrn.ensemble([model, network(classifier_activation=None)])
+    with pytest.raises(InputError, match="Received: ensemble, an ensemble: give its members"):
+        keras_wrn.ensemble([keras_wrn.ensemble([model, model]), model])
 
 
 def test_combined_logits_keep_mean_probability_and_mean_energy():
@@ -135,6 +137,18 @@ def test_dropout_needs_a_network_that_has_it(model):
         probabilities(model, dropout_passes=3)
     with pytest.raises(InputError, match="a whole number from 0. Received: -1"):
         probabilities(model, dropout_passes=-1)
+
+
+def test_other_kinds_of_dropout_and_quantised_layers_are_refused(model):
+    planes = keras.layers.SpatialDropout2D(0.5, name="planes")(model.input)
+    with pytest.raises(InputError, match=r"Received: planes \(SpatialDropout2D\)"):
+        probabilities(keras.Model(model.input, model(planes)), dropout_passes=2)
+    small = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    small.add(keras.layers.Dense(3, activation="softmax", name="predictions"))
+    small.layers[-1].quantize("int8")
+    for use in (lambda: open_reader(small, DIGITS), lambda: logits_function(small)):
+        with pytest.raises(InputError, match="float weights. Received: predictions in int8"):
+            use()
 
 
 def test_attacks_follow_the_gradient_of_an_ensembles_mean(model):
