@@ -80,7 +80,7 @@ class TorchSGD(keras.optimizers.Optimizer):
         if self.vector_rate != 1.0 and len(variable.shape) == 1:
             rate = rate * self.vector_rate
         direction = ops.cast(gradient, variable.dtype)
-        if self.coupled_weight_decay:
+        if self.coupled_weight_decay and self._use_weight_decay(variable):
             direction = direction + variable * ops.cast(self.coupled_weight_decay, variable.dtype)
         momentum = ops.cast(self.momentum, variable.dtype)
         moved = momentum * velocity + direction

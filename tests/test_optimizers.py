@@ -53,6 +53,16 @@ def test_biases_and_batch_normalisation_can_have_a_rate_of_their_own():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(bias), 1 - 4 * 0.285, rtol=1e-5)
 
 
+def test_variables_can_be_left_out_of_the_decay():
+    kernel, bias = (keras.Variable(np.ones(2, "float32"), name=name) for name in ("kernel", "bias"))
+    optimizer = TorchSGD(0.1, momentum=0.0, nesterov=False, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.build([kernel, bias])
+    optimizer.apply([keras.ops.zeros((2,))] * 2, [kernel, bias])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), 0.95, rtol=1e-6)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(bias), 1)
+
+
 def test_decay_reaches_batch_normalisation_and_biases():
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.BatchNormalization(), keras.layers.Dense(2)]

@@ -100,10 +100,9 @@ def train_runs(
     failures: dict[str, str] = {}
     for run in planned:
         name = run.row.folder
-        if name in failures:
+        if name in failures or run.is_finished():
             continue
-        if not run.is_finished():
-            logging.info("%s, seed %d", name, run.recipe.seed)
+        logging.info("%s, seed %d", name, run.recipe.seed)
         keras.backend.clear_session()
         try:
             train(run.recipe, run.folder, data_dir=data_dir)

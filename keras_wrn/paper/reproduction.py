@@ -175,6 +175,8 @@ def _read_run(path: Path, row: Row, recipe: Recipe | None) -> Run:
     if recipe:
         ours = {key: value for key, value in recipe.to_dict().items() if key not in _FREE}
         wrong = _difference(ours, Recipe.from_dict(theirs).to_dict())
+        if not wrong and card.get("epochs", theirs["epochs"]) != theirs["epochs"]:
+            wrong = f"a callback ended it after {card['epochs']} of {theirs['epochs']} epochs"
     if wrong:
         raise InputError(
             f"{path} is of another experiment than {row.folder}: {wrong}. Move that run elsewhere."

@@ -48,6 +48,8 @@ class BatchStream(keras.utils.PyDataset):
         classes: number of classes.
         start_step: the run's step of item 0, counted from 0.
         part: (i, n): each item is the i-th of n equal parts of its batch, counted from 0.
+        replicas: devices that share a batch, each a run of neighbours. Data in the order of their
+            classes are dealt out, so that every device has images of all classes.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class BatchStream(keras.utils.PyDataset):
         classes: int,
         start_step: int = 0,
         part: tuple[int, int] = (0, 1),
+        replicas: int = 1,
     ) -> None:
         super().__init__()
         self.images = images
@@ -66,6 +69,7 @@ class BatchStream(keras.utils.PyDataset):
         self.recipe = recipe
         self.classes = classes
         self.start_step = start_step
+        self.replicas = replicas
         share = recipe.batch_size // part[1]
         self.part = slice(part[0] * share, (part[0] + 1) * share)
         self.steps_per_epoch = len(images) // recipe.batch_size
@@ -89,6 +93,7 @@ class BatchStream(keras.utils.PyDataset):
             order = np.random.default_rng([recipe.seed, epoch]).permutation(len(self.images))
             self._epoch, self._order = epoch, order
         chosen = np.sort(self._order[part * recipe.batch_size : (part + 1) * recipe.batch_size])
+        chosen = chosen.reshape(-1, self.replicas).T.ravel()
         images, labels = self.images[chosen], self.labels[chosen]
         draws = np.random.default_rng([recipe.seed, step, 1])
         if recipe.alternating_flip:

@@ -91,13 +91,16 @@ class InMemory:
         """
         return preprocess_input(images, self.preprocessing) if self.recipe.whitening else images
 
-    def stream(self, start_step: int, part: tuple[int, int] = (0, 1)) -> BatchStream:
+    def stream(
+        self, start_step: int, part: tuple[int, int] = (0, 1), replicas: int = 1
+    ) -> BatchStream:
         """Make training batches without end, from a step on; they depend on seed and step only.
 
         Args:
             start_step: steps of the run that are done.
             part: (i, n): the i-th of n equal parts of each batch, counted from 0, for one of n
                 workers.
+            replicas: devices of all workers together, which share a batch.
 
         Returns:
             Pairs of images (batch, height, width, 3), uint8 or whitened float32, and labels:
@@ -110,6 +113,7 @@ class InMemory:
             classes=len(self.preprocessing.class_names),
             start_step=start_step,
             part=part,
+            replicas=replicas,
         )
 
     def validation(self, replicas: int) -> dict[str, Any]:

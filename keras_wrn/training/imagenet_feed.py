@@ -70,10 +70,11 @@ class ImageStream:
         counts = {"train": self.images, "test": self._source.test_images}
         return {split: {"of all classes": {"images": n}} for split, n in counts.items()}
 
-    def stream(self, start_step: int, part: tuple[int, int] = (0, 1)) -> Any:
+    def stream(self, start_step: int, part: tuple[int, int] = (0, 1), replicas: int = 1) -> Any:
         """Make training batches without end, from a step on; `part` as of `InMemory.stream`.
 
-        A worker decodes the images of its part alone.
+        A worker decodes the images of its part alone. A batch is in the shuffled order, so that
+        `replicas` changes nothing.
         """
         import tensorflow as tf
 

@@ -1,6 +1,7 @@
 """`Recipe`: all options of a training run, each with its unit and its source."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,14 @@ CONDITIONS: tuple[tuple[tuple[str, ...], str, str, Callable[[Any], bool]], ...] 
 def option(default: Any, help_text: str) -> Any:
     """Declare a dataclass field that is also a flag of the command line, with its help text."""
     return dataclasses.field(default=default, metadata={"help": help_text})
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it: Python's numbers, tuples and strings."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        return tuple(_plain(each) for each in value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,9 @@ class Recipe:
     seed: int = option(1, "of initial weights, order of images, augmentation and dropout")
 
     def __post_init__(self) -> None:
-        """Refuse values that describe no run."""
+        """Refuse values that describe no run; those of NumPy and paths become plain ones."""
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _plain(getattr(self, field.name)))
         for name in "epochs batch_size evaluate_every image_size policy_operations".split():
             self._require(name, getattr(self, name) >= 1, "at least 1")
         amounts = "pad train_images held_out cutout resize lighting color_jitter mixup cutmix sam"

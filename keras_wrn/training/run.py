@@ -165,7 +165,7 @@ def _fit(
                 break
             training_model.compile_at(training_model.size_in(first))
             training_model.model.fit(
-                _batches(feed, keeper.step, recipe),
+                _batches(feed, keeper.step, recipe, replicas),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=steps,
@@ -181,12 +181,12 @@ def _fit(
         gc.collect()
 
 
-def _batches(feed: Feed, step: int, recipe: Recipe) -> Any:
+def _batches(feed: Feed, step: int, recipe: Recipe, replicas: int) -> Any:
     """The training batches from a step on; on several machines, this one's part of each."""
     all_workers = workers.cluster()
     if all_workers is None:
-        return untuned(feed.stream(step))
-    own = untuned(feed.stream(step, all_workers.part))
+        return untuned(feed.stream(step, replicas=replicas))
+    own = untuned(feed.stream(step, all_workers.part, replicas))
     return all_workers.share_out(own, recipe.batch_size)
 
 

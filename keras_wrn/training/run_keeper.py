@@ -214,6 +214,11 @@ class RunKeeper(keras.callbacks.Callback):
         if self._signal is not None and self.step < self.recipe.epochs * self.steps_per_epoch:
             raise Interrupted(self._signal, self.step)
 
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Save: what follows the last step, such as the measuring, may be stopped."""
+        if self.step != self._saved_step:
+            self.save()
+
     def save(self) -> None:
         """Save the state now; of several workers, the chief does."""
         self._last_save = time.monotonic()
@@ -240,6 +245,7 @@ class RunKeeper(keras.callbacks.Callback):
     def _require_finite(self, value: float, name: str) -> None:
         if math.isfinite(value):
             return
+        settle(self.model)  # for the rate in the message
         if self._saved_step is None:
             kept = "No state was saved before"
         else:

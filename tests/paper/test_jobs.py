@@ -66,6 +66,14 @@ def test_a_run_of_another_process_is_passed_over_or_named(planned, monkeypatch):
     assert failure.startswith("table2/b33-cifar10: Another process trains in")
 
 
+def test_finished_runs_are_passed_over_whatever_their_precision(planned, monkeypatch):
+    trained = []
+    monkeypatch.setattr(training, "train", lambda recipe, *_, **__: trained.append(recipe.seed))
+    planned[0].folder.mkdir(parents=True)
+    (planned[0].folder / "card.json").write_text("{}")
+    assert jobs.train_runs(planned) == [] and trained == [2, 3]
+
+
 def test_progress_is_read_from_the_folders(planned):
     write_card(planned[0].folder.parents[2], planned[0].row, 1, 5.5)
     planned[1].folder.mkdir(parents=True)

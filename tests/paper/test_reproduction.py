@@ -44,7 +44,7 @@ def scaled_runs(tmp_path_factory):
         asked.append((recipe.seed, workdir))
         if len(asked) == 2:
             raise Interrupted(signal.SIGTERM, 11)
-        if len(asked) == 4:
+        if len(asked) == 3:
             shutil.copytree(folder / "seed1", workdir)
             card = json.loads((workdir / "card.json").read_text())
             card["seed"] = card["recipe"]["seed"] = 2
@@ -62,7 +62,7 @@ def scaled_runs(tmp_path_factory):
         first = (folder / "seed1" / "card.json").stat().st_mtime_ns
         assert jobs.train_runs(jobs.plan([row], workdir, runs=2, scale=DIGITS)) == []
         assert (folder / "seed1" / "card.json").stat().st_mtime_ns == first
-        assert asked == 2 * [(1, folder / "seed1"), (2, folder / "seed2")]
+        assert asked == [(1, folder / "seed1"), *2 * [(2, folder / "seed2")]]
         yield workdir, row
 
 
@@ -157,6 +157,13 @@ def test_damaged_results_are_refused_in_a_sentence(tmp_path):
         reproduction.gather(row, tmp_path)
     card.write_text("{")
     with pytest.raises(InputError, match="card.json is damaged"):
+        reproduction.gather(row, tmp_path)
+
+
+def test_a_run_that_a_callback_ended_is_no_result(tmp_path):
+    row = row_of("table4", "16-8")
+    write_card(tmp_path, row, 1, 4.8, epochs=50)
+    with pytest.raises(InputError, match="a callback ended it after 50 of 200 epochs"):
         reproduction.gather(row, tmp_path)
 
 

@@ -27,6 +27,22 @@ def test_an_epoch_shows_no_image_twice_and_keeps_labels_with_images():
     np.testing.assert_array_equal(np.concatenate(images).ravel(), labels)
 
 
+def test_every_device_sees_images_of_every_class():
+    labels = np.repeat([0, 1], 32)  # as folders have them
+    recipe, images = Recipe(batch_size=32, seed=3), np.zeros((64, 1, 1, 1), np.uint8)
+    options = {"classes": 2, "replicas": 4}
+    stream = BatchStream(images, labels, recipe, **options)
+    for step in range(4):
+        of_devices = stream[step][1].reshape(4, 8)
+        counts = of_devices.sum(axis=1)  # of class 1
+        assert counts.max() - counts.min() <= 1
+        plain = BatchStream(images, labels, recipe, classes=2)[step][1]
+        assert sorted(stream[step][1]) == sorted(plain) == plain.tolist()
+        parts = [BatchStream(images, labels, recipe, **options, part=(i, 2)) for i in range(2)]
+        halves = [part[step][1] for part in parts]
+        np.testing.assert_array_equal(np.concatenate(halves), stream[step][1])
+
+
 def test_epochs_differ_and_all_images_are_seen_in_the_end():
     stream = _stream()
     first, second = ([set(stream[e * 6 + s][1]) for s in range(6)] for e in (0, 1))

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_wrn.errors import InputError
@@ -20,6 +22,18 @@ def test_the_defaults_are_the_papers_cifar_recipe():
 def test_it_survives_json():
     recipe = Recipe(depth=16, width=1.5, block="B(3,1,3)", drop_epochs=(2,), blocks_per_group=3)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_values_of_numpy_and_paths_become_plain():
+    recipe = Recipe(
+        depth=np.int64(16),
+        learning_rate=np.float64(0.2),
+        drop_epochs=np.array([2, 3]),
+        size_epochs=(),
+        teacher=Path("runs/t"),
+    )
+    plain = Recipe(depth=16, learning_rate=0.2, drop_epochs=(2, 3), teacher="runs/t")
+    assert json.dumps(recipe.to_dict()) == json.dumps(plain.to_dict())
 
 
 def test_it_is_frozen_and_every_field_is_explained():

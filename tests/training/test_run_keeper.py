@@ -43,6 +43,17 @@ def test_it_is_not_saved_more_often_than_asked(keep):
     assert keep(save_every=3600) == []
 
 
+def test_it_is_saved_at_the_end_of_training(keep, tmp_path):
+    saved = keep(save_every=3600)
+    keeper = RunKeeper(tmp_path, Recipe(batch_size=32), STEPS)
+    keeper.step = STEPS
+    keeper.on_train_end()
+    assert saved == [STEPS]
+    keeper._saved_step = STEPS
+    keeper.on_train_end()
+    assert saved == [STEPS]
+
+
 @pytest.mark.parametrize(
     ("step", "breaks", "left"),
     [
@@ -83,6 +94,22 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_its_step(keeper, loss):
     keeper.on_train_batch_end(0, {"loss": 2.0, "error": 0.5})
     with pytest.raises(InputError, match=f"loss is {loss} after step 2 .epoch 1., at a .* 1e.06"):
         keeper.on_train_batch_end(1, {"loss": loss, "error": 0.5})
+
+
+def test_the_rate_is_said_while_jax_keeps_the_variables(keeper):
+    # Inside `fit` they have no value there, until it is asked for.
+    variables = keeper.model.optimizer.variables
+    values = [variable.value for variable in variables]
+
+    def give_back():
+        for variable, value in zip(variables, values, strict=True):
+            variable._value = value
+
+    keeper.model.jax_state_sync = give_back
+    for variable in variables:
+        variable._value = None
+    with pytest.raises(InputError, match="loss is nan after step 1 .* a learning rate of 1e.06"):
+        keeper.on_train_batch_end(0, {"loss": float("nan"), "error": 0.5})
 
 
 def test_weights_that_are_not_finite_are_not_saved(keeper, tmp_path):

