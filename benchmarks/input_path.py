@@ -3,8 +3,8 @@
     python benchmarks/input_path.py
 
 Times in turn, on one thread: the layer `RandomCropFlip` on uint8 batches, in a graph and with
-XLA; the batch stream that feeds it; and the usual tf.data pipeline (pad, random crop and flip image
-by image). The training step is that of WRN-16-4 in bfloat16.
+XLA; the batch stream that feeds it; both together; and the usual tf.data pipeline (pad, random crop
+and flip image by image). The training step is that of WRN-16-4 in bfloat16.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from keras_wrn.errors import InputError
 from keras_wrn.system import markdown
 
 PEER = "tf.data, image by image"
+BOTH = "batch stream and layer, XLA"
 STEP = "WRN-16-4 training step"
 STEPS = 4  # per timing
 AT_ONCE = 10  # batches per call, because a training step has no separate call of the layer
@@ -48,6 +49,7 @@ def measure() -> None:
     images = np.random.default_rng(0).integers(0, 256, (options.images, 32, 32, 3), dtype=np.uint8)
     variants = layer_runs(images) | {
         "batch stream": stream_run(images),
+        BOTH: both_run(images),
         PEER: tf_data_run(images),
         STEP: training_run(images[: (STEPS + 1) * options.batch_size]),  # the first untimed
     }
@@ -62,7 +64,8 @@ def measure() -> None:
             [
                 name,
                 with_range(rates, ",.0f"),
-                with_range(timings.ratio(name, PEER, "cpu_seconds")),
+                # The peer shuffles, augments and batches; so do both together alone.
+                with_range(timings.ratio(name, PEER, "cpu_seconds")) if name == BOTH else "-",
                 f"{1 / timings.ratio(name, STEP, 'cpu_seconds')[0]:.2%}",
             ]
         )
@@ -95,14 +98,32 @@ def layer_runs(images) -> dict[str, Callable[[], object]]:
 
 def stream_run(images) -> Callable[[], object]:
     """A function that makes the batches of an epoch, as `train` does."""
+    stream = batch_stream(images)
+    return lambda: [stream[i] for i in range(len(images) // flags.FLAGS.batch_size)]
+
+
+def batch_stream(images):
+    """The stream of `train`."""
     import numpy as np
 
     from keras_wrn.training.batches import BatchStream
     from keras_wrn.training.recipe import Recipe
 
     recipe = Recipe(batch_size=flags.FLAGS.batch_size)
-    stream = BatchStream(images, np.zeros(len(images), np.int64), recipe, classes=10)
-    return lambda: [stream[i] for i in range(len(images) // recipe.batch_size)]
+    return BatchStream(images, np.zeros(len(images), np.int64), recipe, classes=10)
+
+
+def both_run(images) -> Callable[[], object]:
+    """A function that makes the batches of an epoch and augments them."""
+    import tensorflow as tf
+
+    from keras_wrn.augment.geometry import RandomCropFlip
+
+    stream = batch_stream(images)
+    layer = RandomCropFlip(pad=4, seed=1)
+    augmented = tf.function(lambda batch: layer(batch, training=True), jit_compile=True)
+    steps = range(len(images) // flags.FLAGS.batch_size)
+    return lambda: [augmented(tf.constant(stream[i][0])) for i in steps]
 
 
 def tf_data_run(images) -> Callable[[], object]:

@@ -1,7 +1,8 @@
 """Images a second, waiting times, processor time and memory of servers of one network.
 
-    python benchmarks/serving.py --clients 1,4,16 --rounds 3
-    python benchmarks/serving.py --mlserver_python PEERS/bin/python --ray_python RAY/bin/python
+    python benchmarks/serving.py saved_models/wrn-16-4-cifar10 --clients 1,4,16 --rounds 3
+    python benchmarks/serving.py saved_models/wrn-16-4-cifar10 \
+        --mlserver_python PEERS/bin/python --ray_python RAY/bin/python
 
 All servers run at the same time and are asked in turn; a request is one image as JSON numbers. The
 peer MLServer loads the same SavedModel in its own environment, which needs `pip install mlserver

@@ -1,8 +1,7 @@
 """Make a run folder that goes on from the small state beside this file.
 
-    git worktree add ../training training-wrn-28-10
-    python docs/runs/wrn-28-10-cifar10/expand.py ../training/runs/wrn-28-10-cifar10
-    cd ../training && python recipes/cifar_best.py --workdir runs/wrn-28-10-cifar10 \
+    python docs/runs/wrn-28-10-cifar10/expand.py runs/wrn-28-10-cifar10
+    python recipes/cifar_best.py --workdir runs/wrn-28-10-cifar10 \
         --depth 28 --width 10 --epochs 60 --size_epochs 13,34 --label_smoothing 0 --cutout 8 \
         --evaluate_every 10 --seed 1
 
