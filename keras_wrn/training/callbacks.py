@@ -1,6 +1,7 @@
-"""Callbacks of a run: velocity reset, step clock, moving average."""
+"""Callbacks of a run: velocity reset, step clock, moving average; and those of the caller."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,34 @@ import numpy as np
 from keras_wrn.training.devices import settle, to_numpy
 
 EVERY = 10  # steps between updates of the average, which spreads their cost
+
+
+class OneTraining(keras.callbacks.CallbackList):
+    """The caller's callbacks, to which the several `fit`s of a run are one.
+
+    Args:
+        callbacks: of the caller.
+    """
+
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        super().__init__(list(callbacks))
+        self._begun = False
+        self._logs: dict[str, Any] | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Begin, the first time."""
+        if not self._begun:
+            super().on_train_begin(logs)
+        self._begun = True
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Wait for `finish`."""
+        self._logs = logs
+
+    def finish(self) -> None:
+        """End, if it has begun."""
+        if self._begun:
+            super().on_train_end(self._logs)
 
 
 class VelocityReset(keras.callbacks.Callback):

@@ -61,9 +61,8 @@ def train(
         save_every: seconds between saved states.
         callbacks: your own, called after the package's in each step and epoch, such as those of
             Weights & Biases. What they keep is not part of a saved state. One that sets
-            `model.stop_training` ends the run, and the card says so. `fit` is called for each
-            image size and again after a stop, so training may begin and end for them several
-            times: EarlyStopping then restores its best weights each time, if it is asked to.
+            `model.stop_training` ends the run, and the card says so. The sizes of `train_sizes`
+            are one training to them; a resumed run begins anew.
 
     Returns:
         The card: network, recipe, versions, and the metrics of the stored weights on the whole
@@ -152,7 +151,8 @@ def _fit(
 ) -> None:
     """Run the remaining epochs."""
     recipe = training_model.recipe
-    watchers = [*_watchers(training_model, keeper, feed), *own]
+    of_caller = run_callbacks.OneTraining(own)
+    watchers = [*_watchers(training_model, keeper, feed), of_caller]
     if replicas > 1:
         draw_apart(training_model.model)
         watchers.append(FirstStatistics())
@@ -175,6 +175,7 @@ def _fit(
                 callbacks=watchers,
                 verbose="auto" if sys.stdout.isatty() else 2,
             )
+        of_caller.finish()
     finally:
         keeper.release_signals()
         # TensorFlow's reader threads of the endless streams must end with the run.

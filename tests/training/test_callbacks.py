@@ -1,10 +1,10 @@
-"""The moving average of the weights, step by step."""
+"""The moving average of the weights, step by step; the callbacks of the caller."""
 
 import keras
 import numpy as np
 import pytest
 
-from keras_wrn.training.callbacks import WeightAverage
+from keras_wrn.training.callbacks import OneTraining, WeightAverage
 
 
 @pytest.fixture
@@ -64,3 +64,41 @@ def test_it_goes_on_where_it_was_saved(network):
     second.weights = first.weights
     run(second, network, range(84, 206))
     np.testing.assert_array_equal(second.weights, uninterrupted.weights)
+
+
+class Record(keras.callbacks.Callback):
+    """Says what it is called for."""
+
+    def __init__(self):
+        super().__init__()
+        self.called = []
+
+    def on_train_begin(self, logs=None):
+        self.called.append("begin")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.called.append((epoch, sorted(logs), self.params["epochs"]))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.called.append(batch)
+
+    def on_train_end(self, logs=None):
+        self.called.append("end")
+
+
+def test_several_fits_are_one_training_to_the_caller_s_callbacks():
+    record = Record()
+    of_caller = OneTraining([record])
+    for epochs in (1, 3):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        x = np.zeros((4, 1))
+        options = {"initial_epoch": epochs // 2, "batch_size": 4, "verbose": 0}
+        model.fit(x, x, epochs=epochs, callbacks=[of_caller], **options)
+        assert record.model is model
+    of_caller.finish()
+    epochs = [0, (0, ["loss"], 1), 0, (1, ["loss"], 3), 0, (2, ["loss"], 3)]
+    assert record.called == ["begin", *epochs, "end"]
+    unused = OneTraining([Record()])
+    unused.finish()
+    assert unused.callbacks[0].called == []
