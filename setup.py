@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 TRAIN = ["scikit-learn>=1.4", "scipy>=1.11", "matplotlib>=3.8"]
 # Label errors and corruptions of an assessment.
 INSIGHT = ["cleanlab>=2.7", "scipy>=1.11"]
-HUB = ["huggingface_hub>=0.24"]
+HUB = ["huggingface_hub>=1.4"]
 TENSORBOARD = ["tensorboard>=2.16"]
 # keras-cv's development has ended; this is its last release. It does not name the other two.
 DETECTION = ["keras-cv==0.9.0", "pycocotools>=2.0.7", "importlib_resources"]
@@ -24,7 +24,7 @@ SERVE = ["grpcio>=1.66", "grpcio-health-checking>=1.66", "starlette>=0.40", "uvi
 SERVE += ["httptools>=0.6", "orjson>=3.10", "prometheus_client>=0.21"]
 # Tasks of reproduce.py, and serve_ray.py; 2.60 builds a replica's application when it starts.
 RAY = ["ray[default,serve]>=2.60"]
-TEST = ["tensorflow-cpu>=2.18", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5"]
+TEST = ["tensorflow-cpu>=2.20", *TRAIN, *TENSORBOARD, "pytest>=8", "pytest-xdist>=3.5"]
 TEST += ["argcomplete>=3", "jsonschema>=4", *HUB]
 LINT = ["ruff>=0.8", "mypy>=1.13", "build>=1.2"]
 DOCS = ["sphinx>=8", "furo>=2024.8", "myst-nb>=1.1"]
@@ -61,8 +61,8 @@ setup(
         "rich>=13",  # the progress bars; Keras needs it too
     ],
     extras_require={
-        "tf": ["tensorflow>=2.18"],
-        "tf-cpu": ["tensorflow-cpu>=2.18"],
+        "tf": ["tensorflow>=2.20"],
+        "tf-cpu": ["tensorflow-cpu>=2.20"],
         "jax": ["jax>=0.4.30"],
         "train": [*TRAIN, *TENSORBOARD],
         "tensorboard": TENSORBOARD,

@@ -188,7 +188,10 @@ def _corners(height: int, width: int) -> np.ndarray:
 def _affine(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The maps (n, 2, 3) that take three points (n, 3, 2) to three points (3, 2)."""
     ones = np.ones((*sources.shape[:2], 1))
-    return np.swapaxes(np.linalg.solve(np.concatenate([sources, ones], axis=2), targets), 1, 2)
+    # NumPy 1 takes a matrix beside a stack of matrices for a stack of vectors.
+    return np.swapaxes(
+        np.linalg.solve(np.concatenate([sources, ones], axis=2), targets[None]), 1, 2
+    )
 
 
 def _bilinear(x: np.ndarray, rows: np.ndarray, columns: np.ndarray, edge: str) -> np.ndarray:
