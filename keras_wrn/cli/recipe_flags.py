@@ -126,9 +126,10 @@ def _train(recipe: Recipe, finish: Callable[[str], None] | None) -> str:
     run_folder.check_run(Path(workdir), chosen.to_dict(), Recipe().to_dict())
     program.start_keras()
     from keras_wrn.training.run import train
+    from keras_wrn.training.workers import is_chief
 
     card = train(chosen, workdir, data_dir=flags.FLAGS.data_dir)
-    if finish is not None:
+    if finish is not None and is_chief():
         finish(workdir)
     return _summary(card, workdir)
 

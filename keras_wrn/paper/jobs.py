@@ -183,7 +183,10 @@ def _start(command: Sequence[str], file: Path, number: int, jobs: int) -> Any:
     """Start process `number` of `jobs`, counted from 0, on its share of processors and GPUs."""
     environment = dict(os.environ)
     if gpus := _gpus():
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[number % len(gpus) :: jobs])
+        # As many for each, a power of two as batches are, so that all runs are of one kind.
+        each = 1 << (max(1, len(gpus) // jobs).bit_length() - 1)
+        first = number * each % len(gpus)
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[first : first + each])
         if jobs > len(gpus):  # several on one GPU, where none may take all of its memory
             environment["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
             environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"

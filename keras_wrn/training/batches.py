@@ -28,7 +28,9 @@ def even_batch(images: int, replicas: int, most: int) -> int:
             return most if most % replicas else most - 1
         return most - most % replicas
     for size in range(most - most % replicas, 0, -replicas):
-        if images % size == 0 or images % size >= replicas:
+        rest = images % size
+        # TensorFlow gives the first devices ceil(rest / replicas) each, so that 4 on 3 are 2, 2, 0.
+        if rest == 0 or -(-rest // -(-rest // replicas)) == replicas:
             return size
     return replicas
 

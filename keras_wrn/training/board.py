@@ -19,7 +19,7 @@ from keras_wrn.training import pictures
 from keras_wrn.training.devices import settle, to_numpy
 from keras_wrn.training.model import TrainingModel
 from keras_wrn.training.run_keeper import RunKeeper
-from keras_wrn.training.workers import is_chief
+from keras_wrn.training.workers import cluster, is_chief
 
 LOG_FOLDER = "logs"
 
@@ -118,7 +118,10 @@ def open_board(
     Returns:
         The callback; none where TensorBoard is not installed, which the log says.
     """
-    if not _installed():
+    absent = not _installed()
+    if (workers := cluster()) is not None:
+        absent = bool(workers.sum(absent))  # the confusion matrix is added up over all of them
+    if absent:
         logging.info("tensorboard is not installed: no logs for it. pip install tensorboard")
         return []
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb

@@ -150,6 +150,13 @@ def device_scope(recipe: Recipe) -> Any:
 
 def _devices() -> list[str]:
     if keras.config.backend() == "jax":
+        import jax
+
+        if (count := jax.process_count()) > 1:
+            raise InputError(
+                "With JAX, `train` runs in one process. docs/training.md has a program for "
+                f"several. Received: {count} processes."
+            )
         return list(keras.distribution.list_devices())
     if keras.config.backend() != "tensorflow":
         return ["one"]

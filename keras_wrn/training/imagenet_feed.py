@@ -129,7 +129,11 @@ class ImageStream:
             ), label
 
         images = elements.map(image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return images.batch(batch).prefetch(tf.data.AUTOTUNE)
+        options = tf.data.Options()  # several workers share images, not files
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
+        return images.batch(batch).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def _leave_gpus() -> None:

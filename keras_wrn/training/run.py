@@ -131,15 +131,24 @@ def _train(
 
 def _open_folder(opened: contextlib.ExitStack, workdir: Path, recipe: Recipe, feed: Feed) -> None:
     """Make the run's folder or resume in it, and lock it; of several workers, the chief does."""
-    if workers.is_chief():
-        data: dict[str, Any] = feed.fingerprint
-        if recipe.teacher:
-            data = {**data, TEACHER: read_card(Path(recipe.teacher)).weights_sha256}
-        opened.enter_context(
-            run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict(), data)
-        )
-    if (all_workers := workers.cluster()) is not None:
-        all_workers.require_same_folder(workdir)
+    data: dict[str, Any] = feed.fingerprint
+    if recipe.teacher:
+        data = {**data, TEACHER: read_card(Path(recipe.teacher)).weights_sha256}
+    run = run_folder.open_run(workdir, recipe.to_dict(), Recipe().to_dict(), data)
+    all_workers = workers.cluster()
+    if all_workers is None:
+        opened.enter_context(run)
+        return
+    refusal: Exception | None = None
+    if all_workers.is_chief:
+        try:
+            opened.enter_context(run)
+        except (InputError, OSError) as error:
+            refusal = error
+    if all_workers.sum(refusal is not None):  # the others must not wait for a chief that has ended
+        raise refusal or InputError(f"The first worker cannot use {workdir}. Its log says why.")
+    all_workers.require_same_folder(workdir)
+    all_workers.require_same_run(recipe.to_dict(), data)
 
 
 def _fit(
@@ -253,7 +262,8 @@ def _finish(
         epochs=epochs,
         steps=keeper.step,
         hours=round(keeper.seconds / 3600, 3),
-        cpu_hours=round(keeper.cpu_seconds / 3600, 3),
+        # A worker knows its own processors alone.
+        cpu_hours=None if workers.cluster() else round(keeper.cpu_seconds / 3600, 3),
         versions=machine.versions(),
         hardware=workers.hardware(),
         kept=_kept(recipe, replicas),

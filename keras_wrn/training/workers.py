@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import secrets
@@ -23,12 +24,15 @@ import keras
 import numpy as np
 from absl import logging
 
+import keras_wrn
 from keras_wrn.errors import InputError
 from keras_wrn.system import machine
 
 START_SECONDS = 300.0  # that the workers wait for each other
 AGREED_EVERY = 10  # steps between two questions whether any worker is asked to stop
+SHOWN_SECONDS = 60.0  # that a network drive may take to show a file
 _POLL_SECONDS = 0.5
+_NOTICED_SECONDS = 5.0
 # What TensorFlow raises on the workers that are left when one has gone.
 _LOST = frozenset(
     "UnavailableError AbortedError InternalError CancelledError DeadlineExceededError "
@@ -108,7 +112,7 @@ class Cluster:
         if self.is_chief:
             file.touch()
         self.sum(0)  # the file is there
-        deadline = time.monotonic() + 30  # network drives may show it later
+        deadline = time.monotonic() + SHOWN_SECONDS
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         missing = self.sum(not file.exists())
@@ -120,12 +124,39 @@ class Cluster:
                 "do not see what the chief writes there: give a folder on a shared drive."
             )
 
+    def require_same_run(self, *values: Any) -> None:
+        """Check that all workers have the chief's values, JSON's, of this version of the package.
+
+        Raises:
+            InputError: one does not.
+        """
+        text = json.dumps([*values, keras_wrn.__version__], sort_keys=True)
+        number = int(hashlib.sha256(text.encode()).hexdigest()[:7], 16)
+        others = self.sum(number != self.sum(number if self.is_chief else 0))
+        if others:
+            raise InputError(
+                "All workers must train one recipe on the same data, with one version of "
+                f"keras_wrn. Of {len(self.addresses)}, {others} differ from the first one."
+            )
+
     def wait_for(self, file: Path) -> None:
         """Wait until the chief has written a file; raises InputError if it ends before."""
+        gone = 0.0  # since when the chief does not answer
         while not file.exists():
             time.sleep(_POLL_SECONDS)
-            if not _answers(self.addresses[0]) and not file.exists():
+            if _answers(self.addresses[0]):
+                gone = 0.0
+            elif time.monotonic() - (gone := gone or time.monotonic()) > SHOWN_SECONDS:
                 raise _lost()
+
+    def has_lost_one(self) -> bool:
+        """Whether a worker stops to answer within a few seconds."""
+        deadline = time.monotonic() + _NOTICED_SECONDS
+        while all(map(_answers, self.addresses)):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
 
 
 @functools.cache
@@ -241,8 +272,10 @@ def lost_workers_named() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if cluster() is None or type(error).__name__ not in _LOST:
+        workers = cluster()
+        if workers is None or type(error).__name__ not in _LOST or not workers.has_lost_one():
             raise
+        logging.error("%s", error)
         raise _lost() from error
 
 

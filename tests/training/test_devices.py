@@ -166,12 +166,17 @@ def test_the_batch_must_divide(monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("images", [361, 360, 5, 2])
+@pytest.mark.parametrize("images", [505, 502, 361, 360, 5, 2])
 def test_batches_for_validation_fit_the_devices(monkeypatch, images):
     """TensorFlow splits each batch, and none may leave a device idle; JAX splits all or none."""
     monkeypatch.setattr(keras.config, "backend", lambda: "tensorflow")
     size = even_batch(images, 2, 100)
     assert size % 2 == 0 and images % size != 1
+    for replicas in (3, 4, 8):
+        size = even_batch(images, replicas, 100)
+        share = -(-(images % size) // replicas)  # the last batch's of all devices but the last
+        assert size % replicas == 0
+        assert images % size > share * (replicas - 1) or size == replicas or images % size == 0
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     size = even_batch(images, 2, 100)
     assert size in (99, 100) and (size % 2 == 0) == (images % 2 == 0)

@@ -1,5 +1,6 @@
 """Several workers train as one process does, stop together, and go on exactly."""
 
+import contextlib
 import csv
 import inspect
 import json
@@ -8,13 +9,18 @@ import re
 import socket
 import subprocess
 import sys
+import threading
+import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
 import pytest
 
 from keras_wrn.errors import InputError
+from keras_wrn.training import run as training
 from keras_wrn.training import workers
+from keras_wrn.training.recipe import Recipe
 
 if keras.config.backend() != "tensorflow":
     pytest.skip("several workers train on TensorFlow only", allow_module_level=True)
@@ -102,6 +108,76 @@ def test_a_worker_that_never_starts_is_named(tmp_path):
     assert statuses == [2]
     assert "No answer from 127.0.0.1:" in logs[0] and "within 2 seconds" in logs[0]
     assert "Traceback" not in logs[0]
+
+
+def together(work):
+    """What each of two workers, which are threads here, raises."""
+    barrier, numbers = threading.Barrier(2, timeout=30), {}
+
+    class Thread(workers.Cluster):
+        def sum(self, value):
+            numbers[self.index] = float(value)
+            barrier.wait()
+            total = round(sum(numbers.values()))
+            barrier.wait()
+            return total
+
+    def raised(index):
+        try:
+            work(Thread(("a:1", "b:2"), index, None))
+        except (InputError, OSError) as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(raised, range(2)))
+
+
+def test_a_worker_with_other_data_is_noticed_by_all():
+    data = {"train": {"cat": {"images": 4}}}
+    assert together(lambda worker: worker.require_same_run({"seed": 1}, data)) == [None, None]
+    found = together(lambda worker: worker.require_same_run({"seed": worker.index}, data))
+    assert found[0] == found[1] and "Of 2, 1 differ from the first one" in found[0]
+
+
+def test_a_refusal_by_the_chief_ends_all(monkeypatch, tmp_path):
+    (tmp_path / "foreign.txt").write_text("no run")
+    feed, current = types.SimpleNamespace(fingerprint={}), threading.local()
+
+    def enter(worker):
+        current.worker = worker
+        with contextlib.ExitStack() as opened:
+            training._open_folder(opened, tmp_path, Recipe(), feed)
+
+    monkeypatch.setattr(workers, "cluster", lambda: current.worker)
+    first, second = together(enter)
+    assert "holds no run of keras_wrn" in first
+    assert second == f"The first worker cannot use {tmp_path}. Its log says why."
+
+
+def test_a_file_that_the_chief_wrote_last_is_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(workers, "_answers", lambda _: False)
+    monkeypatch.setattr(workers, "_POLL_SECONDS", 0.01)
+    worker, file = workers.Cluster(("a:1", "b:2"), 1, None), tmp_path / "card.json"
+    threading.Timer(0.2, file.touch).start()
+    worker.wait_for(file)
+    monkeypatch.setattr(workers, "SHOWN_SECONDS", 0.1)
+    with pytest.raises(InputError, match="Another worker of this run has ended"):
+        worker.wait_for(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_error_of_its_own_is_not_blamed_on_another_worker(monkeypatch, answers):
+    class InternalError(Exception):
+        pass
+
+    monkeypatch.setattr(workers, "_answers", lambda _: answers)
+    monkeypatch.setattr(workers, "_NOTICED_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(workers, "cluster", lambda: workers.Cluster(("a:1", "b:2"), 1, None))
+    expected = InternalError if answers else InputError
+    with pytest.raises(expected), workers.lost_workers_named():
+        raise InternalError("NCCL cannot start")
 
 
 def test_the_chief_is_the_first_and_one_worker_is_none():
