@@ -33,7 +33,7 @@ BASE = Recipe(
 )
 # What changes, and who proposed it.
 INGREDIENTS = {
-    "base": ({}, "one-cycle, peak 0.2 at a quarter (Smith 2018)"),
+    "base": ({}, "one-cycle (Smith 2018), peak 0.2 at a quarter (fastai)"),
     "steps": (
         {
             "schedule": "steps",

@@ -76,8 +76,9 @@ def rand_augment(
     Args:
         images: uint8 (n, height, width, 3).
         operations: the paper's N, >= 1, drawn with replacement.
-        magnitude: the paper's M, 0 to 30. The paper has N = 3, M = 5 for WRN-28-10 on CIFAR-10
-            and N = 2, M = 14 on CIFAR-100.
+        magnitude: the paper's M, 0 to 30, of which 30 is full strength, as in torchvision. The
+            paper has N = 3, M = 5 for WRN-28-10 on CIFAR-10 and N = 2, M = 14 on CIFAR-100; its
+            authors' code divides by 10, so that their M = 5 is 15 here.
         draws: the random generator.
 
     Returns:

@@ -5,7 +5,7 @@ fail: those are given to Pillow, or marked where there is no Python (in an expor
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ READABLE = "a whole JPEG, PNG, GIF, BMP (24 or 32 bits, uncompressed) or WebP (n
 # A PNG up to IEND and its checksum, which other bytes may follow; a GIF up to the end of its last
 # block and the trailer. \C is any byte.
 _WHOLE = r"\CPNG\r\n\x1a\n\C*IEND\CB`\C\C*|GIF8\C*\x00;\x00*"
+# The header of a JPEG's frame after its marker: length, 8 bits, height, width, four colours.
+_FOUR_COLOURS = (0x00, 0x14, 0x08, None, None, None, None, 0x04)
+_ADOBE = (0xFF, 0xEE, 0x00, 0x0E, *b"Adobe")
 _GREY = (19595, 38470, 7471)  # Pillow's weights of red, green and blue, of 65,536
 
 
@@ -115,7 +118,9 @@ def _is_readable(data: Any) -> Any:
 def _whole_jpeg(data: Any) -> Any:
     """Whether a JPEG has an end-of-image marker after the start of its last scan.
 
-    A marker before it ends a preview in the header. Other bytes may follow the end.
+    A marker before it ends a preview in the header. Other bytes may follow the end. A CMYK JPEG
+    without Adobe's marker is left to Pillow: TensorFlow takes its colours as they are, Pillow as
+    Adobe writes them, inverted.
     """
     import tensorflow as tf
 
@@ -127,7 +132,20 @@ def _whole_jpeg(data: Any) -> Any:
     # The marker of a scan and its length, 6 bytes and 2 for each colour: by chance once in 4 GB.
     scan = (values[:-4] == 0xFF) & (values[1:-3] == 0xDA)
     scan &= (values[2:-2] == 0) & (values[3:-1] == 6 + 2 * values[4:])
-    return last((values[:-1] == 0xFF) & (values[1:] == 0xD9)) > last(scan)
+    is_whole = last((values[:-1] == 0xFF) & (values[1:] == 0xD9)) > last(scan)
+    four = [_has(values, (0xFF, kind, *_FOUR_COLOURS)) for kind in (0xC0, 0xC1, 0xC2)]
+    return is_whole & (~tf.reduce_any(four) | _has(values, _ADOBE))
+
+
+def _has(values: Any, pattern: Sequence[int | None]) -> Any:
+    """Whether bytes occur in a file; None is any byte."""
+    import tensorflow as tf
+
+    end = 1 - len(pattern)
+    parts = [
+        values[i : (end + i) or None] == byte for i, byte in enumerate(pattern) if byte is not None
+    ]
+    return tf.reduce_any(tf.reduce_all(tf.stack(parts), axis=0))
 
 
 def _readable_other(data: Any) -> Any:

@@ -92,7 +92,7 @@ def _json_row(report: Report, outcome: Outcome) -> dict[str, Any]:
             **({row.unit: row.errors[0]} if row.unit else {}),
             "parameters": row.printed,
             "time": row.time,
-            "runs": row.runs if row.recipe else None,
+            "runs": row.printed_runs if row.recipe else None,
         },
         "parameters": _parameters(report, outcome),
         "ours": ours,

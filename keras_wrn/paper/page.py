@@ -50,10 +50,11 @@ def _found(report: Report) -> str:
             ours = " / ".join(
                 median_and_range(outcome.errors(which)) for which in range(len(row.errors))
             )
+            behind = f", n = {row.printed_runs}" if row.printed_runs else ""
             table = TABLES[row.table].partition(":")[0]
             sentences.append(
                 f"{row.system} on {row.dataset} ({table}) has {ours} {row.unit or '%'}, n = "
-                f"{len(outcome.runs)}; the paper {paper} {row.unit or '%'}, n = {row.runs}."
+                f"{len(outcome.runs)}; the paper {paper} {row.unit or '%'}{behind}."
             )
     if len(trained) < len(trainable):
         sentences.append(

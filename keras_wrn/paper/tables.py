@@ -16,7 +16,7 @@ TABLES = {
     "table2": "Table 2: block types of k = 2, whitened CIFAR-10, median of 5",
     "table3": "Table 3: convolutions per block, WRN-40-2, whitened CIFAR-10, median of 5",
     "table4": "Table 4: depth and width, whitened CIFAR, median of 5",
-    "table5": "Table 5: against other networks, mean/std CIFAR, no dropout, median of 5",
+    "table5": "Table 5: against other networks, mean/std CIFAR, no dropout; WRN: median of 5",
     "table6": "Table 6: dropout; CIFAR median of 5, SVHN one run",
     "table7": "Table 7: ImageNet, basic blocks, single crop, top-1 / top-5 error",
     "table8": "Table 8: ImageNet, bottlenecks, single crop, top-1 / top-5 error",
@@ -68,8 +68,14 @@ class Row:
 
     @property
     def runs(self) -> int:
-        """Number of runs behind the paper's error: the median of 5, or one."""
+        """Number of runs to train: the paper's, the median of 5 or one."""
         return 5 if self.dataset.startswith("cifar") and self.table != "table9" else 1
+
+    @property
+    def printed_runs(self) -> int | None:
+        """Number of runs behind the printed error; None for other papers' networks."""
+        is_ours = self.recipe is not None and self.system.startswith("WRN")
+        return self.runs if is_ours or self.table != "table5" else None
 
 
 _Errors = tuple[float | None, ...]  # on CIFAR-10, and on CIFAR-100 where there is a second

@@ -120,8 +120,8 @@ def _training(card: Card) -> str:
     facts = {
         "epochs": card.epochs,
         "steps": card.steps,
-        "hours": card.hours,
-        "CPU hours": card.cpu_hours,
+        "hours of training steps": card.hours,
+        "CPU hours of them": card.cpu_hours,
         "operations": _operations(card.training_flop),
         "hardware": card.hardware,
         "versions": ", ".join(f"{k} {v}" for k, v in (card.versions or {}).items()),

@@ -36,17 +36,20 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """The processor and, if Keras is imported, its accelerators: "2 x EPYC 9R14, 1 x H200"."""
+    """The processors that this process may use and, if Keras is imported, its accelerators.
+
+    Example: "2 x EPYC 9R14, 1 x H200".
+    """
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         pass
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux has it
+    processors = len(allowed(0)) if allowed else os.cpu_count()
     found = collections.Counter(_accelerators())
-    return ", ".join(
-        [f"{os.cpu_count()} x {model}", *(f"{n} x {name}" for name, n in found.items())]
-    )
+    return ", ".join([f"{processors} x {model}", *(f"{n} x {name}" for name, n in found.items())])
 
 
 def _accelerators() -> list[str]:

@@ -107,7 +107,9 @@ class Recipe:
     lighting: float = option(0.0, "std of noise along the principal axes of colour; ImageNet: 0.1")
     policy: str = option("none", "none, trivial_augment (Mueller & Hutter 2021) or rand_augment")
     policy_operations: int = option(2, "operations per image, N of RandAugment (Cubuk et al. 2019)")
-    policy_magnitude: int = option(14, "strength from 0 to 30, M of RandAugment")
+    policy_magnitude: int = option(
+        14, "M of RandAugment, 0 to 30; 30 is full strength, 10 in the authors' code"
+    )
     cutout: int = option(0, "pixels: side of the square set to the mean (DeVries & Taylor 2017)")
     mixup: float = option(0.0, "alpha of mixup (Zhang et al. 2018); 0: off")
     cutmix: float = option(0.0, "alpha of CutMix (Yun et al. 2019); 0: off")

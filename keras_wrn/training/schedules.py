@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_wrn.training.recipe import Recipe
 
-ONE_CYCLE_RISE = 0.25  # share of the steps before the peak without warm-up (Smith 2018)
+ONE_CYCLE_RISE = 0.25  # share of the steps before the peak without warm-up (fastai)
 
 
 class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):

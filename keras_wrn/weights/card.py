@@ -42,7 +42,7 @@ class Card:
     seed: int | None = None
     epochs: int | None = None
     steps: int | None = None
-    hours: int | float | None = None  # by the clock
+    hours: int | float | None = None  # of the training steps by the clock, without tests
     cpu_hours: int | float | None = None
     versions: dict | None = None  # package -> version
     hardware: str | None = None  # in words

@@ -72,6 +72,11 @@ def png_of_16_bit_colours():
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def without_adobe(jpeg):
+    place = jpeg.index(b"\xff\xee\x00\x0eAdobe")
+    return jpeg[:place] + jpeg[place + 16 :]
+
+
 def animated(kind, **options):
     return encoded(PICTURE, kind, save_all=True, append_images=[SECOND], **options)
 
@@ -86,6 +91,7 @@ KINDS = {
     "progressive JPEG":        ("same",     "same",     "same",     "same"),
     "grey JPEG":               ("same",     "same",     "same",     "same"),
     "CMYK JPEG":               ("same",     "same",     "same",     "same"),
+    "CMYK JPEG, not Adobe's":  ("same",     "same",     "sentence", "same"),
     "JPEG, orientation 2":     ("same",     "same",     "same",     "same"),
     "JPEG, orientation 3":     ("same",     "same",     "same",     "same"),
     "JPEG, orientation 4":     ("same",     "same",     "same",     "same"),
@@ -133,6 +139,7 @@ FILES = {
     "progressive JPEG": lambda: encoded(PICTURE, "JPEG", progressive=True),
     "grey JPEG": lambda: encoded(PICTURE.convert("L"), "JPEG"),
     "CMYK JPEG": lambda: encoded(PICTURE.convert("CMYK"), "JPEG"),
+    "CMYK JPEG, not Adobe's": lambda: without_adobe(encoded(PICTURE.convert("CMYK"), "JPEG")),
     "JPEG, broken rational <": lambda: encoded(PICTURE, "JPEG", exif=broken_rational("<")),
     "JPEG, broken rational >": lambda: encoded(PICTURE, "JPEG", exif=broken_rational(">")),
     "half a JPEG": lambda: encoded(PICTURE, "JPEG")[:-100],

@@ -113,7 +113,7 @@ def test_the_readme_says_what_the_card_says(folder):
         '`keras_wrn.WideResNet(depth=10, width=1, weights="digits")` is the same network',
         'folder = "wrn-10-1-digits"  # the path of this folder',
         f"`{card['weights_sha256']}`",
-        "| hours | 1.5 |",
+        "| hours of training steps | 1.5 |",
         "| schedule | cosine |",
         "| cutout | 8 |",
         "Runs: 1, seed 3.",
