@@ -206,6 +206,7 @@ def test_bad_input_in_a_process_of_its_own(tmp_path):
     assert done.stderr == f"keras-wrn: {tmp_path} is not a run folder: it has no card.json.\n"
 
 
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="SavedModel needs TensorFlow")
 def test_a_full_disk_is_a_sentence(run, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "served/1")
