@@ -17,6 +17,7 @@ from keras_wrn.datasets.images import Images, at_most
 from keras_wrn.errors import InputError
 from keras_wrn.images.preprocessing import INTERPOLATIONS, PREPROCESSING
 from keras_wrn.system.backend import import_package
+from keras_wrn.system.files import keras_home
 
 NAMES = ("cifar10", "cifar100", "svhn", "digits")
 _DIGITS_TRAIN = 1437
@@ -161,9 +162,7 @@ def _unknown(name: object) -> InputError:
 
 def default_dir() -> Path:
     """Return Keras' folder of data sets, without importing Keras."""
-    home = os.environ.get("KERAS_HOME") or "~/.keras"
-    # Path.expanduser raises where the user has no home, as in some containers.
-    return Path(os.path.expanduser(home)) / "datasets"  # noqa: PTH111
+    return keras_home() / "datasets"
 
 
 def find_folder(

@@ -77,9 +77,7 @@ class Whitening:
         return hash((self.scale, self.filter_bias, self.mean.tobytes()))
 
 
-def fit_whitening(
-    images: np.ndarray, scale: float = SCALE, filter_bias: float = FILTER_BIAS
-) -> Whitening:
+def fit_whitening(images: np.ndarray) -> Whitening:
     """Fit a whitening to a data set.
 
     The same images give the same bits on the same machine. Another number of processors may
@@ -87,8 +85,6 @@ def fit_whitening(
 
     Args:
         images: uint8 (n, height, width, channels), the training images only.
-        scale: the norm of each image after contrast normalisation.
-        filter_bias: added to the variance of each principal component, above 0.
 
     Returns:
         The whitening. 50,000 images of CIFAR take 40 seconds of a processor and 0.4 GB.
@@ -111,17 +107,17 @@ def fit_whitening(
         )
     total, products = np.zeros(numbers), np.zeros((numbers, numbers))
     for start in range(0, len(images), _FITTED_AT_ONCE):
-        part = _contrast_normalized(images[start : start + _FITTED_AT_ONCE], scale)
+        part = _contrast_normalized(images[start : start + _FITTED_AT_ONCE], SCALE)
         total += part.sum(axis=0)
         products += part.T @ part
     mean = total / len(images)
     products /= len(images)
     products -= np.outer(mean, mean)
-    products[np.diag_indices(numbers)] += filter_bias
+    products[np.diag_indices(numbers)] += FILTER_BIAS
     variances, components = np.linalg.eigh(products)
     matrix = (components / np.sqrt(variances)) @ components.T
     return Whitening(
-        mean.reshape(shape).astype(np.float32), matrix.astype(np.float32), scale, filter_bias
+        mean.reshape(shape).astype(np.float32), matrix.astype(np.float32), SCALE, FILTER_BIAS
     )
 
 

@@ -6,7 +6,7 @@ count in its tables only.
 """
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from keras_wrn.paper.scale import Scale
 from keras_wrn.paper.tables import CURVES, FIGURE_4, FIGURES, ROWS, TABLES, Row
 from keras_wrn.system.files import read_json
 from keras_wrn.training.recipe import Recipe
+from keras_wrn.training.run_folder import first_difference
 from keras_wrn.weights.card import CARD_FILE
 
 # Options that may differ between runs of one row.
@@ -174,7 +175,8 @@ def _read_run(path: Path, row: Row, recipe: Recipe | None) -> Run:
         raise InputError(f"{path} is damaged: it lacks or misstates {error}.") from error
     if recipe:
         ours = {key: value for key, value in recipe.to_dict().items() if key not in _FREE}
-        wrong = _difference(ours, Recipe.from_dict(theirs).to_dict())
+        stored = Recipe.from_dict(theirs).to_dict()
+        wrong = first_difference({key: stored[key] for key in ours}, ours)
         if not wrong and card.get("epochs", theirs["epochs"]) != theirs["epochs"]:
             wrong = f"a callback ended it after {card['epochs']} of {theirs['epochs']} epochs"
     if wrong:
@@ -188,15 +190,8 @@ def _wrong_of_detector(card: dict[str, Any], row: Row) -> str:
     """Why a detector's run is another experiment than its row's; "" if it is not."""
     if card["metrics"]["photos"] != "held out":
         return f"its {row.unit} is of the photos that it was trained on"
-    return _difference(dict(row.settings), card["recipe"])
-
-
-def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """The first setting with another value in `theirs`, in words; "" if there is none."""
-    for key, value in ours.items():
-        if theirs[key] != value:
-            return f"{key} is {theirs[key]!r} there and {value!r} here"
-    return ""
+    ours = dict(row.settings)
+    return first_difference({key: card["recipe"][key] for key in ours}, ours)
 
 
 def check_networks(rows: Sequence[Row], scale: Scale | None = None) -> Iterator[dict[str, Any]]:

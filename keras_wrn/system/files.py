@@ -85,6 +85,12 @@ def write_json(path: Path, content: Any) -> None:
     write_whole(path, lambda part: part.write_bytes(content_of_file))
 
 
+def keras_home() -> Path:
+    """Keras' own folder, without importing Keras."""
+    # Path.expanduser raises where the user has no home, as in some containers.
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))  # noqa: PTH111
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raises InputError where the file holds something else."""
     try:

@@ -37,8 +37,8 @@ def write_description(path: Path, description: dict[str, Any]) -> None:
 
     Args:
         path: ends in .keras or .h5.
-        description: "name" and "network" as in a card; "conventions", in words; "normalises",
-            whether the network normalises its images; and "preprocessing" as in a card, or None.
+        description: "name" and "network" as in a card; "conventions", in words; and
+            "preprocessing" as in a card, or None.
     """
     text = json.dumps(description)
     if path.suffix == KERAS_FILE:

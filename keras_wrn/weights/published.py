@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keras_wrn.errors import InputError
 from keras_wrn.system import downloads
-from keras_wrn.system.files import check_sha256, write_json
+from keras_wrn.system.files import check_sha256, keras_home, write_json
 from keras_wrn.weights.card import CARD_FILE, WEIGHTS_FILE, Card, read_card
 
 # The address of the folders that are too large to come with the package. It stays empty until
@@ -25,9 +25,7 @@ URL_VARIABLE = "KERAS_WRN_WEIGHTS_URL"  # an address that is asked before it; al
 
 def cache() -> Path:
     """The folder for downloaded and converted weights, in Keras' own folder."""
-    home = os.environ.get("KERAS_HOME") or "~/.keras"
-    # Path.expanduser raises where the user has no home, as in some containers.
-    return Path(os.path.expanduser(home)) / "keras_wrn"  # noqa: PTH111
+    return keras_home() / "keras_wrn"
 
 
 def folder_name(architecture: str, keyword: str) -> str:

@@ -95,8 +95,6 @@ def torchvision(part, g=0, b=0, i=0):
     }[part]
 
 
-SMALL_NETWORKS = (authors, xternalz, deepmind, attention_transfer)
-
 _PARTS = {
     "stem_conv": ("stem",),
     "stem_bn": ("stem_bn",),
