@@ -20,7 +20,8 @@ ENGINES = ["tf2onnx>=1.16", "onnx>=1.16", "onnxruntime>=1.19", "openvino>=2024.4
 ENGINES += ["ai-edge-litert>=1.2"]
 # Also tensorflow-serving-api, without its dependencies: it asks for `tensorflow`, a second one
 # beside tensorflow-cpu. docs/serving.md has the command.
-SERVE = ["grpcio>=1.66", "grpcio-health-checking>=1.66", "starlette>=0.40", "uvicorn>=0.32"]
+# grpcio 1.84 bounds a message after its decompression too.
+SERVE = ["grpcio>=1.84", "grpcio-health-checking>=1.84", "starlette>=0.40", "uvicorn>=0.32"]
 SERVE += ["httptools>=0.6", "orjson>=3.10", "prometheus_client>=0.21"]
 # Tasks of reproduce.py, and serve_ray.py; 2.60 builds a replica's application when it starts.
 RAY = ["ray[default,serve]>=2.60"]

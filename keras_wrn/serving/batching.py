@@ -1,4 +1,4 @@
-"""What several requests ask, computed together: for servers with a queue of requests."""
+"""What several requests ask, computed together; and what one asks, in parts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from keras_wrn.serving.servable import Servable
 from keras_wrn.serving.signature import Signature
+
+MOST_ROWS = 64  # at a time of one request
 
 
 class Call(NamedTuple):
@@ -44,6 +46,22 @@ def run_together(calls: Sequence[Call]) -> list[dict[str, np.ndarray] | Exceptio
     return answers
 
 
+def run_in_parts(call: Call) -> dict[str, np.ndarray]:
+    """Run a call, many rows one part after the other: a model's memory grows with its rows."""
+    servable, signature_name, arrays = call
+    rows = max((len(array) for array in arrays.values() if array.ndim), default=0)
+    if rows <= MOST_ROWS or not _takes_rows(servable.signatures[signature_name]):
+        return servable.run(signature_name, arrays)
+    parts = [
+        servable.run(
+            signature_name,
+            {name: array[start : start + MOST_ROWS] for name, array in arrays.items()},
+        )
+        for start in range(0, rows, MOST_ROWS)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def _takes_rows(signature: Signature) -> bool:
     """Whether the first axis of all inputs and outputs is one of rows, of any number."""
     tensors = [*signature.inputs.values(), *signature.outputs.values()]
@@ -54,9 +72,9 @@ def _run(calls: Sequence[Call]) -> list[dict[str, np.ndarray] | Exception]:
     servable, signature_name, first = calls[0]
     try:
         if len(calls) == 1:
-            return [servable.run(signature_name, first)]
+            return [run_in_parts(calls[0])]
         arrays = {name: np.concatenate([call.arrays[name] for call in calls]) for name in first}
-        outputs = servable.run(signature_name, arrays)
+        outputs = run_in_parts(Call(servable, signature_name, arrays))
         ends = np.cumsum([len(next(iter(call.arrays.values()))) for call in calls])[:-1]
         parts = {name: np.split(array, ends) for name, array in outputs.items()}
         return [{name: parts[name][i] for name in parts} for i in range(len(calls))]

@@ -6,6 +6,7 @@ speaks REST only.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from keras_wrn.serving.service import (
 )
 from keras_wrn.serving.signature import DTYPES, Signature, check_arrays, check_names, fits, shown
 
+MORE_CALLS = 64
 _PACKAGES = {
     "grpc": "grpcio",
     "grpc_health": "grpcio-health-checking",
@@ -55,11 +57,32 @@ async def start(service: Service, address: str) -> tuple[Any, Any, int]:
 
     size = service.limits.request_bytes
     options = [("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", -1)]
-    server = grpc.aio.server(options=[*options, ("grpc.so_reuseport", 0)])
+    # Calls whose message is still arriving have not been admitted; health's are calls too.
+    most = service.limits.requests + MORE_CALLS
+    server = grpc.aio.server(
+        options=[*options, ("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=most
+    )
     predictions, models = _Predictions(service), _Models(service)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(predictions, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
-    healthy = health.aio.HealthServicer()
+
+    class Health(health.aio.HealthServicer):
+        """gRPC's service, whose watchers end with the server."""
+
+        ended = asyncio.Event()
+
+        async def Watch(self, request: Any, context: Any) -> None:
+            tasks = [
+                asyncio.ensure_future(super().Watch(request, context)),
+                asyncio.ensure_future(self.ended.wait()),
+            ]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    healthy = Health()
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     try:
@@ -83,8 +106,7 @@ class _Calls:
 
         begin = time.perf_counter()
         try:
-            with self.service.limits.admit():
-                result = await self.service.in_thread(work)
+            result = await self.service.admitted(work)
         except Exception as error:  # a bug must be counted and answered too
             refusal = refusal_for(error)
             self.service.count(name, "grpc", refusal.code, begin)

@@ -16,6 +16,9 @@ import numpy as np
 from keras_wrn.serving.refusal import Refusal
 
 _FRAME, _EXTENSION = 0x2C, 0x21  # the first bytes of a GIF's blocks
+# Those that are read, and open without decoding: an ICO is decoded at once, an EPS is a program.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+_TOGETHER = 10  # times the pixels of one image, in all images of a request
 
 
 @dataclass
@@ -39,9 +42,8 @@ class Limits:
     cut: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Count a request as running; raises Refusal where there are too many."""
+    def enter(self) -> None:
+        """Count a request as running until `leave`; raises Refusal where there are too many."""
         with self._lock:
             if self.running >= self.requests:
                 raise Refusal(
@@ -49,14 +51,23 @@ class Limits:
                     "RESOURCE_EXHAUSTED",
                 )
             self.running += 1
+
+    def leave(self) -> None:
+        """End what `enter` began."""
+        with self._lock:
+            self.running -= 1
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Count a request as running; raises Refusal where there are too many."""
+        self.enter()
         try:
             yield
         except asyncio.CancelledError:
             self.cut += 1
             raise
         finally:
-            with self._lock:
-                self.running -= 1
+            self.leave()
 
     def check_bytes(self, size: int) -> None:
         """Raise Refusal for a request with too many bytes."""
@@ -78,7 +89,7 @@ class Limits:
             )
 
     def check_images(self, name: str, encoded: np.ndarray) -> None:
-        """Raise Refusal if one of the encoded images is empty, no image, or too large.
+        """Raise Refusal if one of the encoded images is empty, no image, or they are too large.
 
         Args:
             name: of the input.
@@ -86,12 +97,13 @@ class Limits:
         """
         from PIL import Image
 
+        total = 0
         for index, content in enumerate(encoded.flat):
             which = f"Image {index} of `{name}`"
             if not content:
                 raise Refusal(f"{which} has no bytes.")
             try:
-                with Image.open(io.BytesIO(content)) as image:
+                with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                     width, height = image.size
                     frames = _pixels_of_gif(content) if image.format == "GIF" else 0
             except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -109,6 +121,14 @@ class Limits:
                     f"server takes {self.pixels:,}.",
                     status=413,
                 )
+            total += width * height
+        if total > _TOGETHER * self.pixels:
+            raise Refusal(
+                f"The images of `{name}` have {total:,} pixels together. The server takes "
+                f"{_TOGETHER * self.pixels:,}: send fewer at a time.",
+                "RESOURCE_EXHAUSTED",
+                413,
+            )
 
 
 def _pixels_of_gif(content: bytes) -> int:

@@ -64,7 +64,7 @@ def application(service: Service) -> Starlette:
     async def models(request: Request) -> Response:
         start, asked = time.perf_counter(), Asked("unknown")
         try:
-            path, method = request.url.path, request.method
+            path, method = request.scope["path"], request.method
             if method == "POST" and (found := _METHOD.fullmatch(path)):
                 asked = _asked(found)
                 response = await _predict(request, asked, found[4].lower(), service)
@@ -136,6 +136,8 @@ async def _body(request: Request, service: Service) -> bytes:
     from starlette.requests import ClientDisconnect
 
     limits, chunks, size = service.limits, [], 0
+    if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise Refusal(f"The body must not be compressed. Received: {encoding}.", status=415)
     stated = request.headers.get("content-length", "")
     try:
         async with asyncio.timeout(limits.seconds):

@@ -19,6 +19,9 @@ from keras_wrn.serving.rest import application
 from keras_wrn.serving.service import Service
 from keras_wrn.system.backend import import_package
 
+MOST_HEADER = 65_536  # bytes of a request's header
+_TOLD_SECONDS = 0.5  # in which those who watch the health are told of the end
+
 
 @dataclass(frozen=True)
 class Options:
@@ -87,13 +90,21 @@ async def serve(
     """
     uvicorn = import_package("uvicorn", "uvicorn", "Serving")
     bound = bind(options.host, options.rest_port)  # a port that is taken shows at once
+    stopping = asyncio.create_task(stop.wait())
+    loading = asyncio.create_task(load(service))
     try:
-        await load(service)
+        await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not loading.done():  # it ends as soon as the file under way is loaded
+            loading.cancel()
+            bound.close()
+            return 0
+        loading.result()
     except BaseException:
         bound.close()
         raise
     config = uvicorn.Config(
         application(service),
+        http=_protocol(),
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -112,29 +123,20 @@ async def serve(
         while not rest.started and not answering.done():
             await asyncio.sleep(0.01)
         started(Ports(bound.getsockname()[1], grpc_port))
-        stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([stopping, answering], return_when=asyncio.FIRST_COMPLETED)
         logging.info("stopping: %d requests run", service.limits.running)
         cut = service.limits.cut
         service.draining = rest.should_exit = True
         watching.cancel()
         if healthy is not None:
-            await healthy.enter_graceful_shutdown()
-        stops = [_stop_grpc(grpc, service, options.drain_seconds)] if grpc else []
-        await asyncio.gather(answering, *stops)
+            with contextlib.suppress(TimeoutError):  # a watcher may take no message
+                await asyncio.wait_for(healthy.enter_graceful_shutdown(), _TOLD_SECONDS)
+            asyncio.get_running_loop().call_later(_TOLD_SECONDS, healthy.ended.set)
+        await asyncio.gather(answering, *([grpc.stop(options.drain_seconds)] if grpc else []))
         return service.limits.cut - cut
     finally:
         bound.close()
         await asyncio.to_thread(service.close)
-
-
-async def _stop_grpc(grpc: Any, service: Service, seconds: float) -> None:
-    """Take no further calls, and end when no request runs or after so many seconds."""
-    stopping = asyncio.create_task(grpc.stop(seconds))
-    while service.limits.running and not stopping.done():
-        await asyncio.sleep(0.05)
-    await grpc.stop(min(1.0, seconds))  # a client that watches the health never ends by itself
-    await stopping
 
 
 async def load(service: Service) -> None:
@@ -170,6 +172,37 @@ def bind(host: str, port: int) -> socket.socket:
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"REST cannot listen on {host}:{port}: {reason}.") from error
     return bound
+
+
+def _protocol() -> type:
+    """The protocol of uvicorn with a limit for headers, which httptools does not have."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Bounded(HttpToolsProtocol):
+        _is_header, _received, _counted = True, 0, 0
+
+        def data_received(self, data: bytes) -> None:
+            if self._is_header and self._received > MOST_HEADER:
+                self.send_400_response("The header of the request is too large.")
+                return
+            self._received += len(data)
+            super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            self._is_header, self._received, self._counted = True, 0, 0
+            super().on_message_begin()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._counted += len(name) + len(value)  # those behind a body count too
+            if self._counted > MOST_HEADER:
+                raise ValueError("too large")  # uvicorn answers with 400
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._is_header = False
+            super().on_headers_complete()
+
+    return Bounded
 
 
 def _uvicorn_server(uvicorn: Any, config: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from absl import logging
 
+from keras_wrn.serving.batching import Call, run_in_parts
 from keras_wrn.serving.limits import Limits
 from keras_wrn.serving.metrics import Metrics
 from keras_wrn.serving.refusal import Refusal
@@ -92,7 +93,7 @@ class Service:
                 self.limits.check_decoded(name, array.size, _image_bytes(servable.signatures))
                 self.limits.check_images(name, array)
         start = time.perf_counter()
-        outputs = servable.run(signature_name, arrays)
+        outputs = run_in_parts(Call(servable, signature_name, arrays))
         seconds = time.perf_counter() - start
         valid = outputs.get("valid")
         if valid is not None and valid.size and not valid.any():
@@ -104,6 +105,31 @@ class Service:
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Run blocking work in one of the threads for requests."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def admitted(self, work: Callable[[], Result]) -> Result:
+        """Run blocking work as a request, which counts until the work ends, also when cancelled.
+
+        Raises:
+            Refusal: there are too many requests.
+        """
+        self.limits.enter()
+        held = [work]
+
+        def run() -> Result:
+            return held[0]()
+
+        try:
+            running = self._threads.submit(run)
+        except BaseException:
+            self.limits.leave()
+            raise
+        running.add_done_callback(lambda _: self.limits.leave())
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            held.clear()  # the content of a request that still waits for a thread
+            self.limits.cut += 1
+            raise
 
     def count(self, model: str, interface: str, code: str, start: float) -> None:
         """Count a request that began at `start`, by time.perf_counter()."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from background_server import Doubler, write_version
 
-from keras_wrn.serving.batching import Call, run_together
+from keras_wrn.serving.batching import Call, run_in_parts, run_together
 from keras_wrn.serving.refusal import Refusal
 from keras_wrn.serving.signature import Signature, TensorInfo
 
@@ -45,6 +45,14 @@ def test_a_mistake_is_the_mistake_of_its_request(counting):
     assert first["doubled"].tolist() == [[2, 4]] and last["doubled"].tolist() == [[6]]
     assert isinstance(wrong, Refusal) and str(wrong) == "A number is negative."
     assert model.rows == [2, 1, 1, 1]  # together, each alone, and the one of another shape
+
+
+def test_many_rows_are_run_in_parts(counting):
+    model = counting(1, "2")
+    rows = np.arange(400, dtype=np.float32).reshape(200, 2)
+    found = run_in_parts(call(model, *rows))
+    np.testing.assert_array_equal(found["doubled"], 2 * rows)
+    assert model.rows == [64, 64, 64, 8]
 
 
 def test_a_model_of_one_size_is_run_for_each_request(counting):
