@@ -130,7 +130,13 @@ def test_what_would_be_ignored_is_refused(parsed, line):
 
 @pytest.mark.parametrize("line", [[*line, more] for line, more in IGNORED])
 def test_what_is_not_ignored_is_taken(parsed, line):
-    assert isinstance(parsed(Recipe(), *line), Recipe)
+    recipe = parsed(Recipe(), *line)
+    given = dict(flag.removeprefix("--").split("=") for flag in line if "=" in flag)  # the last one
+    for name, text in given.items():
+        value = getattr(recipe, name)
+        assert value == (
+            tuple(map(int, text.split(","))) if isinstance(value, tuple) else type(value)(text)
+        )
 
 
 def test_the_defaults_of_a_script_may_be_ignored(parsed):

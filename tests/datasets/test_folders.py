@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(classes, monkeypatch):
     (classes / "red" / "secret").mkdir()
     scan = os.scandir
 
-    def refuse(path):
+    def refuse(path="."):
         if Path(path).name == "secret":
             raise PermissionError(13, "Permission denied", str(path))
         return scan(path)

@@ -1,6 +1,7 @@
 """One small exported network, and one server of it, for all tests of the wing."""
 
 import importlib.util
+import types
 
 import keras
 import pytest
@@ -23,6 +24,19 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def fresh_keras():
     """Leave TensorFlow's kernels to the server, which lives on: each would be built again."""
+
+
+@pytest.fixture
+def real_gc():
+    """For tests of what the repository leaves to the garbage collector."""
+
+
+@pytest.fixture(autouse=True)
+def no_collection(request, monkeypatch):
+    """A look at a folder with news collects garbage, which takes a second in this process."""
+    if "real_gc" not in request.fixturenames:
+        idle = types.SimpleNamespace(unfreeze=int, collect=int, freeze=int)
+        monkeypatch.setattr("keras_wrn.serving.repository.gc", idle)
 
 
 @pytest.fixture(scope="session")

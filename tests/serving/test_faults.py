@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -214,8 +215,10 @@ def test_a_client_that_vanishes_holds_nothing(server):
                 b"POST /v1/models/digits:predict HTTP/1.1\r\nHost: x\r\n"
                 b"Content-Length: 1000\r\n\r\n{"
             )
-    while server.service.limits.running:
-        pass
+    deadline = time.monotonic() + 30
+    while server.service.limits.running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.service.limits.running == 0
 
 
 def test_half_a_frame_of_grpc(server):
@@ -226,6 +229,12 @@ def test_half_a_frame_of_grpc(server):
     for content in (preface, preface + b"\0\0\5\4\0", b"GET / HTTP/1.1\r\n\r\n", b"\0" * 40):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(content)
+    grpc = pytest.importorskip("grpc")
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(server.grpc) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        assert stub.Check(health_pb2.HealthCheckRequest(), timeout=30).status == 1
 
 
 def test_requests_above_the_limit_are_refused_at_once(tmp_path):

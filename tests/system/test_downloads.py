@@ -201,12 +201,13 @@ def test_another_file_is_not_kept(server, target):
 
 @pytest.mark.usefixtures("one_try")
 def test_a_server_that_falls_silent_is_given_up(server, target, monkeypatch):
-    monkeypatch.setattr(downloads, "TIMEOUT", 0.3)
     server.silent.clear()
-    assert broken(server, target) == (
-        f"The download of {server.url} gave 256,000 bytes of 512,000. Nothing came for 0.3 "
-        "seconds. They are kept, and the same command goes on from there."
-    )
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads, "TIMEOUT", 0.3)
+        assert broken(server, target) == (
+            f"The download of {server.url} gave 256,000 bytes of 512,000. Nothing came for 0.3 "
+            "seconds. They are kept, and the same command goes on from there."
+        )
     server.silent.set()
     download(server.url, target)
     assert target.read_bytes() == OLD

@@ -97,8 +97,9 @@ def weights(folder):
 def test_a_killed_run_goes_on_bit_equal(several):
     _, folder, _ = several
     assert history(folder / "killed") == history(folder / "whole")
-    theirs = weights(folder / "whole")
-    for name, array in weights(folder / "killed").items():
+    ours, theirs = weights(folder / "killed"), weights(folder / "whole")
+    assert ours.keys() == theirs.keys() and ours
+    for name, array in ours.items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 

@@ -185,8 +185,9 @@ def test_a_run_that_is_stopped_in_a_validation_ends_as_if_it_had_not_been(
         assert {k: v for k, v in one.items() if k not in clocks} == {
             k: v for k, v in other.items() if k not in clocks
         }
-    theirs = _weights(small_run[0])
-    for name, array in _weights(folder).items():
+    ours, theirs = _weights(folder), _weights(small_run[0])
+    assert ours.keys() == theirs.keys() and ours
+    for name, array in ours.items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
 
 
@@ -217,6 +218,7 @@ def test_every_ingredient_of_our_own_recipe_goes_on_exactly_too(tmp_path, monkey
     _train_with_a_stop(recipe, tmp_path / "stopped", 11, monkeypatch)
     assert uninterrupted["kept"] == "the moving average"
     ours, theirs = _weights(tmp_path / "stopped"), _weights(tmp_path / "whole")
+    assert ours.keys() == theirs.keys() and ours
     for name, array in ours.items():
         np.testing.assert_allclose(array, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
 

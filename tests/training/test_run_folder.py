@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_written_is_named_as_a_fresh_one_is(tmp_path, mo
     open_file = Path.open
 
     def read_only(path, mode="r", **options):
-        if not mode.startswith("r"):
+        if set(mode) & set("wax+"):
             raise PermissionError(13, "Permission denied", str(path))
         return open_file(path, mode, **options)
 

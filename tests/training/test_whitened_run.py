@@ -90,11 +90,15 @@ def test_whitened_training_images_and_the_layer_measure_the_same(run):
 
 def test_the_command_line_evaluates_and_predicts(run, capsys):
     folder, card, recipe = run
-    assert main.main(main.parse(["evaluate", str(folder)])) in (0, None)
+    assert main.main(main.parse(["evaluate", str(folder)])) == 0
     assert f"{card['metrics']['error']:.2%}" in capsys.readouterr().out
     photo = Path(recipe.dataset) / "test" / "along" / "0.png"
-    assert main.main(main.parse(["predict", str(folder), str(photo)])) in (0, None)
-    assert "along" in capsys.readouterr().out
+    assert main.main(main.parse(["predict", str(folder), str(photo), "--json"])) == 0
+    [answer] = json.loads(capsys.readouterr().out)
+    trained = keras_wrn.load_trained(folder)
+    [best, *_] = keras_wrn.predict(trained.model, photo, trained.preprocessing)[0]
+    assert answer["predictions"][0]["class_name"] == best[1]
+    assert answer["predictions"][0]["probability"] == pytest.approx(best[2], abs=1e-6)
 
 
 def test_prediction_sees_what_evaluation_sees(run):
