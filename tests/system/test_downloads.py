@@ -3,7 +3,7 @@
 import concurrent.futures
 import json
 import socket
-import time
+import threading
 
 import broken_server
 import pytest
@@ -234,9 +234,11 @@ def test_a_full_disk_leaves_nothing(server, target, monkeypatch):
     assert not target.parent.exists()
 
 
-def test_of_two_at_the_same_time_one_downloads(server, target, capsys):
+def test_of_two_at_the_same_time_one_downloads(server, target, capsys, monkeypatch):
     """In two threads: flock's locks belong to open files, as those of two processes do."""
-    server.before = lambda: time.sleep(0.3)
+    waits, note = threading.Event(), locks.note
+    monkeypatch.setattr(locks, "note", lambda text: note(text) or waits.set())
+    server.before = lambda: waits.wait(30)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(download, server.url, target, sha256=sha256(OLD)) for _ in range(2)]
         assert [job.result() for job in jobs] == [None, None]

@@ -52,7 +52,11 @@ def run(folder, tasks, count=2, started=None):
         )
         for index in range(started or count)
     ]
-    logs = [process.communicate(timeout=300)[0] for process in processes]
+    try:
+        logs = [process.communicate(timeout=300)[0] for process in processes]
+    finally:  # none waits for another that has failed
+        for process in processes:
+            process.kill()
     return [process.returncode for process in processes], logs
 
 
