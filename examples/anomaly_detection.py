@@ -58,7 +58,8 @@ def join(maps: list[np.ndarray]) -> np.ndarray:
     joined = []
     for features in maps:
         smooth = uniform_filter(features, (0, 3, 3, 0), mode="nearest")
-        joined.append(np.asarray(keras.ops.image.resize(smooth, size, data_format="channels_last")))
+        large = keras.ops.image.resize(smooth, size, data_format="channels_last")
+        joined.append(keras.ops.convert_to_numpy(large))
     return np.concatenate(joined, axis=-1)
 
 

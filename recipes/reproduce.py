@@ -36,6 +36,7 @@ from keras_wrn.paper import (
 )
 from keras_wrn.paper.scale import Scale, parse_scale
 from keras_wrn.paper.tables import CURVES, FIGURES, TABLES, WORKDIR, Row
+from keras_wrn.system import locks
 from keras_wrn.system.files import write_json, write_whole
 from keras_wrn.training.recipe import PRECISIONS
 
@@ -92,6 +93,11 @@ def check_flags(experiments: list[str]) -> None:
         raise InputError("Figure 4 is timed without this flag. Leave --time away.")
     if options.time_batch and not options.time:
         raise InputError("--time_batch is for --time.")
+    if (options.shared or options.jobs > 1) and locks.fcntl is None:
+        raise InputError(
+            "--shared and --jobs need locks between processes, which this system does not have. "
+            "Use --part: each process then has runs of its own."
+        )
     if options["gpus_per_run"].present and not options.ray:
         raise InputError("--gpus_per_run is for --ray.")
     if options.ray and options["jobs"].present:

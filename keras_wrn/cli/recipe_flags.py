@@ -5,7 +5,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from absl import flags
@@ -120,7 +120,8 @@ def _whole_numbers(name: str, texts: list[str]) -> tuple[int, ...]:
 
 def _train(recipe: Recipe, finish: Callable[[str], None] | None) -> str:
     chosen = from_flags(recipe)
-    data = chosen.dataset.rstrip("/").rsplit("/", 1)[-1]
+    # Both separators count, and no name on Windows has a colon.
+    data = PureWindowsPath(chosen.dataset.removeprefix("tfds:")).name.replace(":", "-")
     workdir = flags.FLAGS.workdir or f"runs/{data}-{chosen.network_name}-{chosen.seed}"
     # Before the seconds that a backend takes to start.
     run_folder.check_run(Path(workdir), chosen.to_dict(), Recipe().to_dict())

@@ -57,7 +57,8 @@ def image_files(folder: Path, passed_over: list[Path]) -> list[Path]:
         if (place := (state.st_dev, state.st_ino)) in seen:  # a link to a folder above or beside
             folders.clear()
             continue
-        seen.add(place)
+        if state.st_ino:  # some of Windows' drives have no numbers
+            seen.add(place)
         folders[:] = [name for name in folders if not _is_other(name)]
         for name in files:
             (found if is_image(name) else passed_over).append(Path(parent, name))

@@ -8,7 +8,7 @@ import difflib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -176,7 +176,7 @@ def find_folder(
     root = default_dir() if data_dir is None else Path(data_dir).expanduser()
     places = [Path(name).expanduser(), root / name]
     if data_dir is not None:
-        places.append(root / Path(name).name)
+        places.append(root / PureWindowsPath(name).name)  # which knows both separators
     for folder in places:
         if folder.is_dir():
             return folder

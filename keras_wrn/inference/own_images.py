@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,9 +69,14 @@ def images_of(
         interpolation=preprocessing.interpolation,
         split=split,
         most=most,
-        hold_out=Path(name).name == Path(_known_dataset(trained.card) or "").name,
+        hold_out=_last(name) == _last(_known_dataset(trained.card) or ""),
     )
     return _in_order(data, preprocessing.class_names)
+
+
+def _last(place: str) -> str:
+    """The last part of a path, of this system or of Windows."""
+    return PureWindowsPath(place).name
 
 
 def own_dataset(card: dict[str, Any]) -> str:

@@ -208,9 +208,18 @@ def load_file(
     return Trained(model, {"name": title, "network": network, "dataset": data}, preprocessing, file)
 
 
+def register() -> None:
+    """Let Keras know the package's own classes, which a .keras file may name."""
+    import keras_wrn.augment.colour
+    import keras_wrn.augment.geometry
+    import keras_wrn.images.whitening_layer
+    import keras_wrn.optimizers  # noqa: F401
+
+
 def _read_keras(file: Path) -> keras.Model:
     import keras
 
+    register()
     try:
         return keras.saving.load_model(file, compile=False)
     except Exception as error:  # a damaged archive can raise any exception

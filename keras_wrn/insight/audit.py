@@ -129,6 +129,9 @@ def _load(path: Path) -> keras.Model:
     """A whole Keras model."""
     if not path.is_file():
         raise InputError(f"The file to audit must exist. Received: {path}")
+    from keras_wrn.inference.trained import register
+
+    register()
     try:
         return keras.saving.load_model(path)
     except (ValueError, TypeError, OSError, KeyError) as error:

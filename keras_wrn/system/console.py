@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, TextIO
 
 from absl import logging
 
@@ -28,6 +28,9 @@ def quiet_stderr() -> Iterator[None]:
 
     TensorFlow's C++ code writes four lines about oneDNN when it is imported, at any log level.
     """
+    if sys.stderr is None:  # as in programs without a console
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     encoding = getattr(sys.stderr, "encoding", None)
@@ -50,8 +53,7 @@ def quiet_stderr() -> Iterator[None]:
 @functools.cache
 def note(text: str) -> None:
     """Print a sentence to standard error, once in a program."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    _write(sys.stderr, text)
 
 
 def say(text: str) -> None:
@@ -61,10 +63,21 @@ def say(text: str) -> None:
     """
     keras = sys.modules.get("keras")  # nothing else is worth starting it
     if keras is None or keras.config.is_interactive_logging_enabled():
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        _write(sys.stdout, text)
     else:
         logging.info("%s", text)
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write a line, with escapes for what the stream's encoding does not have."""
+    if stream is None:  # as in programs without a console
+        return
+    try:
+        stream.write(f"{text}\n")
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(f"{text.encode(encoding, 'backslashreplace').decode(encoding)}\n")
+    stream.flush()
 
 
 @contextlib.contextmanager
@@ -91,7 +104,7 @@ def progress(
         ...         advance(1)
     """
     stream = _held_back[-1] if _held_back else sys.stderr
-    if not stream.isatty() or not _bar.acquire(blocking=False):
+    if stream is None or not stream.isatty() or not _bar.acquire(blocking=False):
         yield lambda _: None
         return
     try:
@@ -129,7 +142,7 @@ def hub_bars() -> Iterator[None]:
     """Let the bars of huggingface_hub, which is installed, be seen on a terminal only."""
     from huggingface_hub import utils
 
-    hides = not sys.stderr.isatty() and not utils.are_progress_bars_disabled()
+    hides = not (sys.stderr and sys.stderr.isatty()) and not utils.are_progress_bars_disabled()
     if hides:
         utils.disable_progress_bars()
     try:

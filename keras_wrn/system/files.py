@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,20 @@ def move_whole(part: Path, path: Path) -> None:
     """
     with _naming(path, part):
         _sync(part, os.O_RDWR)
-        part.replace(path)
+        _replace(part, path)
         with contextlib.suppress(OSError):  # not every system can open a folder
             _sync(path.parent, os.O_RDONLY)
+
+
+def _replace(part: Path, path: Path) -> None:
+    # On Windows another program that has the file open, such as a virus scanner, holds it.
+    for seconds in (0.1, 0.3, 1.0) if os.name == "nt" else ():
+        try:
+            part.replace(path)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    part.replace(path)
 
 
 @contextlib.contextmanager

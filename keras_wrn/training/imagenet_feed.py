@@ -1,6 +1,5 @@
 """A feed that streams encoded images: tf.data reads, crops and resizes them."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,6 @@ class ImageStream:
                 "`random_resized_crop` reads images with tf.data, which needs TensorFlow; Keras "
                 f"may stay on {keras.config.backend()}. Run: pip install tensorflow-cpu"
             )
-        _leave_gpus()
         self.recipe = recipe
         self._source = open_source(recipe.dataset, data_dir, recipe.train_images or None)
         self.dataset = self._source.name
@@ -134,13 +132,3 @@ class ImageStream:
             tf.data.experimental.AutoShardPolicy.DATA
         )
         return images.batch(batch).prefetch(tf.data.AUTOTUNE).with_options(options)
-
-
-def _leave_gpus() -> None:
-    """Hide the GPUs from TensorFlow, which would take their memory from another backend."""
-    if keras.config.backend() != "tensorflow":
-        import tensorflow as tf
-
-        # A program that has used them through TensorFlow before gets this error.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")

@@ -53,14 +53,16 @@ def locked(workdir: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # Windows keeps open files
+                    path.unlink()
             return
 
 
 def refuse_if_locked(workdir: Path) -> None:
     """Raise FolderInUseError if a process holds the lock of a folder."""
     path = workdir / LOCK_FILE
-    with contextlib.suppress(OSError), path.open(encoding="utf-8") as file:
+    # On NFS a lock is of a file that is open for writing.
+    with contextlib.suppress(OSError), path.open("r+", encoding="utf-8") as file:
         if not _take(file):
             raise _in_use(workdir, path)
 

@@ -237,6 +237,19 @@ def test_a_finished_run_is_summed_up(command_line, capsys, monkeypatch):
     assert folders == ["runs/cifar10-WRN-28-10-3"]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [("tfds:imagenette/160px-v2", "160px-v2"), ("C:\\data\\pets", "pets"), ("a/b:c/", "b-c")],
+)
+def test_the_default_folder_has_a_name_on_every_system(command_line, monkeypatch, dataset, name):
+    folders, metrics = [], {"error": 0.04, "nll": 0.2, "ece": 0.03, "n": 10}
+    card = {"name": "WRN-28-10", "dataset": name, "parameters": 1, "epochs": 1, "hours": 1.0}
+    monkeypatch.setattr(training, "train", lambda *_, **__: card | {"metrics": metrics})
+    command_line(f"--dataset={dataset}", *["--random_resized_crop"] * dataset.startswith("tfds:"))
+    recipe_flags.run(Recipe(), finish=folders.append)
+    assert folders == [f"runs/{name}-WRN-28-10-1"]
+
+
 def test_held_out_images_are_not_called_test_images(command_line, capsys, monkeypatch):
     metrics = {"error": 0.04, "nll": 0.2, "ece": 0.03, "n": 5_000}
     card = {"name": "WRN-10-1", "dataset": "cifar10", "parameters": 1, "epochs": 1, "hours": 1.0}

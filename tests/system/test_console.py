@@ -1,6 +1,7 @@
 """The progress bar: on a terminal only, and on standard error only."""
 
 import contextlib
+import io
 import os
 import re
 import subprocess
@@ -112,3 +113,19 @@ def test_names_of_any_bytes_are_printed_and_stored(tmp_path):
         command, capture_output=True, check=True, env=os.environ | {"PYTHONUTF8": "1"}
     )
     assert done.stdout == b"caf\\udce9\n"
+
+
+def test_a_program_without_a_console_says_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    console.note("Nobody reads this.")
+    console.say("Nor this.")
+    with console.quiet_stderr(), console.progress("Working", 2) as advance:
+        advance(2)
+
+
+def test_what_an_encoding_lacks_is_escaped(monkeypatch):
+    file = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="")
+    monkeypatch.setattr(sys, "stdout", file)
+    console.say("C:/Users/Łukasz/run")
+    assert file.buffer.getvalue() == b"C:/Users/\\u0141ukasz/run\n"

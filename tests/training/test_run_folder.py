@@ -292,3 +292,24 @@ def test_a_look_at_a_lock_keeps_no_run_from_starting(tmp_path):
         threading.Timer(0.02, looked_at.close).start()
         with run_lock.locked(tmp_path):
             pass
+
+
+def test_on_windows_a_lock_that_stays_ends_no_run(tmp_path, monkeypatch):
+    def held(path, missing_ok=False):
+        raise PermissionError(13, "The process cannot access the file", str(path))
+
+    monkeypatch.setattr(locks, "fcntl", None)
+    monkeypatch.setattr(Path, "unlink", held)
+    with run_lock.locked(tmp_path):
+        pass
+    with pytest.raises(KeyError), run_lock.locked(tmp_path):  # the run's own error
+        raise KeyError("mine")
+
+
+def test_a_look_at_a_lock_opens_it_for_writing(tmp_path, monkeypatch):
+    """On NFS only such a file can be locked."""
+    (tmp_path / run_lock.LOCK_FILE).touch()
+    seen = []
+    monkeypatch.setattr(locks, "take", lambda file: seen.append(file.writable()) or True)
+    run_lock.refuse_if_locked(tmp_path)
+    assert seen == [True]
