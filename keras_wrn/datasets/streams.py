@@ -5,7 +5,6 @@ many of these at a time, with `Source.read`. The order of an epoch depends on it
 only.
 """
 
-import contextlib
 import functools
 import importlib
 import os
@@ -17,7 +16,7 @@ import numpy as np
 from keras_wrn.datasets import folders, loading
 from keras_wrn.datasets.images import spread
 from keras_wrn.errors import InputError
-from keras_wrn.system.backend import tensorflow_installed
+from keras_wrn.system.backend import leave_gpus
 
 PREFIX = "tfds:"
 TEST_SPLITS = ("test", "validation", "val")
@@ -82,22 +81,10 @@ def open_source(name: str, data_dir: str | Path | None, most: int | None = None)
     Raises:
         InputError: there is no such data set, or it has an unknown layout.
     """
-    _leave_gpus()
+    leave_gpus()
     if name.startswith(PREFIX):
         return TfdsSource(name.removeprefix(PREFIX), data_dir, most)
     return FolderSource(name, data_dir, most)
-
-
-def _leave_gpus() -> None:
-    """Hide the GPUs from TensorFlow, which would take their memory from another backend."""
-    import keras
-
-    if keras.config.backend() != "tensorflow" and tensorflow_installed():
-        import tensorflow as tf
-
-        # A program that has used them through TensorFlow before gets this error.
-        with contextlib.suppress(RuntimeError):
-            tf.config.set_visible_devices([], "GPU")
 
 
 class FolderSource:

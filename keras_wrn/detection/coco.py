@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_wrn.errors import InputError
+from keras_wrn.training.fingerprint import split_of
 
 PAD = -1.0  # keras-cv's padding of boxes and classes
 FIGURES = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large")  # pycocotools'
@@ -81,16 +82,13 @@ class Photos:
         For each class the number of "images" that show it and, as "content", a hash of their names
         and of its boxes on them.
         """
-        counts = [0] * len(self.class_names)
+        shown: list[int] = []  # a label for each photo and each class on it
         hashes = [hashlib.sha256() for _ in self.class_names]
         for path, boxes, classes in zip(self.paths, self.boxes, self.classes, strict=True):
             for label in np.unique(classes):
-                counts[label] += 1
+                shown.append(label)
                 hashes[label].update(os.fsencode(path.name) + boxes[classes == label].tobytes())
-        return {
-            name: {"images": count, "content": digest.hexdigest()[:16]}
-            for name, count, digest in zip(self.class_names, counts, hashes, strict=True)
-        }
+        return split_of(self.class_names, np.array(shown, np.int64), hashes)
 
 
 def read(

@@ -17,8 +17,6 @@ READABLE = "a whole JPEG, PNG, GIF, BMP (24 or 32 bits, uncompressed) or WebP (n
 # A PNG up to IEND and its checksum, which other bytes may follow; a GIF up to the end of its last
 # block and the trailer. \C is any byte.
 _WHOLE = r"\CPNG\r\n\x1a\n\C*IEND\CB`\C\C*|GIF8\C*\x00;\x00*"
-# The header of a JPEG's frame after its marker: length, 8 bits, height, width, four colours.
-_FOUR_COLOURS = (0x00, 0x14, 0x08, None, None, None, None, 0x04)
 _ADOBE = (0xFF, 0xEE, 0x00, 0x0E, *b"Adobe")
 _GREY = (19595, 38470, 7471)  # Pillow's weights of red, green and blue, of 65,536
 
@@ -133,18 +131,19 @@ def _whole_jpeg(data: Any) -> Any:
     scan = (values[:-4] == 0xFF) & (values[1:-3] == 0xDA)
     scan &= (values[2:-2] == 0) & (values[3:-1] == 6 + 2 * values[4:])
     is_whole = last((values[:-1] == 0xFF) & (values[1:] == 0xD9)) > last(scan)
-    four = [_has(values, (0xFF, kind, *_FOUR_COLOURS)) for kind in (0xC0, 0xC1, 0xC2)]
-    return is_whole & (~tf.reduce_any(four) | _has(values, _ADOBE))
+    # A frame's marker, its length, 8 bits, height and width of 2 bytes each, four colours.
+    four = (values[:-9] == 0xFF) & (values[1:-8] >= 0xC0) & (values[1:-8] <= 0xC2)
+    four &= (values[2:-7] == 0) & (values[3:-6] == 0x14) & (values[4:-5] == 8) & (values[9:] == 4)
+    is_known = tf.cond(tf.reduce_any(four), lambda: _has(values, _ADOBE), lambda: tf.constant(True))
+    return is_whole & is_known
 
 
-def _has(values: Any, pattern: Sequence[int | None]) -> Any:
-    """Whether bytes occur in a file; None is any byte."""
+def _has(values: Any, pattern: Sequence[int]) -> Any:
+    """Whether bytes occur in a file."""
     import tensorflow as tf
 
     end = 1 - len(pattern)
-    parts = [
-        values[i : (end + i) or None] == byte for i, byte in enumerate(pattern) if byte is not None
-    ]
+    parts = [values[i : (end + i) or None] == byte for i, byte in enumerate(pattern)]
     return tf.reduce_any(tf.reduce_all(tf.stack(parts), axis=0))
 
 

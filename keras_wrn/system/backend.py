@@ -105,3 +105,15 @@ def require_packages(packages: Sequence[str], purpose: str) -> None:
 def not_installed(purpose: str, package: str) -> str:
     """The sentence about a missing package, with the command that installs it."""
     return f"{purpose} needs {package}, which is not installed. Run: pip install {package}"
+
+
+def leave_gpus() -> None:
+    """Hide the GPUs from TensorFlow, which would take their memory from another backend."""
+    import keras
+
+    if keras.config.backend() != "tensorflow" and tensorflow_installed():
+        import tensorflow as tf
+
+        # A program that has used them through TensorFlow before gets this error.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")

@@ -29,7 +29,7 @@ def fingerprint_images(class_names: Sequence[str], data: Images) -> Split:
     hashes = [hashlib.sha256() for _ in class_names]
     for image, label in zip(data.images, data.labels, strict=True):
         hashes[label].update(np.ascontiguousarray(image))
-    return _split(class_names, data.labels, hashes)
+    return split_of(class_names, data.labels, hashes)
 
 
 def fingerprint_files(class_names: Sequence[str], files: np.ndarray, labels: np.ndarray) -> Split:
@@ -51,10 +51,11 @@ def fingerprint_files(class_names: Sequence[str], files: np.ndarray, labels: np.
     for i, (file, label) in enumerate(zip(files, labels, strict=True)):
         size = Path(os.fsdecode(file)).stat().st_size if i in sized else ""
         hashes[label].update(os.path.relpath(file, root) + f" {size}\n".encode())
-    return _split(class_names, labels, hashes)
+    return split_of(class_names, labels, hashes)
 
 
-def _split(class_names: Sequence[str], labels: np.ndarray, hashes: list[Any]) -> Split:
+def split_of(class_names: Sequence[str], labels: np.ndarray, hashes: list[Any]) -> Split:
+    """A split by its classes: the number of their images, whose labels these are, and a hash."""
     counts = np.bincount(labels, minlength=len(class_names))
     return {
         name: {"images": int(count), "content": digest.hexdigest()[:16]}
