@@ -107,12 +107,11 @@ def test_several_devices_train_and_validate_as_one_does(one, several):
     count, folder, _ = several
     name = compared(count)
     [ours], [theirs] = history(folder / name), history(one / name)
-    for key in ("loss", "error", "val_error"):
-        assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=1e-4), key
     # TensorFlow sums 200,000 values in single precision: a variance is wrong by up to 2e-4 of
     # itself, in another way on every processor and number of devices. Five steps make it ten
     # times as much; statistics that are not synchronised differ by 2e-2.
-    assert float(ours["val_loss"]) == pytest.approx(float(theirs["val_loss"]), rel=1e-3)
+    for key, close in (("loss", 5e-4), ("val_loss", 1e-3), ("error", 1e-4), ("val_error", 1e-4)):
+        assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=close), key
     reference = weights(one / name)
     arrays = weights(folder / name)
     for name, array in arrays.items():
