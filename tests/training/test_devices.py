@@ -107,17 +107,14 @@ def test_several_devices_train_and_validate_as_one_does(one, several):
     count, folder, _ = several
     name = compared(count)
     [ours], [theirs] = history(folder / name), history(one / name)
-    # TensorFlow sums 200,000 values in single precision: a variance is wrong by up to 2e-4 of
-    # itself, in another way on every processor and number of devices. Five steps make it ten
-    # times as much; statistics that are not synchronised differ by 2e-2.
-    for key, close in (("loss", 5e-4), ("val_loss", 1e-3), ("error", 1e-4), ("val_error", 1e-4)):
-        assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=close), key
+    for key in ("loss", "error", "val_error"):
+        assert float(ours[key]) == pytest.approx(float(theirs[key]), rel=1e-4), key
+    # Moving variances round differently on several devices, and are young after three steps.
+    assert float(ours["val_loss"]) == pytest.approx(float(theirs["val_loss"]), rel=1e-3)
     reference = weights(one / name)
     arrays = weights(folder / name)
     for name, array in arrays.items():
-        moving = "batch_normalization" in name and name.endswith(("vars/2", "vars/3"))
-        atol = 6e-3 if moving else 2e-3
-        np.testing.assert_allclose(array, reference[name], atol=atol, err_msg=name)
+        np.testing.assert_allclose(array, reference[name], atol=2e-3, err_msg=name)
     # Sums over several devices round differently: these were not all runs on one.
     assert any((reference[name] != array).any() for name, array in arrays.items())
 
