@@ -1,7 +1,7 @@
-"""The lowest test error on CIFAR that we know for a few hours of CPU time.
+r"""The lowest test error on CIFAR that we know for a few hours of CPU time.
 
     python recipes/cifar_best.py --dataset cifar10 --depth 16 --width 4 --workdir RUN
-    python recipes/cifar_best.py --depth 28 --width 10 --epochs 60 --size_epochs 13,34 \\
+    python recipes/cifar_best.py --depth 28 --width 10 --epochs 60 --size_epochs 13,34 \
         --label_smoothing 0 --cutout 8 --evaluate_every 10     # the published WRN-28-10: a day
 
 The paper's own recipe, recipes/cifar.py, takes 200 epochs. Each ingredient was measured alone, at
