@@ -18,8 +18,8 @@ little); docs/ingredients.md has all. Kept:
 Left out: cosine (+0.1, no difference), a moving average of the weights and faster biases (+0.5
 each), mixup (+0.8), cutout (+1.3), half the peak rate (+1.8), TrivialAugment (+3.0) and SAM (+8.6).
 Longer runs of wider networks gain by cutout (WRN-16-4, 27 epochs: 0.7 points). Label smoothing
-costs calibration: the ECE of the published WRN-16-4 is 7.8 %, of WRN-28-10 without it 1.6 %. Twice the
-peak rate (-0.5) was not tried in long runs.
+costs calibration: the ECE of the published WRN-16-4 is 7.8 %, of WRN-28-10 without it 1.6 %. Twice
+the peak rate (-0.5) was not tried in long runs.
 """
 
 from keras_wrn.cli.recipe_flags import run
