@@ -9,8 +9,8 @@ r"""Make a run folder that goes on from a small state of WRN-40-2 (DATASET: cifa
 within tens of steps. In WRN-16-1 it cost nothing that could be measured.
 """
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,14 @@ def expanded(small: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    source, folder = RUNS / f"wrn-40-2-{sys.argv[1]}", Path(sys.argv[2])
-    folder.mkdir(parents=True)
-    shutil.copy(source / "recipe.json", folder)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dataset", choices=["cifar10", "cifar100"])
+    parser.add_argument("folder", type=Path, help="a new run folder")
+    flags = parser.parse_args()
+    if flags.folder.exists():
+        parser.error(f"{flags.folder} is there already; name a new run folder")
+    flags.folder.mkdir(parents=True)
+    source = RUNS / f"wrn-40-2-{flags.dataset}"
+    shutil.copy(source / "recipe.json", flags.folder)
     with np.load(source / "state-int8.npz") as file:
-        np.savez(folder / "state.npz", **expanded(dict(file)))
+        np.savez(flags.folder / "state.npz", **expanded(dict(file)))
