@@ -29,13 +29,13 @@ def test_the_demo_installs_what_it_needs_and_no_more():
 
 
 def test_a_source_distribution_holds_what_is_tracked():
-    tracked = {Path(name).parts[0] for name in said_by("git", "ls-files").splitlines()}
+    files = said_by("git", "ls-files").splitlines()
+    tracked = {Path(name).parts[0] for name in files}
     named = (ROOT / "MANIFEST.in").read_text().split()
     # The package and what builds it go without saying; what begins with a dot stays here.
     said = {"keras_wrn", "setup.py", "pyproject.toml", "MANIFEST.in", *named}
     assert sorted(name for name in tracked - said if not name.startswith(".")) == []
-    sizes = [(ROOT / name).stat().st_size for name in said_by("git", "ls-files").splitlines()]
-    assert sum(sizes) < 100_000_000  # PyPI's limit
+    assert sum((ROOT / name).stat().st_size for name in files) < 100_000_000  # PyPI's limit
 
 
 def test_the_wheel_has_the_weights_once_and_stays_small(tmp_path):
